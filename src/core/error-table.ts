@@ -1,0 +1,126 @@
+/**
+ * The one table of error codes: the closed union `ErrorCode`, its numbers on the wire (never reused, never changed), the exit status of the
+ * command line, whether trying again can help, and the sentence of `docs/errors.md`. A test holds table, documentation and thrown codes together.
+ */
+export interface ErrorRow {
+  readonly number: number
+  readonly exit: 1 | 2 | 3 | 4 | 5
+  readonly retry: boolean
+  readonly meaning: string
+}
+
+export const ERROR_TABLE = {
+  // core: 1..
+  INTERNAL: { number: 1, exit: 1, retry: false, meaning: 'Something failed that should not; this is a defect of kith.' },
+  REMOTE_ERROR: { number: 2, exit: 1, retry: false, meaning: 'The other side failed with a code this version does not know.' },
+  WIRE_MALFORMED: { number: 3, exit: 1, retry: false, meaning: 'Bytes are not the one canonical encoding of what was expected.' },
+  ABORTED: { number: 4, exit: 1, retry: false, meaning: 'The caller gave up waiting.' },
+  TIMEOUT: { number: 5, exit: 5, retry: true, meaning: 'The operation did not finish within its deadline.' },
+  CLOSED: { number: 6, exit: 1, retry: false, meaning: 'The object was closed before or during the operation.' },
+  UNSUPPORTED: { number: 7, exit: 1, retry: false, meaning: 'This platform or build does not offer what was asked for.' },
+  STORE_FAILED: { number: 8, exit: 1, retry: false, meaning: 'The store could not read or write.' },
+  STORE_LOCKED: { number: 9, exit: 1, retry: true, meaning: 'Another process holds the store.' },
+
+  // keys, identity, vault: 100..
+  KEY_INVALID: { number: 100, exit: 1, retry: false, meaning: 'Bytes are not a valid Ed25519 public key.' },
+  SIGNATURE_INVALID: { number: 101, exit: 1, retry: false, meaning: 'A signature does not verify.' },
+  SIGNER_REFUSED: { number: 102, exit: 1, retry: false, meaning: 'The signer was made for another role and refuses this message.' },
+  SECRET_WIPED: { number: 103, exit: 1, retry: false, meaning: 'The secret was wiped and cannot be used any more.' },
+  DECRYPT_FAILED: { number: 104, exit: 1, retry: false, meaning: 'The ciphertext does not open with this key.' },
+  DID_INVALID: { number: 110, exit: 1, retry: false, meaning: 'The text is not a canonical did:icn identifier.' },
+  CHAIN_INVALID: { number: 111, exit: 1, retry: false, meaning: 'An identity chain does not verify.' },
+  CHAIN_STALE: { number: 112, exit: 1, retry: true, meaning: 'The identity chain is older than the one already known.' },
+  CHAIN_FORKED: { number: 113, exit: 1, retry: false, meaning: 'Two valid identity chains contradict each other; a person must decide.' },
+  BINDING_INVALID: { number: 114, exit: 1, retry: false, meaning: 'The binding of device to identity does not verify.' },
+  BINDING_EXPIRED: { number: 115, exit: 1, retry: true, meaning: 'The binding of device to identity has run out.' },
+  BINDING_STALE: { number: 116, exit: 1, retry: true, meaning: 'The binding is older than one already seen for this device.' },
+  IDENTITY_MISSING: { number: 120, exit: 3, retry: false, meaning: 'There is no identity in this home.' },
+  IDENTITY_LOCKED: { number: 121, exit: 1, retry: false, meaning: 'The identity is locked and this needs it.' },
+  IDENTITY_EXISTS: { number: 122, exit: 1, retry: false, meaning: 'This home already holds an identity.' },
+  PASSPHRASE_REQUIRED: { number: 123, exit: 1, retry: false, meaning: 'A passphrase is needed and none was given.' },
+  PASSPHRASE_WRONG: { number: 124, exit: 1, retry: false, meaning: 'The passphrase does not open the keystore.' },
+  KEYSTORE_DAMAGED: { number: 125, exit: 1, retry: false, meaning: 'The keystore file is damaged.' },
+  KEYSTORE_UNSUPPORTED: { number: 126, exit: 1, retry: false, meaning: 'The keystore file is of a version or cost this build does not open.' },
+  HOME_IN_USE: { number: 127, exit: 1, retry: false, meaning: 'Another process uses this home.' },
+  HOME_UNSAFE: { number: 128, exit: 1, retry: false, meaning: 'The home directory or a file in it is open to other users.' },
+  PHRASE_INVALID: { number: 130, exit: 1, retry: false, meaning: 'The recovery phrase is not valid.' },
+  PATH_INVALID: { number: 131, exit: 1, retry: false, meaning: 'The derivation path is malformed.' },
+  VAULT_LOCKED: { number: 132, exit: 1, retry: false, meaning: 'The vault is locked.' },
+
+  // stream: 200..
+  HANDSHAKE_FAILED: { number: 200, exit: 1, retry: true, meaning: 'The handshake failed.' },
+  HANDSHAKE_TIMEOUT: { number: 201, exit: 5, retry: true, meaning: 'The handshake did not finish within its deadline.' },
+  HANDSHAKE_TIMESTAMP: { number: 202, exit: 1, retry: true, meaning: 'The clocks of the two sides are too far apart.' },
+  PEER_REJECTED: { number: 203, exit: 4, retry: false, meaning: 'The peer’s key was not admitted.' },
+  SELF_DIAL: { number: 204, exit: 1, retry: false, meaning: 'A node does not connect to itself.' },
+  FRAME_TOO_LARGE: { number: 205, exit: 1, retry: false, meaning: 'A frame is larger than its limit.' },
+  MESSAGE_TOO_LARGE: { number: 206, exit: 1, retry: false, meaning: 'The message is larger than the agreed limit.' },
+  STREAM_CORRUPT: { number: 207, exit: 1, retry: true, meaning: 'The encrypted stream was corrupted or tampered with.' },
+  LINK_PQ_FAILED: { number: 208, exit: 1, retry: true, meaning: 'The post-quantum step of the link failed.' },
+
+  // transport: 300..
+  ADDRESS_INVALID: { number: 300, exit: 1, retry: false, meaning: 'The address is not a valid URL of a known transport.' },
+  ADDRESS_IN_USE: { number: 301, exit: 1, retry: false, meaning: 'The address is already in use on this machine.' },
+  ADDRESS_UNREACHABLE: { number: 302, exit: 1, retry: true, meaning: 'The address could not be reached.' },
+  SCHEME_UNAVAILABLE: { number: 303, exit: 1, retry: false, meaning: 'The transport is not available on this machine.' },
+  LINK_LOST: { number: 310, exit: 1, retry: true, meaning: 'The connection was lost.' },
+  LINK_CLOSED: { number: 311, exit: 1, retry: true, meaning: 'The connection was closed.' },
+  LINK_IDLE: { number: 312, exit: 1, retry: true, meaning: 'The connection was idle too long.' },
+  STREAM_RESET: { number: 313, exit: 1, retry: true, meaning: 'The stream was reset.' },
+  STREAM_REFUSED: { number: 314, exit: 4, retry: false, meaning: 'The stream was refused.' },
+  MUX_PROTOCOL: { number: 315, exit: 1, retry: false, meaning: 'The peer broke the rules of the multiplexer.' },
+  MUX_LIMIT: { number: 316, exit: 1, retry: false, meaning: 'A limit of the multiplexer was exceeded.' },
+  WRONG_KEY: { number: 317, exit: 1, retry: false, meaning: 'Another machine answered than the one expected.' },
+  GOING_AWAY: { number: 318, exit: 1, retry: true, meaning: 'The other side is shutting down.' },
+
+  // mesh: 400..
+  HELLO_REFUSED: { number: 400, exit: 4, retry: false, meaning: 'The greeting was refused.' },
+  HELLO_INVALID: { number: 401, exit: 1, retry: false, meaning: 'The greeting does not verify.' },
+  VERSION_UNSUPPORTED: { number: 402, exit: 1, retry: false, meaning: 'The two nodes share no protocol version.' },
+  WRONG_PEER: { number: 403, exit: 1, retry: false, meaning: 'Another identity answered than the one expected.' },
+  PROOF_INVALID: { number: 404, exit: 1, retry: false, meaning: 'The peer did not prove its keys over this connection.' },
+  DEVICE_CLONED: { number: 405, exit: 1, retry: false, meaning: 'Two running nodes use the same device key.' },
+  DEVICE_REVOKED: { number: 406, exit: 4, retry: false, meaning: 'The device was revoked by its identity.' },
+  DUPLICATE: { number: 407, exit: 1, retry: true, meaning: 'There are too many connections between these two machines.' },
+  LINK_MOVED: { number: 408, exit: 1, retry: true, meaning: 'The link moved to another connection; try again.' },
+  PEER_UNKNOWN: { number: 409, exit: 1, retry: false, meaning: 'No peer of this name or prefix is known.' },
+  PEER_AMBIGUOUS: { number: 410, exit: 1, retry: false, meaning: 'More than one peer matches.' },
+  PEER_UNREACHABLE: { number: 411, exit: 1, retry: true, meaning: 'None of the peer’s known addresses answered.' },
+  PROTOCOL_UNKNOWN: { number: 412, exit: 1, retry: false, meaning: 'The other side does not offer this protocol.' },
+  POLICY_DENIED: { number: 413, exit: 4, retry: false, meaning: 'The policy of the other side does not allow this.' },
+  BUDGET_EXCEEDED: { number: 414, exit: 1, retry: true, meaning: 'The limit for this kind of peer is used up.' },
+  LOCATE_FAILED: { number: 415, exit: 1, retry: true, meaning: 'The machine at this address does not answer for that identity.' },
+  INVITE_INVALID: { number: 420, exit: 1, retry: false, meaning: 'The ticket is not valid.' },
+  INVITE_REFUSED: { number: 421, exit: 4, retry: false, meaning: 'The ticket is unknown, expired or used up.' },
+  CONFIRM_NOTHING: { number: 422, exit: 1, retry: false, meaning: 'There is nothing to confirm for this peer.' },
+  BANNED: { number: 423, exit: 4, retry: false, meaning: 'The peer is banned here for a while.' },
+
+  // services: 500..
+  FORWARD_DENIED: { number: 500, exit: 4, retry: false, meaning: 'The other side does not allow this forward.' },
+  FORWARD_UNREACHABLE: { number: 501, exit: 1, retry: true, meaning: 'The target of the forward did not answer.' },
+  FORWARD_TARGET: { number: 502, exit: 1, retry: false, meaning: 'The target of a forward is written HOST:PORT.' },
+  FILE_DENIED: { number: 510, exit: 4, retry: false, meaning: 'The other side does not accept files from this node.' },
+  FILE_QUOTA: { number: 511, exit: 1, retry: false, meaning: 'The inbox of the other side has no room for this file.' },
+  FILE_NAME: { number: 512, exit: 1, retry: false, meaning: 'The file name is not one the other side can store safely.' },
+  FILE_MISMATCH: { number: 513, exit: 1, retry: true, meaning: 'A part of the file does not match its digest.' },
+  FILE_CHANGED: { number: 514, exit: 1, retry: false, meaning: 'The file changed while it was being sent.' },
+  FILE_MISSING: { number: 515, exit: 1, retry: false, meaning: 'The file does not exist or cannot be read.' },
+  FILE_EXISTS: { number: 516, exit: 1, retry: false, meaning: 'Something of that name is already there.' },
+
+  // daemon and command line: 600..
+  USAGE: { number: 600, exit: 2, retry: false, meaning: 'The command line is not understood.' },
+  CONFIG_INVALID: { number: 601, exit: 2, retry: false, meaning: 'The configuration has a bad value.' },
+  DAEMON_NOT_RUNNING: { number: 602, exit: 3, retry: false, meaning: 'No daemon runs for this home.' },
+  DAEMON_RUNNING: { number: 603, exit: 1, retry: false, meaning: 'A daemon already runs for this home.' },
+  CONTROL_UNAUTHORIZED: { number: 604, exit: 4, retry: false, meaning: 'The control token is wrong.' },
+  CONTROL_FAILED: { number: 605, exit: 1, retry: false, meaning: 'The daemon did not answer as expected.' },
+  NOT_FOUND: { number: 606, exit: 1, retry: false, meaning: 'There is no such thing.' },
+  BIND_REFUSED: { number: 607, exit: 4, retry: false, meaning: 'Listening beyond loopback needs an explicit flag.' },
+  DEGRADED: { number: 608, exit: 3, retry: false, meaning: 'The node runs without an identity and cannot do this.' },
+  INTERRUPTED: { number: 609, exit: 1, retry: false, meaning: 'Interrupted.' },
+} as const
+
+export type ErrorCode = keyof typeof ERROR_TABLE
+
+/** Every row has the shape above; checked here because the table itself must keep its literal keys. */
+export const errorRow: (code: ErrorCode) => ErrorRow = (code) => ERROR_TABLE[code]

@@ -1,0 +1,164 @@
+import type { Duplex } from 'node:stream'
+import type { PublicKey } from '../core/bytes.ts'
+import type { KithError } from '../core/errors.ts'
+
+/** How a transport vouches for the channel inside the Hello signatures (protocol.md, PN-5). */
+export type ChannelBinding =
+  | { readonly kind: 'stream'; readonly bytes: Uint8Array }
+  | { readonly kind: 'tls-exporter'; readonly bytes: Uint8Array }
+  | { readonly kind: 'quic' }
+  | { readonly kind: 'memory'; readonly bytes: Uint8Array }
+
+/** Where a connection runs, for `status`, `why` and path choice. Never a secret. */
+export interface Path {
+  readonly scheme: string
+  /** URL of the remote end as seen from here. */
+  readonly address: string
+  readonly direct: boolean
+  /** The relay, when there is one. */
+  readonly via?: string
+}
+
+/**
+ * One way of carrying links. Made from options, then used for both directions; knows link keys, never DIDs.
+ */
+export interface Transport {
+  readonly scheme: string
+  /**
+   * Listens on `address` (a URL of this scheme, port 0 for any) and hands out authenticated channels.
+   * @throws KithError `ADDRESS_INVALID`, `ADDRESS_IN_USE`, `SCHEME_UNAVAILABLE`.
+   */
+  listen(address: string, onChannel: (channel: Channel) => void, options?: ListenOptions): Promise<Listener>
+  /**
+   * Connects and authenticates. `expect` is compared before a byte of the caller's is written.
+   * The promise settles at once on abort; what is under way natively is ended in the background.
+   * @throws KithError `ADDRESS_INVALID`, `ADDRESS_UNREACHABLE`, `WRONG_KEY`, `HANDSHAKE_FAILED`, `HANDSHAKE_TIMEOUT`, `ABORTED`.
+   */
+  dial(address: string, options: DialOptions): Promise<Channel>
+  /**
+   * Asks who is at an address, before any handshake (PN-2): sends one request frame and returns the one answer frame, at most 96 KiB.
+   * Absent where the transport cannot carry it. @throws KithError `ADDRESS_UNREACHABLE`, `LOCATE_FAILED`, `TIMEOUT`, `ABORTED`.
+   */
+  locate?(address: string, request: Uint8Array, options: { signal: AbortSignal }): Promise<Uint8Array>
+}
+
+export interface ListenOptions {
+  signal?: AbortSignal
+  /** Asked with the source before anything is read; false closes at once. Charges the source's budget; `release` must be called when the handshake has ended. */
+  admit?: (source: Source) => { release(): void } | undefined
+  /** Answers a locate request (PN-2); `undefined` closes without a word. */
+  onLocate?: (request: Uint8Array, source: Source) => Uint8Array | undefined
+}
+
+export interface Source {
+  readonly scheme: string
+  /** IP address without port, or a label for transports that have none. */
+  readonly host: string
+  readonly port: number
+}
+
+export interface DialOptions {
+  readonly expect: PublicKey
+  readonly signal: AbortSignal
+}
+
+export interface Listener {
+  /** Actual URLs, ports filled in. */
+  readonly addresses: readonly string[]
+  /** Stops accepting; channels already handed out live on. */
+  close(): Promise<void>
+}
+
+/** An authenticated pipe of whole messages on which `mesh/` runs Hello; then it becomes a `Connection`. */
+export interface Channel {
+  readonly role: 'dialer' | 'listener'
+  readonly localKey: PublicKey
+  readonly remoteKey: PublicKey
+  readonly path: Path
+  /** Whether the key exchange is post-quantum. */
+  readonly postQuantum: boolean
+  /** Known on both sides once the first message has been received; throws `TypeError` before. */
+  readonly channelBinding: ChannelBinding
+  /** At most 64 KiB. Ordered; sent at the end of the turn. @throws KithError `CLOSED`, `MESSAGE_TOO_LARGE`. */
+  send(message: Uint8Array): void
+  /** The next message. @throws KithError `LINK_PQ_FAILED`, `STREAM_CORRUPT`, `LINK_LOST`, `CLOSED`, or the signal's reason. */
+  receive(options?: { signal?: AbortSignal }): Promise<Uint8Array>
+  /** Turns the channel into a connection; called once, nothing is handed to streams before. */
+  multiplex(options?: MultiplexOptions): Connection
+  /** Ends the channel; what was sent leaves first (bounded by a second). Idempotent. */
+  close(): void
+}
+
+export interface MultiplexOptions {
+  /** Streams the other side may have open at once; more wait at the opener. Default 100. */
+  readonly maxInboundStreams?: number
+  /** Flow-control window per stream. Default 1 MiB. */
+  readonly windowBytes?: number
+}
+
+/** One authenticated, multiplexed connection to one link key. */
+export interface Connection {
+  readonly role: 'dialer' | 'listener'
+  readonly localKey: PublicKey
+  readonly remoteKey: PublicKey
+  readonly path: Path
+  readonly postQuantum: boolean
+  /** Open streams, both directions. */
+  readonly streamCount: number
+  /** Bytes of payload, for `status`. */
+  readonly bytesIn: number
+  readonly bytesOut: number
+  /** Opens a stream; data may be written at once. Waits while the peer's stream limit is reached. @throws KithError `LINK_LOST`, `LINK_CLOSED`, `GOING_AWAY`, or the signal's reason. */
+  open(options?: { signal?: AbortSignal }): Promise<LinkStream>
+  /** Set once, before the first await after `multiplex()`. Streams that arrive earlier are kept. */
+  onStream: (stream: LinkStream) => void
+  /** Round trip in ms. @throws KithError `LINK_LOST`, `TIMEOUT`. */
+  ping(options?: { signal?: AbortSignal }): Promise<number>
+  /** No new streams from either side; those that run go on (GOAWAY). */
+  drain(): void
+  /** Ends the connection with a code the other side learns. Bounded by a second. Idempotent. */
+  close(number?: number, reason?: string): Promise<void>
+  /** Resolves once, never rejects. */
+  readonly closed: Promise<CloseInfo>
+}
+
+export interface CloseInfo {
+  /** Null after a clean close with number 0 by either side. A connection that was simply lost reports `LINK_LOST`. */
+  readonly error: KithError | null
+  readonly remote: boolean
+}
+
+/**
+ * The lean stream that calls, blobs and forwards use directly. Callbacks are plain properties with one owner; they must not throw.
+ * A Node `Duplex` is a view of it, made on request.
+ */
+export interface LinkStream {
+  /** Unique among streams of the connection. */
+  readonly id: number
+  readonly inbound: boolean
+  readonly connection: Connection
+  /**
+   * Appends bytes. They are copied or sealed before this returns. False when the queue is above its mark: wait for `onDrain`.
+   * Ignored after `end`, `reset` or the peer's stop.
+   */
+  write(data: Uint8Array, start?: number, end?: number): boolean
+  /** Half-close: the peer sees the end after everything written. */
+  end(): void
+  /** Ends both directions at once; the peer's callbacks get the number. */
+  reset(number: number): void
+  /** Reads no more: the peer's writing half ends with the number, ours goes on. */
+  stop(number: number): void
+  /** Returns flow-control credit for bytes handed to `onData`. Every byte must be returned once, sooner or later. */
+  consume(length: number): void
+  /** Valid only during the call. */
+  onData: (data: Buffer, start: number, end: number) => void
+  /** The peer half-closed. */
+  onEnd: () => void
+  /** The peer reset or stopped, or the connection is gone. Called at most once per direction that was still open; `write` stays silent afterwards. */
+  onError: (error: KithError, direction: 'both' | 'write') => void
+  onDrain: () => void
+  /** Both directions have ended, in whatever way. Exactly once. */
+  onClose: () => void
+  /** A Duplex view; takes over all callbacks. Half-open allowed. Destroying it with a `KithError` resets with that error's number. */
+  toDuplex(): Duplex
+}
