@@ -1,0 +1,51 @@
+/** The one entry behind every npm script: sets up what is missing, then runs the command on the pinned Node 24. */
+import { spawn } from 'node:child_process'
+import { existsSync, readdirSync } from 'node:fs'
+import { constants } from 'node:os'
+import { join } from 'node:path'
+import { ensureInstalled, node24, ROOT } from './lib/toolchain.mjs'
+
+const SOURCE = '--conditions=kith-source'
+const TEST = [SOURCE, '--test', '--test-reporter=./test/reporter.mjs', '--test-reporter-destination=stdout']
+
+function testFiles(...folders) {
+  const found = []
+  for (const folder of folders) {
+    if (!existsSync(join(ROOT, folder))) continue
+    for (const entry of readdirSync(join(ROOT, folder), { recursive: true }))
+      if (entry.endsWith('.test.ts') || entry.endsWith('.test.mjs')) found.push(join(folder, entry))
+  }
+  return found.sort()
+}
+
+/** Everything below test/ but the long suites, which have their own commands. */
+function quickTests() {
+  const long = [join('test', 'slow'), join('test', 'fuzz')]
+  return testFiles('test').filter((file) => !long.some((folder) => file.startsWith(folder)))
+}
+
+const COMMANDS = {
+  start: { scope: 'run', args: (rest) => ['bin/kith.mjs', 'start', '--home', './.kith', ...rest] },
+  demo: { scope: 'run', args: (rest) => ['bin/kith.mjs', 'demo', ...rest] },
+  test: { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : quickTests())] },
+  'test:slow': { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : testFiles(join('test', 'slow')))] },
+  'test:fuzz': { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : testFiles(join('test', 'fuzz')))] },
+  check: { scope: 'all', args: (rest) => ['scripts/check.mjs', ...rest] },
+  build: { scope: 'all', args: (rest) => ['scripts/build.mjs', ...rest] },
+  bench: { scope: 'bench', args: (rest) => [SOURCE, 'bench/run.ts', ...rest] },
+  format: { scope: 'all', args: (rest) => ['node_modules/@biomejs/biome/bin/biome', 'check', '--write', ...(rest.length > 0 ? rest : ['.'])] },
+}
+
+const [name = '', ...rest] = process.argv.slice(2)
+const command = COMMANDS[name]
+if (command === undefined) {
+  process.stderr.write(`error[USAGE] unknown script '${name}'\nnext: npm run (one of ${Object.keys(COMMANDS).join(', ')})\n`)
+  process.exit(2)
+}
+ensureInstalled(command.scope)
+const child = spawn(node24(), command.args(rest), { cwd: ROOT, stdio: 'inherit' })
+// A terminal sends its signals to the whole group; from anywhere else they arrive only here and are passed on.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.stdin.isTTY || child.kill(signal))
+child.on('exit', (code, signal) => {
+  process.exitCode = signal === null ? (code ?? 1) : 128 + (constants.signals[signal] ?? 0)
+})
