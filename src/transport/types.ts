@@ -44,8 +44,11 @@ export interface Transport {
 
 export interface ListenOptions {
   signal?: AbortSignal
-  /** Asked with the source before anything is read; false closes at once. Charges the source's budget; `release` must be called when the handshake has ended. */
-  admit?: (source: Source) => { release(): void } | undefined
+  /**
+   * Asked with the source before anything is read; `undefined` closes at once. Charges the source's budget; `release` must be called when the handshake has ended.
+   * `evict` closes this connection: under a flood the oldest unfinished handshakes make room for new ones, so that a quick honest peer still gets in.
+   */
+  admit?: (source: Source, evict: () => void) => { release(): void } | undefined
   /** Answers a locate request (PN-2); `undefined` closes without a word. */
   onLocate?: (request: Uint8Array, source: Source) => Uint8Array | undefined
 }
