@@ -23,6 +23,11 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   return out
 }
 
+/** The same memory without the methods of `Buffer`, whose `slice`, `toString` and comparison in tests differ. */
+export function plain(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
 /** Byte equality for public values; leaves early, so never for secrets (`equalSecret`). */
 export function equal(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && compare(a, b) === 0

@@ -98,10 +98,12 @@ export class Reader {
   u64(): bigint {
     return this.#view.getBigUint64(this.#take(8))
   }
-  /** A copy, so that a small field never keeps a large input alive. */
+  /** A copy, so that a small field never keeps a large input alive (`slice` of a `Buffer` would be a view). */
   raw(length: number): Uint8Array {
     const at = this.#take(length)
-    return this.bytes.slice(at, at + length)
+    const copy = new Uint8Array(length)
+    copy.set(this.bytes.subarray(at, at + length))
+    return copy
   }
   varint(): number {
     let value = 0

@@ -1,0 +1,84 @@
+import { createPrivateKey, createPublicKey, type KeyObject, sign as nodeSign, verify as nodeVerify } from 'node:crypto'
+import { plain } from '../bytes.ts'
+import { KithError } from '../errors.ts'
+import { Lru } from '../lru.ts'
+import type { Secret } from '../secret.ts'
+import type { KeyRole, PostQuantumSigner } from '../signer.ts'
+import { refused } from './ed25519.ts'
+import { sha256 } from './hash.ts'
+import { maySign } from './sign-prefix.ts'
+
+/**
+ * ML-DSA-65 (FIPS 204), the post-quantum half of hybrid signatures: pure mode, empty context, randomised. The private key is its 32-byte seed.
+ *
+ * node:crypto holds the expanded key in OpenSSL's memory while the signer is open; that memory is neither locked nor surely zeroed when freed,
+ * so a signer is opened for as long as it is needed and no longer. The seed itself is handed over straight from guarded memory.
+ */
+export const MLDSA_SEED_BYTES = 32
+export const MLDSA_PUBLIC_KEY_BYTES = 1952
+export const MLDSA_SIGNATURE_BYTES = 3309
+
+/** Imported public keys by their hash: importing costs a good part of a verification, and devices sign again and again. */
+const imported: Lru<string, KeyObject> = new Lru(256)
+
+/**
+ * Takes ownership of `seed`: it is wiped here.
+ * @throws KithError `SECRET_WIPED`; TypeError when the seed is not 32 bytes.
+ */
+export function createPostQuantumSigner(role: KeyRole, seed: Secret): PostQuantumSigner {
+  const key = privateKeyOf(seed)
+  seed.wipe()
+  return new MldsaSigner(role, key)
+}
+
+/** The public key of a seed that goes on living. @throws KithError `SECRET_WIPED`. */
+export function mldsaPublicKeyOfSeed(seed: Secret): Uint8Array {
+  return publicBytes(privateKeyOf(seed))
+}
+
+/** False for anything that is not a good signature, wrong lengths included. */
+export function verifyMldsa(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
+  if (publicKey.length !== MLDSA_PUBLIC_KEY_BYTES || signature.length !== MLDSA_SIGNATURE_BYTES) return false
+  return nodeVerify(null, message, importPublicKey(publicKey), signature)
+}
+
+class MldsaSigner implements PostQuantumSigner {
+  readonly role: KeyRole
+  readonly publicKey: Uint8Array
+  #key: KeyObject | undefined
+
+  constructor(role: KeyRole, key: KeyObject) {
+    this.role = role
+    this.publicKey = publicBytes(key)
+    this.#key = key
+  }
+
+  sign(message: Uint8Array): Uint8Array {
+    if (!maySign(this.role, message)) throw refused(this.role, message)
+    if (this.#key === undefined) throw new KithError('SECRET_WIPED')
+    return plain(nodeSign(null, message, this.#key))
+  }
+
+  close(): void {
+    this.#key = undefined
+  }
+}
+
+function privateKeyOf(seed: Secret): KeyObject {
+  if (seed.length !== MLDSA_SEED_BYTES) throw new TypeError(`a seed has ${MLDSA_SEED_BYTES} bytes, not ${seed.length}`)
+  return seed.use((key) => createPrivateKey({ key, format: 'raw-seed', asymmetricKeyType: 'ml-dsa-65' }))
+}
+
+function publicBytes(key: KeyObject): Uint8Array {
+  return plain(createPublicKey(key).export({ format: 'raw-public' }))
+}
+
+/** Every string of the right length is a key of ML-DSA: there is nothing to refuse in it. */
+function importPublicKey(publicKey: Uint8Array): KeyObject {
+  const id = Buffer.from(sha256(publicKey)).toString('latin1')
+  const known = imported.get(id)
+  if (known !== undefined) return known
+  const key = createPublicKey({ key: Buffer.from(publicKey), format: 'raw-public', asymmetricKeyType: 'ml-dsa-65' })
+  imported.set(id, key)
+  return key
+}

@@ -1,0 +1,174 @@
+import { readFileSync } from 'node:fs'
+import { inspect } from 'node:util'
+import sodium from 'sodium-native'
+import { KithError } from './errors.ts'
+import type { Random } from './random.ts'
+
+/**
+ * # Secret
+ *
+ * Bytes in guarded pages of their own: locked into RAM and left out of core dumps (where the system allows it), between two guard pages,
+ * unreadable except inside `use`, zeroed when wiped. There is no string form.
+ *
+ * ```text
+ * | guard page | ... padding, canary, the secret | guard page |      one locked page (or more) each
+ * ```
+ *
+ * A secret costs a page of locked memory (the usual limit of 8 MiB is 2,048 of them) and two system calls per use. It is made for
+ * identities, device keys, passphrases and phrases; session keys live in the key slab (`leaseKey`).
+ */
+export class Secret {
+  readonly length: number
+  #memory: sodium.SecureBuffer | undefined
+  #open = 0
+  #wiped = false
+
+  private constructor(length: number) {
+    if (!Number.isInteger(length) || length < 1 || length > 1 << 20) throw new TypeError(`a secret has 1 to 1,048,576 bytes, not ${length}`)
+    this.length = length
+    this.#memory = sodium.sodium_malloc(length)
+    sodium.sodium_memzero(this.#memory)
+    sodium.sodium_mprotect_noaccess(this.#memory)
+  }
+
+  /** All zeros, to be filled. */
+  static alloc(length: number): Secret {
+    return new Secret(length)
+  }
+
+  /** Copies `bytes` into guarded memory and zeroes the source. */
+  static take(bytes: Uint8Array): Secret {
+    const secret = new Secret(bytes.length)
+    secret.fill((target) => target.set(bytes))
+    sodium.sodium_memzero(bytes)
+    return secret
+  }
+
+  static random(length: number, random: Random): Secret {
+    const secret = new Secret(length)
+    secret.fill((target) => random.fill(target))
+    return secret
+  }
+
+  get wiped(): boolean {
+    return this.#wiped
+  }
+
+  /**
+   * Runs `read` with the bytes readable. They become unreadable when it returns: touching the buffer later ends the process, so `read` must be
+   * synchronous and keep no view. May be nested.
+   * @throws KithError `SECRET_WIPED`; TypeError when `read` returns a promise.
+   */
+  use<T>(read: (bytes: Buffer) => T): T {
+    const memory = this.#memory
+    if (memory === undefined || this.#wiped) throw new KithError('SECRET_WIPED')
+    if (this.#open++ === 0) sodium.sodium_mprotect_readonly(memory)
+    try {
+      const result = read(memory)
+      if (result instanceof Promise) throw new TypeError('a secret is readable only during a synchronous call')
+      return result
+    } finally {
+      this.#shut(memory)
+    }
+  }
+
+  /** Runs `write` with the bytes writable. @throws KithError `SECRET_WIPED`; TypeError inside `use` of the same secret. */
+  fill(write: (bytes: Buffer) => void): void {
+    const memory = this.#memory
+    if (memory === undefined || this.#wiped) throw new KithError('SECRET_WIPED')
+    if (this.#open > 0) throw new TypeError('a secret is not written while it is being read')
+    this.#open++
+    sodium.sodium_mprotect_readwrite(memory)
+    try {
+      write(memory)
+    } finally {
+      this.#shut(memory)
+    }
+  }
+
+  clone(): Secret {
+    const copy = new Secret(this.length)
+    this.use((bytes) => copy.fill((target) => target.set(bytes)))
+    return copy
+  }
+
+  /** Constant-time in the bytes; the lengths are not secret. @throws KithError `SECRET_WIPED`. */
+  equals(other: Secret): boolean {
+    return this.use((a) => other.use((b) => a.length === b.length && sodium.sodium_memcmp(a, b)))
+  }
+
+  /** Zeroes and frees the memory; inside `use` as soon as that returns. Idempotent. */
+  wipe(): void {
+    this.#wiped = true
+    if (this.#open === 0) this.#release()
+  }
+
+  [Symbol.dispose](): void {
+    this.wipe()
+  }
+
+  toString(): string {
+    return '[Secret]'
+  }
+
+  toJSON(): string {
+    return '[Secret]'
+  }
+
+  #shut(memory: sodium.SecureBuffer): void {
+    this.#open--
+    if (this.#open > 0) return
+    if (this.#wiped) this.#release()
+    else sodium.sodium_mprotect_noaccess(memory)
+  }
+
+  #release(): void {
+    const memory = this.#memory
+    if (memory === undefined) return
+    this.#memory = undefined
+    sodium.sodium_mprotect_readwrite(memory)
+    sodium.sodium_memzero(memory)
+    sodium.sodium_free(memory)
+  }
+}
+
+Object.defineProperty(Secret.prototype, inspect.custom, { value: () => '[Secret]' })
+
+/**
+ * Whether guarded memory is really locked into RAM here. libsodium allocates past the limit of locked memory without a word, so this asks the
+ * system: by locking a page, and, where `/proc` tells, by comparing the locked total around an allocation.
+ */
+export function memoryLocking(): { ok: boolean; detail: string } {
+  const probe = Buffer.alloc(4096)
+  try {
+    sodium.sodium_mlock(probe)
+    sodium.sodium_munlock(probe)
+  } catch {
+    return { ok: false, detail: `the system refuses to lock memory${describeLimit()}` }
+  }
+  const before = lockedKilobytes()
+  const page = sodium.sodium_malloc(1)
+  const after = lockedKilobytes()
+  sodium.sodium_free(page)
+  if (before === undefined || after === undefined) return { ok: true, detail: 'a page could be locked' }
+  if (after <= before) return { ok: false, detail: `guarded memory is not locked: the limit is used up${describeLimit()}` }
+  return { ok: true, detail: `${after} kB locked${describeLimit()}` }
+}
+
+function lockedKilobytes(): number | undefined {
+  return procNumber('/proc/self/status', /^VmLck:\s+(\d+) kB/m)
+}
+
+function describeLimit(): string {
+  const bytes = procNumber('/proc/self/limits', /^Max locked memory\s+(\d+)/m)
+  return bytes === undefined ? '' : `, limit ${Math.floor(bytes / 1024)} kB`
+}
+
+function procNumber(path: string, pattern: RegExp): number | undefined {
+  try {
+    const digits = pattern.exec(readFileSync(path, 'utf8'))?.[1]
+    return digits === undefined ? undefined : Number(digits)
+  } catch {
+    return undefined
+  }
+}
