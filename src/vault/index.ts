@@ -1,0 +1,7 @@
+export type { PhraseLength } from './bip39.ts'
+export { generatePhrase, parsePhrase, phraseOfEntropy, phraseToSeed, wordAt } from './bip39.ts'
+export type { IdentitySeeds } from './identity-seeds.ts'
+export { deriveIdentitySeeds } from './identity-seeds.ts'
+export type { PathIndices } from './paths.ts'
+export { ETHEREUM, encryptionKeyPath, IDENTITY, identityKeyPath, identityMldsaPath, parsePath, SSH_HOST, sitePasswordPath, workerPath } from './paths.ts'
+export { deriveEd25519, deriveNode } from './slip10.ts'
