@@ -9,7 +9,7 @@ export type PublicKey = Brand<Uint8Array, 'PublicKey'>
 export type Signature = Brand<Uint8Array, 'Signature'>
 
 const UTF8 = new TextEncoder()
-const UTF8_STRICT = new TextDecoder('utf-8', { fatal: true })
+const UTF8_STRICT = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   let length = 0
@@ -57,7 +57,7 @@ export function utf8(text: string): Uint8Array {
   return UTF8.encode(text)
 }
 
-/** Strict UTF-8; `undefined` for anything malformed. */
+/** Strict UTF-8, a leading byte order mark kept as the character it is; `undefined` for anything malformed. */
 export function parseUtf8(bytes: Uint8Array): string | undefined {
   try {
     return UTF8_STRICT.decode(bytes)

@@ -42,3 +42,5 @@ export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
     signal?.addEventListener('abort', abort, { once: true })
   })
 }
+
+export { type ManualClock, manualClock } from './manual-clock.ts'

@@ -260,7 +260,10 @@ export function text(limit: number): Codec<string> {
   return {
     min: inner.min,
     max: inner.max,
-    size: (value) => inner.size(utf8(value)),
+    size(value) {
+      if (!value.isWellFormed()) throw new TypeError('text with a lone surrogate has no UTF-8 form')
+      return inner.size(utf8(value))
+    },
     write: (writer, value) => inner.write(writer, utf8(value)),
     read(reader) {
       const value = parseUtf8(inner.read(reader))

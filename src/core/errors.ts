@@ -1,4 +1,4 @@
-import { ERROR_TABLE, errorRow, type ErrorCode } from './error-table.ts'
+import { ERROR_TABLE, type ErrorCode, errorRow } from './error-table.ts'
 
 export type { ErrorCode }
 
