@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { test } from 'node:test'
+import { utf8 } from '../../src/core/bytes.ts'
+import { createMemoryStore } from '../../src/core/store/memory.ts'
+import { openSqliteStore } from '../../src/core/store/sqlite.ts'
+import { storeCompliance } from './store-compliance.ts'
+
+const temporary = (): { path: string; release(): void } => {
+  const directory = mkdtempSync(join(tmpdir(), 'kith-store-'))
+  return { path: join(directory, 'store.db'), release: () => rmSync(directory, { recursive: true, force: true }) }
+}
+
+storeCompliance('memory store', async () => ({ store: createMemoryStore(), release: async () => undefined }))
+
+storeCompliance('sqlite store', async () => {
+  const { path, release } = temporary()
+  return { store: await openSqliteStore(path), release: async () => release() }
+})
+
+test('sqlite store, closed and opened again, has what was written', async () => {
+  const { path, release } = temporary()
+  try {
+    const store = await openSqliteStore(path)
+    await store.put('a', utf8('k'), utf8('durable'))
+    await store.put('a', utf8('l'), utf8('not synced'), { durable: false })
+    await store.close()
+    const again = await openSqliteStore(path)
+    assert.deepEqual(await again.get('a', utf8('k')), utf8('durable'))
+    assert.deepEqual(await again.get('a', utf8('l')), utf8('not synced'))
+    await again.close()
+    if (process.platform !== 'win32') assert.equal(statSync(path).mode & 0o777, 0o600)
+  } finally {
+    release()
+  }
+})
+
+test('sqlite store, opened twice in one process, is locked until closed', async () => {
+  const { path, release } = temporary()
+  try {
+    const store = await openSqliteStore(path)
+    await assert.rejects(openSqliteStore(path), { code: 'STORE_LOCKED' })
+    await store.put('a', utf8('k'), utf8('v'))
+    await store.close()
+    await (await openSqliteStore(path)).close()
+  } finally {
+    release()
+  }
+})
+
+test('sqlite store, foreign, newer or impossible file, is refused and left alone', async () => {
+  const { path, release } = temporary()
+  try {
+    writeFileSync(path, 'this is not a database, and long enough to be looked at '.repeat(100))
+    await assert.rejects(openSqliteStore(path), { code: 'STORE_FAILED' })
+    assert.match(String(statSync(path).size), /^5/)
+    await assert.rejects(openSqliteStore(join(path, 'below-a-file')), { code: 'STORE_FAILED' })
+
+    const newer = `${path}.newer`
+    const { DatabaseSync } = await import('node:sqlite')
+    const database = new DatabaseSync(newer)
+    database.exec('PRAGMA user_version=99')
+    database.close()
+    await assert.rejects(openSqliteStore(newer), { code: 'STORE_FAILED', message: /version 99/ })
+  } finally {
+    release()
+  }
+})
+
+/** A process of its own that opens the store and then counts up, printing a number only after it was written durably. */
+function startCounter(path: string): ChildProcess {
+  const url = new URL('../../src/core/store/sqlite.ts', import.meta.url).href
+  const source = `
+    import { openSqliteStore } from ${JSON.stringify(url)}
+    const store = await openSqliteStore(${JSON.stringify(path)})
+    for (let n = 1; ; n++) {
+      const value = Buffer.from(String(n))
+      await store.batch([{ type: 'put', ns: 'a', key: Buffer.from('x'), value }, { type: 'put', ns: 'b', key: Buffer.from('x'), value }])
+      await new Promise((resolve) => process.stdout.write(n + '\\n', resolve))
+    }`
+  const flags = process.execArgv.filter((flag) => !flag.startsWith('--test'))
+  return spawn(process.execPath, [...flags, '--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'inherit'] })
+}
+
+test('sqlite store, process killed while writing, keeps what was promised, whole, and its lock is gone', { timeout: 60_000 }, async () => {
+  const { path, release } = temporary()
+  const child = startCounter(path)
+  try {
+    assert.ok(child.stdout !== null)
+    let promised = 0
+    for await (const line of createInterface(child.stdout)) {
+      promised = Number(line)
+      if (promised === 20) await assert.rejects(openSqliteStore(path), { code: 'STORE_LOCKED' })
+      if (promised === 60) child.kill('SIGKILL')
+    }
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+    assert.ok(promised >= 60)
+    const store = await openSqliteStore(path)
+    const a = Number(Buffer.from((await store.get('a', utf8('x'))) ?? []).toString())
+    const b = Number(Buffer.from((await store.get('b', utf8('x'))) ?? []).toString())
+    assert.ok(a >= promised, `${a} >= ${promised}`)
+    assert.equal(a, b)
+    await store.close()
+  } finally {
+    child.kill('SIGKILL')
+    release()
+  }
+})
