@@ -85,13 +85,25 @@ export interface ChainState {
   readonly status: ChainStatus
   /** The last entry closes the identity: nothing it certified is accepted any more. */
   readonly closed: boolean
-  /** When this verifier first adopted a chain of the DID, ms since the epoch. */
-  readonly firstSeenMs: number
+  /** When this verifier adopted each entry, ms since the epoch. The delays of recovery count from here, never from times that others signed. */
+  readonly adoptedMs: readonly number[]
+  /** A complete recovery that waits for objection. */
+  readonly pending: PendingRecovery | undefined
   /** Contradicting pairs, kept as proof: what stands here, and what was shown. */
   readonly forks: readonly ChainFork[]
   keysAt(index: number): KeySet | undefined
   /** Whether a key belongs to any generation of this identity (such a key is never a peer or a link of its own). */
   reveals(key: Uint8Array): boolean
+}
+
+export interface PendingRecovery {
+  readonly entry: ChainEntry
+  /** When this verifier first saw the complete quorum, ms since the epoch. */
+  readonly sinceMs: number
+  /** When it takes effect unless the owner rotates before. */
+  readonly dueMs: number
+  /** It carries the override quorum: no rotation stops it. */
+  readonly overrides: boolean
 }
 
 export interface ChainFork {
