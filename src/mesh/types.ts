@@ -12,14 +12,18 @@ export interface PolicyRequest {
   readonly peer: Did
   readonly action: string
   readonly target?: string
+  /** What the target's host resolved to, for rules by address; every one must be allowed. */
+  readonly addresses?: readonly string[]
 }
 
 export interface Decision {
   readonly allowed: boolean
   /** The rule that decided, in words for the owner; never sent to the peer. */
   readonly rule: string
-  /** The owner's command that would change it. */
+  /** The owner's command that would change it. May name an address, so it goes to the owner only; the peer is told the command for the target as it named it. */
   readonly next: string
+  /** Denied by name, but a rule for a network may allow an address of it: resolve and ask again. */
+  readonly byAddress?: boolean
 }
 
 /** Plain limits for one DID; nothing that enforces them knows where they came from. */

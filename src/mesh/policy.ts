@@ -1,0 +1,211 @@
+import { utf8 } from '../core/bytes.ts'
+import { KithError } from '../core/errors.ts'
+import type { Store } from '../core/store/types.ts'
+import type { Did } from '../identity/did.ts'
+import { type IpAddress, isLoopback, parseIp, sameIp } from './ip.ts'
+import {
+  decodeRules,
+  type Effect,
+  encodeRules,
+  formatRule,
+  MAX_RULES,
+  matchesPeer,
+  matchesRequest,
+  outranks,
+  parseRule,
+  type Rule,
+  type RuleText,
+} from './policy-rules.ts'
+import { ACTIONS, awaitsAddress, type Guard, parseTarget, type Target } from './policy-target.ts'
+import type { ConstraintSet, Decision, PeerClass, Policy, PolicyRequest } from './types.ts'
+
+/**
+ * # Local policy: the owner's ordered rules
+ *
+ * The first rule that matches decides; without one the default does: `ping` and `link` are open, `open` follows the protocol's own access,
+ * `forward`, `call` and `file` are denied. `allow` and `deny` insert before the first rule that would decide otherwise, so the command that a
+ * refusal prints always takes effect.
+ *
+ * Names are asked twice: as they are, and with the addresses they resolved to, every one of which must be allowed; only a checked address may be dialled.
+ */
+export interface PolicyConfig {
+  readonly store: Store
+  readonly classOf: (peer: Did) => PeerClass
+  readonly constraints: (held: PeerClass) => ConstraintSet
+  /** Default for `open`: what the registered protocol says; `undefined` when nobody registered it. */
+  readonly openDefault?: (peer: Did, protocol: string) => { readonly allowed: boolean; readonly rule: string } | undefined
+  /** The node's own control and gateway ports. */
+  readonly ownPorts?: () => readonly number[]
+  /** Addresses of this machine's interfaces, for `ownPorts`. */
+  readonly localAddresses?: () => readonly string[]
+  /** Names of doors inside the node that only an exact rule reaches. */
+  readonly reservedNames?: readonly string[]
+}
+
+export const RESERVED_NAMES: readonly string[] = ['alknet-control', 'kith-control']
+
+const NAMESPACE = 'mesh/policy'
+const KEY: Uint8Array = utf8('rules')
+const OPEN_BY_DEFAULT: ReadonlySet<string> = new Set(['link', 'ping'])
+
+export interface LocalPolicy extends Policy {
+  /** Rules in the order in which they are tried. */
+  list(): readonly RuleText[]
+  /**
+   * Adds a rule before the first one that would decide otherwise; nothing happens when it would change nothing.
+   * @throws TypeError for a rule that is malformed or could never match. @throws KithError `DID_INVALID`, `STORE_FAILED`, `BUDGET_EXCEEDED`.
+   */
+  allow(principal: string, action: string, target?: string): Promise<RuleText>
+  deny(principal: string, action: string, target?: string): Promise<RuleText>
+  /** Takes out the rules that name this principal. */
+  forget(principal: Did): Promise<void>
+  /** Allowed rules that were stored but are not valid any more, for the log. */
+  readonly dropped: readonly RuleText[]
+}
+
+/** Loads the stored rules. @throws KithError `STORE_FAILED`, `WIRE_MALFORMED`. */
+export async function openLocalPolicy(config: PolicyConfig): Promise<LocalPolicy> {
+  const policy = new OrderedRules(config)
+  await policy.load()
+  return policy
+}
+
+class OrderedRules implements LocalPolicy {
+  dropped: readonly RuleText[] = []
+  #rules: readonly Rule[] = []
+  #saving: Promise<void> = Promise.resolve()
+  readonly #config: PolicyConfig
+  readonly #guard: Guard
+
+  constructor(config: PolicyConfig) {
+    this.#config = config
+    const reserved = new Set(config.reservedNames ?? RESERVED_NAMES)
+    this.#guard = {
+      reservedName: (name) => reserved.has(name),
+      ownPort: (address, port) => (config.ownPorts?.() ?? []).includes(port) && (isLoopback(address) || this.#isLocal(address)),
+    }
+  }
+
+  async load(): Promise<void> {
+    const bytes = await this.#config.store.get(NAMESPACE, KEY)
+    if (bytes === undefined) return
+    const { rules, dropped } = decodeRules(bytes, this.#guard)
+    this.#rules = rules
+    this.dropped = dropped
+  }
+
+  list(): readonly RuleText[] {
+    return this.#rules.map(({ effect, principal, action, target }) => ({ effect, principal, action, target }))
+  }
+
+  classOf(peer: Did): PeerClass {
+    return this.#config.classOf(peer)
+  }
+
+  constraints(peer: Did): ConstraintSet {
+    return this.#config.constraints(this.classOf(peer))
+  }
+
+  decide(request: PolicyRequest): Decision {
+    const kind = ACTIONS.get(request.action)
+    // A name that was resolved is decided once per address: one that is not allowed denies the request.
+    const addresses = request.addresses === undefined || request.addresses.length === 0 ? [undefined] : request.addresses
+    let decision: Decision | undefined
+    for (const address of addresses) {
+      const target = kind === undefined ? undefined : parseTarget(kind, request.target, address, this.#guard)
+      decision = target === undefined ? this.#unusable(request, kind !== undefined) : this.#decide(request, target, address)
+      if (!decision.allowed) return decision
+    }
+    return decision as Decision
+  }
+
+  allow(principal: string, action: string, target?: string): Promise<RuleText> {
+    return this.#insert('allow', principal, action, target)
+  }
+
+  deny(principal: string, action: string, target?: string): Promise<RuleText> {
+    return this.#insert('deny', principal, action, target)
+  }
+
+  async forget(principal: Did): Promise<void> {
+    await this.#change((rules) => rules.filter((rule) => rule.principal !== principal))
+  }
+
+  #fallback({ peer, action, target }: PolicyRequest): { readonly allowed: boolean; readonly rule: string } {
+    if (OPEN_BY_DEFAULT.has(action)) return { allowed: true, rule: `default: ${action} is open` }
+    const open = action === 'open' && target !== undefined ? this.#config.openDefault?.(peer, target) : undefined
+    return open ?? { allowed: false, rule: `default: ${action} is denied` }
+  }
+
+  #unusable({ peer, action }: PolicyRequest, known: boolean): Decision {
+    return { allowed: false, rule: 'the request names no action and target of this version', next: `kith policy test ${peer} ${known ? action : 'forward'}` }
+  }
+
+  #decide(request: PolicyRequest, target: Target, address: string | undefined): Decision {
+    const { peer, action } = request
+    const held = this.classOf(peer)
+    const rule = this.#rules.find((candidate) => matchesRequest(candidate, { peer, action, target }, held, this.#guard))
+    if (rule !== undefined) return this.#decision(request, rule.effect === 'allow', formatRule(rule), address)
+    const fallback = this.#fallback(request)
+    const decision = this.#decision(request, fallback.allowed, fallback.rule, address)
+    return !decision.allowed && this.#mayAllowAddress(request, target, held) ? { ...decision, byAddress: true } : decision
+  }
+
+  #decision(request: PolicyRequest, allowed: boolean, rule: string, address: string | undefined): Decision {
+    const { peer, action, target } = request
+    const verb = allowed ? 'deny' : 'allow'
+    // A public name that resolved to this machine is reached by no rule for the name: the owner has to name the address.
+    const hidden = !allowed && address !== undefined && !this.#wouldReach(request, address)
+    const named = hidden ? `${bracketed(address)}:${target?.slice(target.lastIndexOf(':') + 1)}` : target
+    return { allowed, rule, next: `kith ${verb} ${peer} ${action}${named === undefined ? '' : ` ${named}`}` }
+  }
+
+  /** Whether an exact rule for the target as named would match the request at this address. */
+  #wouldReach({ peer, action, target }: PolicyRequest, address: string): boolean {
+    const rule = parseRule({ effect: 'allow', principal: peer, action, target }, this.#guard)
+    const resolved = parseTarget('endpoint', target, address, this.#guard)
+    return resolved !== undefined && matchesRequest(rule, { peer, action, target: resolved }, 'isolated', this.#guard)
+  }
+
+  #mayAllowAddress({ peer, action }: PolicyRequest, target: Target, held: PeerClass): boolean {
+    return this.#rules.some((rule) => rule.effect === 'allow' && rule.action === action && matchesPeer(rule, peer, held) && awaitsAddress(rule.pattern, target))
+  }
+
+  async #insert(effect: Effect, principal: string, action: string, target: string | undefined): Promise<RuleText> {
+    const rule = parseRule({ effect, principal, action, target }, this.#guard)
+    await this.#change((rules) => {
+      const rest = rules.filter((other) => !sameSubject(other, rule))
+      const at = rest.findIndex((other) => other.effect !== effect && outranks(other, rule, (peer) => this.classOf(peer)))
+      if (rest.length >= MAX_RULES) throw new KithError('BUDGET_EXCEEDED', `the policy holds ${MAX_RULES} rules already`, { next: 'kith policy list' })
+      return at === -1 ? [...rest, rule] : rest.toSpliced(at, 0, rule)
+    })
+    return { effect: rule.effect, principal: rule.principal, action: rule.action, target: rule.target }
+  }
+
+  /** One change at a time; it counts only once it is durable. */
+  #change(edit: (rules: readonly Rule[]) => readonly Rule[]): Promise<void> {
+    const changed = this.#saving.then(async () => {
+      const rules = edit(this.#rules)
+      await this.#config.store.put(NAMESPACE, KEY, encodeRules(rules), { durable: true })
+      this.#rules = rules
+    })
+    this.#saving = changed.catch(() => undefined)
+    return changed
+  }
+
+  #isLocal(address: IpAddress): boolean {
+    return (this.#config.localAddresses?.() ?? []).some((text) => {
+      const own = parseIp(text)
+      return own !== undefined && sameIp(own, address)
+    })
+  }
+}
+
+/** A newer rule for exactly the same subject takes the place of the older one. */
+function sameSubject(a: RuleText, b: RuleText): boolean {
+  return a.principal === b.principal && a.action === b.action && a.target === b.target
+}
+
+function bracketed(address: string): string {
+  return address.includes(':') ? `[${address}]` : address
+}
