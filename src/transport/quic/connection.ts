@@ -1,0 +1,340 @@
+import type { PublicKey } from '../../core/bytes.ts'
+import type { Clock, Timer } from '../../core/clock.ts'
+import { codeOfNumber, KithError, remoteError } from '../../core/errors.ts'
+import { PeerBudget } from '../mux/peer-budget.ts'
+import { peerError } from '../mux/stream.ts'
+import type { CloseInfo, Connection, LinkStream, MultiplexOptions, Path } from '../types.ts'
+import type { QuicLink } from './channel.ts'
+import { ChunkPool } from './chunks.ts'
+import { CONTROL_BYTES, type Control, decodeControl, encodeControl, trimReason } from './frames.ts'
+import type { NativeStream } from './native.ts'
+import { nothing } from './nothing.ts'
+import { OpenSlots } from './open-slots.ts'
+import { PacedCuts } from './paced-cuts.ts'
+import { Pings } from './pings.ts'
+import { QuicStream, type StreamOwner } from './stream.ts'
+
+/** Streams that either side may have open at once; the library's own limit of 101 has room for the first stream. */
+export const STREAM_LIMIT = 100
+/** How long each side waits for the end of a close. */
+const CLOSE_MS = 1_000
+/** How long native calls of a cut stream may stay pending. */
+const SETTLE_MS = 5_000
+/** How long a native reset waits for the message with its code. */
+const CODE_MS = 1_000
+/** Control bytes that a peer may leave unread. */
+const CONTROL_QUEUE_BYTES = 256 * 1024
+/** Resets and stops of streams not seen yet. */
+const EARLY_LIMIT = 2 * STREAM_LIMIT
+
+/** Streams of one native connection, with the codes, the clean close and the pings that the library lacks (`frames.ts`). */
+export class QuicConnection implements Connection, StreamOwner {
+  readonly role: 'dialer' | 'listener'
+  readonly localKey: PublicKey
+  readonly remoteKey: PublicKey
+  readonly path: Path
+  readonly postQuantum = false
+  readonly closed: Promise<CloseInfo>
+  readonly pool: ChunkPool = new ChunkPool()
+  bytesIn = 0
+  bytesOut = 0
+  readonly #link: QuicLink
+  readonly #streams = new Map<number, QuicStream>()
+  readonly #early = new Map<number, Control<'reset' | 'stop'>>()
+  readonly #slots: OpenSlots
+  readonly #pings: Pings
+  readonly #budget: PeerBudget
+  readonly #cuts: PacedCuts
+  readonly #maxInbound: number
+  #inbound = 0
+  #nextInbound: number
+  #accepting = false
+  #onStream: ((stream: LinkStream) => void) | undefined
+  readonly #arrived: QuicStream[] = []
+  #state: 'open' | 'closing' | 'closed by peer' | 'ended' = 'open'
+  #draining = false
+  /** Payload bytes of directions that were not cut. */
+  #sent = 0
+  #received = 0
+  /** What the peer's CLOSE says was sent. */
+  #expected = Number.POSITIVE_INFINITY
+  #info: CloseInfo = { error: new KithError('LINK_LOST'), remote: false }
+  #timer: Timer | undefined
+  #resolveClosed: (info: CloseInfo) => void = nothing
+
+  constructor(link: QuicLink, early: readonly Uint8Array[], options: MultiplexOptions) {
+    const { first, native } = link
+    this.#link = link
+    this.role = link.role
+    this.localKey = link.localKey
+    this.remoteKey = link.remoteKey
+    this.path = link.path
+    this.#maxInbound = Math.min(options.maxInboundStreams ?? STREAM_LIMIT, STREAM_LIMIT)
+    this.#slots = new OpenSlots(Math.min(options.maxOutboundStreams ?? STREAM_LIMIT, STREAM_LIMIT))
+    this.#nextInbound = link.role === 'listener' ? 1 : 0
+    this.#pings = new Pings(link.clock, link.random, (nonce) => this.#send({ type: 'ping', nonce }))
+    this.#budget = new PeerBudget(link.clock)
+    this.#cuts = new PacedCuts(link.clock, (message) => this.#send(message))
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve
+    })
+    first.limit = CONTROL_BYTES
+    first.onFrame = (payload) => this.#frame(payload)
+    first.onEnd = () => this.#finish()
+    first.onError = (error) => (error.code === 'LINK_LOST' ? this.#finish() : this.#lose(new KithError('MUX_PROTOCOL', undefined, { cause: error })))
+    for (const payload of early) this.#frame(payload)
+    native.closed().then(
+      () => this.#finish(),
+      () => this.#finish(),
+    )
+    first.start()
+    this.#accept()
+  }
+
+  get connection(): Connection {
+    return this
+  }
+  get clock(): Clock {
+    return this.#link.clock
+  }
+  get streamCount(): number {
+    return this.#streams.size
+  }
+  get onStream(): (stream: LinkStream) => void {
+    return this.#onStream ?? nothing
+  }
+  set onStream(callback: (stream: LinkStream) => void) {
+    this.#onStream = callback
+    for (const stream of this.#arrived.splice(0)) callback(stream)
+  }
+
+  async open(options: { signal?: AbortSignal } = {}): Promise<LinkStream> {
+    await this.#slots.acquire(options.signal)
+    try {
+      return this.#adopt(await this.#openNative(options.signal), false)
+    } catch (error) {
+      this.#slots.release()
+      throw error
+    }
+  }
+
+  ping(options: { signal?: AbortSignal } = {}): Promise<number> {
+    return this.#pings.ping(options.signal)
+  }
+
+  drain(): void {
+    if (this.#draining || this.#state !== 'open') return
+    this.#send({ type: 'drain' })
+    this.#drained()
+  }
+
+  async close(number = 0, reason = ''): Promise<void> {
+    if (!Number.isInteger(number) || number < 0 || number > 0xffff_ffff) throw new TypeError('the number of an error is an unsigned 32-bit integer')
+    if (this.#state === 'open') {
+      this.#state = 'closing'
+      const error = number === 0 ? null : new KithError(codeOfNumber(number), reason === '' ? undefined : reason, { details: { number } })
+      this.#stopOpening({ error, remote: false })
+      this.#send({ type: 'close', code: number, sent: this.#sent, reason: trimReason(reason) })
+    }
+    await this.closed
+  }
+
+  // What streams use.
+
+  cut(type: 'reset' | 'stop', stream: QuicStream, code: number): void {
+    this.#cuts.send({ type, opener: stream.id % 2, index: stream.index, code })
+  }
+  sent(length: number): void {
+    this.#sent += length
+    this.bytesOut += length
+  }
+  received(length: number): void {
+    this.#received += length
+    this.bytesIn += length
+    if (this.#state === 'closed by peer') this.#answerClose()
+  }
+  uncount(sent: number, received: number): void {
+    this.#sent -= sent
+    this.#received -= received
+  }
+  awaitCode(run: () => void): void {
+    this.#link.clock.after(CODE_MS, run)
+  }
+  watch(stream: QuicStream): void {
+    if (this.#state === 'ended') return
+    this.#link.clock.after(SETTLE_MS, () => {
+      if (!stream.settled) this.#lose(new KithError('LINK_LOST', 'the peer did not let go of a stream'))
+    })
+  }
+  ended(stream: QuicStream): void {
+    if (!this.#streams.delete(stream.id)) return
+    if (!stream.inbound) return this.#slots.release()
+    this.#inbound--
+    this.#accept()
+  }
+
+  // Streams.
+
+  /** The caller is freed at once; a stream that opens later is given back. */
+  #openNative(signal: AbortSignal | undefined): Promise<NativeStream> {
+    return new Promise((resolve, reject) => {
+      const abort = (): void => reject(signal?.reason)
+      signal?.addEventListener('abort', abort, { once: true })
+      const settled = (): boolean => {
+        signal?.removeEventListener('abort', abort)
+        return signal?.aborted === true || this.#state !== 'open'
+      }
+      this.#link.native.outboundStream().then(
+        (native) => {
+          if (!settled()) return resolve(native)
+          giveBack(native)
+          reject(this.#closeError())
+        },
+        () => {
+          settled()
+          reject(this.#closeError())
+        },
+      )
+    })
+  }
+
+  #adopt(native: NativeStream, inbound: boolean): QuicStream {
+    const stream = new QuicStream(this, native, Number(native.id()), (this.role === 'dialer') !== inbound, inbound)
+    this.#streams.set(stream.id, stream)
+    return stream
+  }
+
+  #accept(): void {
+    if (this.#accepting || this.#inbound >= this.#maxInbound || (this.#state !== 'open' && this.#state !== 'closed by peer')) return
+    this.#accepting = true
+    this.#link.native.inboundStream().then(
+      (native) => {
+        this.#accepting = false
+        if (this.#state !== 'open' && this.#state !== 'closed by peer') return giveBack(native)
+        this.#inboundStream(this.#adopt(native, true))
+        this.#accept()
+      },
+      () => {
+        this.#accepting = false
+      },
+    )
+  }
+
+  #inboundStream(stream: QuicStream): void {
+    this.#inbound++
+    this.#nextInbound = stream.index + 1
+    const early = this.#early.get(stream.id)
+    this.#early.delete(stream.id)
+    if (early?.type === 'reset') return stream.discard()
+    if (this.#onStream === undefined) this.#arrived.push(stream)
+    else this.#onStream(stream)
+    if (early !== undefined) stream.stopped(early.code)
+  }
+
+  // Control.
+
+  #send(message: Control): void {
+    if (this.#state === 'ended') return
+    this.#link.first.send(encodeControl(message))
+    if (this.#link.first.queued > CONTROL_QUEUE_BYTES) this.#lose(new KithError('MUX_LIMIT', 'the peer does not read its control messages'))
+  }
+
+  #frame(payload: Uint8Array): void {
+    if (this.#state === 'ended') return
+    let message: Control | undefined
+    try {
+      message = decodeControl(payload)
+    } catch (cause) {
+      return this.#lose(new KithError('MUX_PROTOCOL', undefined, { cause }))
+    }
+    if (message === undefined) return
+    if (message.type === 'reset' || message.type === 'stop') this.#cutByPeer(message)
+    else if (message.type === 'close') this.#closeByPeer(message)
+    else if (message.type === 'closed') this.#finish()
+    else if (message.type === 'drain') this.#drained()
+    else if (message.type === 'ping') this.#pinged(message.nonce)
+    else this.#pings.pong(message.nonce)
+  }
+
+  #pinged(nonce: Uint8Array): void {
+    if (this.#budget.ping()) this.#send({ type: 'pong', nonce })
+    else this.#lose(new KithError('MUX_LIMIT', 'the peer sends too many pings'))
+  }
+
+  #cutByPeer(message: Control<'reset' | 'stop'>): void {
+    if (!this.#budget.reset()) return this.#lose(new KithError('MUX_LIMIT', 'the peer resets too many streams'))
+    if (message.opener > 1) return this.#lose(new KithError('MUX_PROTOCOL'))
+    const id = message.index * 2 + message.opener
+    const stream = this.#streams.get(id)
+    if (stream !== undefined) {
+      if (message.type === 'stop') stream.stopped(message.code)
+      else stream.fail(peerError(message.code))
+      return
+    }
+    const openedHere = (message.opener === 0) === (this.role === 'dialer')
+    if (openedHere || message.index < this.#nextInbound) return
+    if (this.#early.size >= EARLY_LIMIT) return this.#lose(new KithError('MUX_LIMIT', 'the peer resets streams that it does not open'))
+    if (this.#early.get(id)?.type !== 'reset') this.#early.set(id, message)
+  }
+
+  // The end.
+
+  #drained(): void {
+    this.#draining = true
+    if (this.#state === 'open') this.#slots.close(new KithError('GOING_AWAY'))
+  }
+
+  #stopOpening(info: CloseInfo): void {
+    this.#info = info
+    this.#slots.close(this.#closeError())
+    this.#timer = this.#link.clock.after(CLOSE_MS, () => this.#finish(), { keepAlive: true })
+  }
+
+  #closeError(): KithError {
+    return this.#info.error ?? new KithError('LINK_CLOSED', undefined, { remote: this.#info.remote })
+  }
+
+  #closeByPeer(message: Extract<Control, { type: 'close' }>): void {
+    if (this.#state !== 'open') return this.#send({ type: 'closed' })
+    this.#state = 'closed by peer'
+    this.#stopOpening({ error: message.code === 0 ? null : remoteError(message.code, message.reason), remote: true })
+    this.#expected = message.sent
+    this.#answerClose()
+  }
+
+  #answerClose(): void {
+    if (this.#received < this.#expected) return
+    this.#expected = Number.POSITIVE_INFINITY
+    this.#send({ type: 'closed' })
+  }
+
+  #lose(error: KithError): void {
+    if (this.#state === 'ended') return
+    this.#link.logger.debug('quic.connection_ended', { address: this.path.address, code: error.code })
+    this.#info = { error, remote: false }
+    this.#finish()
+  }
+
+  /** Nothing more is to come, from either side: every caller hears why. */
+  #finish(): void {
+    if (this.#state === 'ended') return
+    this.#state = 'ended'
+    this.#timer?.cancel()
+    this.#link.native.abort()
+    this.#link.first.drop()
+    const error = this.#closeError()
+    this.#slots.close(error)
+    this.#pings.close(error)
+    this.#cuts.close()
+    for (const stream of [...this.#streams.values()]) stream.fail(error)
+    this.#arrived.length = 0
+    this.#early.clear()
+    this.#resolveClosed(this.#info)
+  }
+}
+
+/** Ends a stream that nobody uses, so that its credit returns. */
+function giveBack(native: NativeStream): void {
+  native.resetWrite().catch(nothing)
+  native.stopRead().catch(nothing)
+}
