@@ -94,6 +94,7 @@ export const ERROR_TABLE = {
   INVITE_REFUSED: { number: 421, exit: 4, retry: false, meaning: 'The ticket is unknown, expired or used up.' },
   CONFIRM_NOTHING: { number: 422, exit: 1, retry: false, meaning: 'There is nothing to confirm for this peer.' },
   BANNED: { number: 423, exit: 4, retry: false, meaning: 'The peer is banned here for a while.' },
+  DOWNGRADE_REFUSED: { number: 424, exit: 4, retry: false, meaning: 'The peer has used post-quantum keys before and now comes without.' },
 
   // services: 500..
   FORWARD_DENIED: { number: 500, exit: 4, retry: false, meaning: 'The other side does not allow this forward.' },

@@ -1,0 +1,28 @@
+import type { Clock } from '../core/clock.ts'
+
+/** A rate with a burst, refilled by the monotonic clock whenever it is asked. */
+export class TokenBucket {
+  readonly #clock: Clock
+  readonly #perMs: number
+  readonly #burst: number
+  #tokens: number
+  #at: number
+
+  constructor(clock: Clock, perSecond: number, burst: number) {
+    this.#clock = clock
+    this.#perMs = perSecond / 1000
+    this.#burst = burst
+    this.#tokens = burst
+    this.#at = clock.monotonic()
+  }
+
+  /** Takes `count` tokens, or none when there are fewer. */
+  take(count = 1): boolean {
+    const now = this.#clock.monotonic()
+    this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#at) * this.#perMs)
+    this.#at = now
+    if (this.#tokens < count) return false
+    this.#tokens -= count
+    return true
+  }
+}

@@ -1,0 +1,128 @@
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../core/clock.ts'
+import { bytesN, type Codec, constant, decode, encode, malformed, struct, u32 } from '../core/codec.ts'
+import { parsePublicKey } from '../core/crypto/ed25519.ts'
+import { KithError } from '../core/errors.ts'
+import { adoptChain } from '../identity/chain.ts'
+import { decodeChain } from '../identity/chain-codec.ts'
+import { type Did, didPublicKey, formatDid } from '../identity/did.ts'
+import type { ChainState } from '../identity/types.ts'
+import { abortError } from './errors.ts'
+import { encodeEntriesFrom } from './hello-chain.ts'
+import { NO_INDEX } from './locate-codec.ts'
+
+/**
+ * # `icn/chain/1`: whoever is behind asks (PN-6)
+ *
+ * ```text
+ * request  01 | did 32 | u32 have_index                      37 bytes, then the asker's end; have_index ffffffff = none
+ * answer   01 | u32 length | chain (PN-6, <= 4 MiB)          the entries after have_index; length 0 = nothing to add
+ * ```
+ *
+ * Anyone may serve, since every entry verifies by itself from the asker's own stored head, or from entry 0. A server says "nothing to add" both for a chain that
+ * is not longer and for one it does not know or does not show to this asker.
+ */
+export const CHAIN_PROTOCOL = 'icn/chain/1'
+const CHAIN_DEADLINE_MS = 30_000
+const MAX_BYTES = 4 * 1024 * 1024
+const REQUEST_BYTES = 37
+const ANSWER_HEAD_BYTES = 5
+
+interface Request {
+  readonly _version: undefined
+  readonly did: Uint8Array
+  readonly haveIndex: number
+}
+
+const request: Codec<Request> = struct<Request>({ _version: constant(1), did: bytesN(32), haveIndex: u32 })
+const answerHead: Codec<{ _version: undefined; length: number }> = struct<{ _version: undefined; length: number }>({ _version: constant(1), length: u32 })
+
+export interface ServeOptions {
+  /** What may be shown to this asker; undefined for everything else. */
+  readonly chainOf: (did: Did) => Promise<ChainState | undefined>
+  readonly clock: Clock
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Answers one question on a stream and ends it.
+ * @throws KithError `WIRE_MALFORMED`, `TIMEOUT`, `LINK_LOST`, `ABORTED`. The stream is destroyed with the same error.
+ */
+export async function serveChain(stream: Duplex, options: ServeOptions): Promise<void> {
+  await bounded(stream, options, async () => {
+    const asked = decode(request, await readAll(stream, REQUEST_BYTES))
+    const chain = await options.chainOf(formatDid(parsePublicKey(asked.did)))
+    const from = asked.haveIndex === NO_INDEX ? 0 : asked.haveIndex + 1
+    const tail = chain === undefined ? undefined : encodeEntriesFrom(chain.entries, from, MAX_BYTES)
+    stream.write(encode(answerHead, { _version: undefined, length: tail?.length ?? 0 }))
+    await new Promise<void>((resolve, reject) => {
+      stream.once('error', reject)
+      stream.end(tail ?? new Uint8Array(0), () => {
+        stream.off('error', reject)
+        resolve()
+      })
+    })
+  })
+}
+
+export interface FetchOptions {
+  readonly did: Did
+  /** What is known here; verification starts from it. */
+  readonly have?: ChainState | undefined
+  readonly clock: Clock
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Asks for the rest of a chain and verifies it. Undefined when the other side has nothing to add. Stores nothing.
+ * @throws KithError `CHAIN_INVALID`, `WIRE_MALFORMED`, `TIMEOUT`, `LINK_LOST`, `ABORTED`. The stream is destroyed with the same error.
+ */
+export async function fetchChain(stream: Duplex, options: FetchOptions): Promise<ChainState | undefined> {
+  return await bounded(stream, options, async () => {
+    stream.end(encode(request, { _version: undefined, did: didPublicKey(options.did), haveIndex: options.have?.index ?? NO_INDEX }))
+    const bytes = await readAll(stream, ANSWER_HEAD_BYTES + MAX_BYTES)
+    if (bytes.length < ANSWER_HEAD_BYTES) throw malformed('ends too early', { length: bytes.length })
+    const { length } = decode(answerHead, bytes.subarray(0, ANSWER_HEAD_BYTES))
+    if (length !== bytes.length - ANSWER_HEAD_BYTES) throw malformed('length out of range', { length })
+    if (length === 0) return undefined
+    const { state } = adoptChain(options.have, decodeChain(bytes.subarray(ANSWER_HEAD_BYTES)), { now: options.clock.now() })
+    if (state.did !== options.did) throw new KithError('CHAIN_INVALID', 'the answer is the chain of another identity')
+    return state
+  })
+}
+
+/** Everything up to the other side's end. */
+async function readAll(stream: Duplex, limit: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>) {
+    length += chunk.length
+    if (length > limit) throw malformed('longer than allowed', { limit })
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks, length)
+}
+
+/** Runs a conversation with a deadline; whatever ends it early ends the stream. */
+async function bounded<T>(stream: Duplex, options: { clock: Clock; signal?: AbortSignal }, run: () => Promise<T>): Promise<T> {
+  const { clock, signal } = options
+  const timer = clock.after(CHAIN_DEADLINE_MS, () => stream.destroy(new KithError('TIMEOUT', 'the other side did not finish in time')))
+  const abort = (): void => {
+    stream.destroy(signal === undefined ? undefined : abortError(signal))
+  }
+  // A stream destroyed while nobody reads would raise its error as an event nobody hears; the reader gets it anyway.
+  const ignore = (): void => {}
+  stream.on('error', ignore)
+  if (signal?.aborted === true) abort()
+  else signal?.addEventListener('abort', abort, { once: true })
+  try {
+    return await run()
+  } catch (error) {
+    const failure = error instanceof KithError ? error : new KithError('LINK_LOST', undefined, { cause: error })
+    stream.destroy(failure)
+    throw failure
+  } finally {
+    timer.cancel()
+    signal?.removeEventListener('abort', abort)
+  }
+}

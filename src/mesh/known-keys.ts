@@ -1,0 +1,307 @@
+import type { PublicKey } from '../core/bytes.ts'
+import type { Clock } from '../core/clock.ts'
+import { parsePublicKey } from '../core/crypto/ed25519.ts'
+import { KithError } from '../core/errors.ts'
+import { Lru } from '../core/lru.ts'
+import type { Logger } from '../core/observe/log.ts'
+import type { Store } from '../core/store/types.ts'
+import { decodeChainState, encodeChainState } from '../identity/chain-store.ts'
+import { type Did, didPublicKey, formatDid } from '../identity/did.ts'
+import type { Binding, ChainState } from '../identity/types.ts'
+import {
+  CHAIN_NS,
+  DEVICE_NS,
+  type DeviceRecord,
+  decodeDevice,
+  decodeKnown,
+  encodeDevice,
+  encodeKnown,
+  KNOWN_NS,
+  type KnownRecord,
+  linkId,
+  linkOfId,
+  REVEALED_NS,
+} from './known-keys-codec.ts'
+import { WriteBehind } from './known-keys-writes.ts'
+
+/**
+ * # Known keys: what this node remembers of identities that proved themselves
+ *
+ * Per DID: its chain as adopted here, whether ML-DSA was seen, when; per device: the highest binding serial and boot. Everything is written only
+ * after a PROOF or a verified chain, so a claim leaves no trace. Small records are in memory, chains are read when needed; writes are collected for a moment
+ * and reach the store as one atomic batch.
+ *
+ * Strangers cannot fill it: of identities nobody keeps, the ones seen longest ago are forgotten beyond a limit, and each has a few devices at most.
+ */
+export interface KnownLimits {
+  /** Identities that nobody keeps. */
+  readonly strangers: number
+  readonly devicesPerStranger: number
+  readonly devicesPerKept: number
+  /** Decoded chains in memory. */
+  readonly chains: number
+}
+
+export const KNOWN_LIMITS: KnownLimits = { strangers: 10_000, devicesPerStranger: 8, devicesPerKept: 64, chains: 256 }
+
+export interface KnownDevice {
+  readonly linkKey: PublicKey
+  readonly serial: number
+  readonly boot: number
+  readonly run: Uint8Array
+  readonly lastSeenMs: number
+  readonly revoked: boolean
+}
+
+export interface KnownPeer {
+  readonly did: Did
+  readonly kept: boolean
+  readonly mldsa: boolean
+  readonly forked: boolean
+  readonly firstSeenMs: number
+  readonly lastSeenMs: number
+  readonly index: number
+  readonly head: Uint8Array
+  readonly devices: readonly KnownDevice[]
+}
+
+/** What a PROOF has shown. */
+export interface Learned {
+  readonly did: Did
+  readonly linkKey: PublicKey
+  readonly chain: ChainState
+  readonly binding: Pick<Binding, 'serial' | 'deviceMldsa'>
+  readonly boot: number
+  readonly run: Uint8Array
+}
+
+export interface KnownComponents {
+  readonly store: Store
+  readonly clock: Clock
+  readonly log: Logger
+  readonly limits?: Partial<KnownLimits>
+}
+
+interface Entry extends KnownRecord {
+  readonly devices: Map<string, DeviceRecord>
+}
+
+/** Reads the small records. @throws KithError `STORE_FAILED`. */
+export async function openKnownKeys(components: KnownComponents): Promise<KnownKeys> {
+  const known = new KnownKeys(components)
+  await known.load()
+  return known
+}
+
+export class KnownKeys {
+  readonly #store: Store
+  readonly #clock: Clock
+  readonly #limits: KnownLimits
+  readonly #writes: WriteBehind
+  /** The one seen longest ago comes first. */
+  readonly #entries: Map<Did, Entry> = new Map()
+  readonly #chains: Lru<Did, ChainState>
+  /** Later keys of adopted chains: such a key is no identity of its own. */
+  readonly #revealed: Map<string, Did> = new Map()
+  #strangers = 0
+
+  constructor({ store, clock, log, limits }: KnownComponents) {
+    this.#store = store
+    this.#clock = clock
+    this.#limits = { ...KNOWN_LIMITS, ...limits }
+    this.#chains = new Lru(this.#limits.chains)
+    this.#writes = new WriteBehind(store, clock, log)
+  }
+
+  /** Called once by `openKnownKeys`. */
+  async load(): Promise<void> {
+    for await (const { key, value } of this.#store.scan(KNOWN_NS)) {
+      const did = formatDid(parsePublicKey(key))
+      this.#entries.set(did, { ...decodeKnown(value), devices: new Map() })
+    }
+    for await (const { key, value } of this.#store.scan(DEVICE_NS)) {
+      const did = formatDid(parsePublicKey(key.subarray(0, 32)))
+      this.#entries.get(did)?.devices.set(linkId(key.subarray(32)), decodeDevice(value))
+    }
+    for await (const { key, value } of this.#store.scan(REVEALED_NS)) this.#revealed.set(linkId(key), formatDid(parsePublicKey(value)))
+    const byAge = [...this.#entries].sort(([, a], [, b]) => a.lastSeenMs - b.lastSeenMs)
+    this.#entries.clear()
+    for (const [did, entry] of byAge) {
+      this.#entries.set(did, entry)
+      if (!entry.kept) this.#strangers++
+    }
+  }
+
+  peer(did: Did): KnownPeer | undefined {
+    const entry = this.#entries.get(did)
+    if (entry === undefined) return undefined
+    const { devices, ...record } = entry
+    return { did, ...record, devices: [...devices].map(([id, device]) => ({ linkKey: linkOfId(id) as PublicKey, ...device })) }
+  }
+
+  device(did: Did, linkKey: PublicKey): KnownDevice | undefined {
+    const device = this.#entries.get(did)?.devices.get(linkId(linkKey))
+    return device === undefined ? undefined : { linkKey, ...device }
+  }
+
+  /** The chain as adopted here. @throws KithError `STORE_FAILED`. */
+  async chain(did: Did): Promise<ChainState | undefined> {
+    const cached = this.#chains.get(did)
+    if (cached !== undefined || !this.#entries.has(did)) return cached
+    const key = didPublicKey(did)
+    const pending = this.#writes.pending(CHAIN_NS, key)
+    const value = pending === undefined ? await this.#store.get(CHAIN_NS, key) : pending.value
+    // Another call may have adopted a longer chain meanwhile.
+    const newer = this.#chains.get(did)
+    if (newer !== undefined || value === undefined) return newer
+    const chain = decodeChainState(value)
+    this.#chains.set(did, chain)
+    return chain
+  }
+
+  /** The identity in whose chain this key is a later generation. */
+  revealedBy(key: PublicKey): Did | undefined {
+    return this.#revealed.get(linkId(key))
+  }
+
+  /** After a PROOF. Serials and boots only rise. */
+  learn(learned: Learned): void {
+    const now = this.#clock.now()
+    const entry = this.#adopt(learned.did, learned.chain, now)
+    entry.lastSeenMs = now
+    this.#entries.delete(learned.did)
+    this.#entries.set(learned.did, entry)
+    if (learned.binding.deviceMldsa !== undefined) entry.mldsa = true
+    const id = linkId(learned.linkKey)
+    const before = entry.devices.get(id)
+    const device: DeviceRecord = {
+      revoked: before?.revoked ?? false,
+      serial: Math.max(before?.serial ?? 0, learned.binding.serial),
+      boot: Math.max(before?.boot ?? 0, learned.boot),
+      run: before !== undefined && before.boot > learned.boot ? before.run : learned.run,
+      lastSeenMs: now,
+    }
+    entry.devices.set(id, device)
+    this.#writeDevice(learned.did, id, device)
+    this.#trimDevices(learned.did, entry)
+    this.#writeEntry(learned.did, entry)
+    this.#trimStrangers(learned.did)
+  }
+
+  /** A chain that was verified from the one known here (`adoptChain`), by whatever way it came. Shorter ones than known are ignored. */
+  adopt(chain: ChainState): void {
+    this.#writeEntry(chain.did, this.#adopt(chain.did, chain, this.#clock.now()))
+    this.#trimStrangers(chain.did)
+  }
+
+  /** Whether a person or the address book holds on to this identity: it is never forgotten to make room. */
+  keep(did: Did, kept = true): void {
+    const entry = this.#entries.get(did)
+    if (entry === undefined || entry.kept === kept) return
+    entry.kept = kept
+    this.#strangers += kept ? -1 : 1
+    this.#writeEntry(did, entry)
+    this.#trimStrangers(did)
+  }
+
+  /** From now on this device is refused. */
+  revoke(did: Did, linkKey: PublicKey): void {
+    const entry = this.#entries.get(did)
+    const id = linkId(linkKey)
+    const device = entry?.devices.get(id)
+    if (entry === undefined || device === undefined) throw new KithError('PEER_UNKNOWN', 'this device was never seen')
+    device.revoked = true
+    this.#writeDevice(did, id, device)
+  }
+
+  /** Forgets everything of an identity: the next meeting is a first one. */
+  forget(did: Did): void {
+    const entry = this.#entries.get(did)
+    if (entry === undefined) return
+    if (!entry.kept) this.#strangers--
+    const key = didPublicKey(did)
+    this.#entries.delete(did)
+    this.#chains.delete(did)
+    this.#writes.delete(KNOWN_NS, key)
+    this.#writes.delete(CHAIN_NS, key)
+    for (const id of entry.devices.keys()) this.#writes.delete(DEVICE_NS, deviceKey(did, id))
+    for (const [id, of] of this.#revealed) {
+      if (of !== did) continue
+      this.#revealed.delete(id)
+      this.#writes.delete(REVEALED_NS, linkOfId(id))
+    }
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** Everything learned so far is in the store. @throws KithError `STORE_FAILED`. */
+  async flush(): Promise<void> {
+    await this.#writes.flush()
+  }
+
+  /** Flushes; the store stays open. @throws KithError `STORE_FAILED`. */
+  async close(): Promise<void> {
+    await this.#writes.close()
+  }
+
+  #adopt(did: Did, chain: ChainState, now: number): Entry {
+    let entry = this.#entries.get(did)
+    if (entry === undefined) {
+      entry = { kept: false, mldsa: false, forked: false, firstSeenMs: now, lastSeenMs: now, index: chain.index, head: chain.head, devices: new Map() }
+      this.#entries.set(did, entry)
+      this.#strangers++
+      this.#writeChain(chain)
+    } else if (this.#chains.get(did) !== chain && chain.index >= entry.index) {
+      this.#writeChain(chain)
+    }
+    if (chain.index >= entry.index) {
+      entry.index = chain.index
+      entry.head = chain.head
+      entry.forked = chain.status === 'forked'
+    }
+    return entry
+  }
+
+  #writeChain(chain: ChainState): void {
+    this.#chains.set(chain.did, chain)
+    this.#writes.put(CHAIN_NS, didPublicKey(chain.did), encodeChainState(chain))
+    for (const { keys, index } of chain.entries) {
+      if (index === 0 || this.#revealed.has(linkId(keys.ed25519))) continue
+      this.#revealed.set(linkId(keys.ed25519), chain.did)
+      this.#writes.put(REVEALED_NS, keys.ed25519, didPublicKey(chain.did))
+    }
+  }
+
+  #writeEntry(did: Did, entry: Entry): void {
+    this.#writes.put(KNOWN_NS, didPublicKey(did), encodeKnown(entry))
+  }
+
+  #writeDevice(did: Did, id: string, device: DeviceRecord): void {
+    this.#writes.put(DEVICE_NS, deviceKey(did, id), encodeDevice(device))
+  }
+
+  #trimDevices(did: Did, entry: Entry): void {
+    const limit = entry.kept ? this.#limits.devicesPerKept : this.#limits.devicesPerStranger
+    if (entry.devices.size <= limit) return
+    let oldest: [string, DeviceRecord] | undefined
+    for (const item of entry.devices) if (!item[1].revoked && (oldest === undefined || item[1].lastSeenMs < oldest[1].lastSeenMs)) oldest = item
+    if (oldest === undefined) return
+    entry.devices.delete(oldest[0])
+    this.#writes.delete(DEVICE_NS, deviceKey(did, oldest[0]))
+  }
+
+  #trimStrangers(except: Did): void {
+    if (this.#strangers <= this.#limits.strangers) return
+    for (const [did, entry] of this.#entries) {
+      if (entry.kept || did === except) continue
+      this.forget(did)
+      return
+    }
+  }
+}
+
+function deviceKey(did: Did, id: string): Uint8Array {
+  return Buffer.concat([didPublicKey(did), linkOfId(id)])
+}

@@ -1,0 +1,147 @@
+import type { PublicKey } from '../core/bytes.ts'
+import { equal } from '../core/bytes.ts'
+import type { Clock } from '../core/clock.ts'
+import { verify } from '../core/crypto/ed25519.ts'
+import { isKithError, KithError } from '../core/errors.ts'
+import { Lru } from '../core/lru.ts'
+import type { Random } from '../core/random.ts'
+import { decodeBinding, verifyBinding } from '../identity/binding.ts'
+import { adoptChain } from '../identity/chain.ts'
+import { decodeChain } from '../identity/chain-codec.ts'
+import { type Did, didPublicKey } from '../identity/did.ts'
+import type { Binding, ChainState, Device } from '../identity/types.ts'
+import type { Source, Transport } from '../transport/types.ts'
+import { TokenBucket } from './admission-rate.ts'
+import { sourceKeys } from './admission-source.ts'
+import { abortError } from './errors.ts'
+import { encodeEntriesFrom } from './hello-chain.ts'
+import {
+  decodeLocateAnswer,
+  decodeLocateRequest,
+  encodeLocateAnswerBody,
+  encodeLocateRequest,
+  locateAnswerMessage,
+  locateTag,
+  MAX_LOCATE_TAIL_BYTES,
+  NO_INDEX,
+} from './locate-codec.ts'
+
+/** Answers for one source per second, remembered sources, and answers to everybody per second: each costs one signature. */
+const ANSWERS_PER_SECOND = 10
+const REMEMBERED_SOURCES = 4096
+const TOTAL_PER_SECOND = 500
+/** All rounds of one question. */
+const LOCATE_DEADLINE_MS = 10_000
+/** 4 MiB of chain in tails of 64 KiB. */
+const MAX_ROUNDS = 64
+
+/** For `ListenOptions.onLocate`: answers who asks for this identity and is silent to everyone else. */
+export function createLocateAnswerer(components: {
+  readonly device: Pick<Device, 'didKey' | 'linkSigner' | 'chain' | 'binding'>
+  readonly clock: Clock
+}): (request: Uint8Array, source: Source) => Uint8Array | undefined {
+  const { device, clock } = components
+  const rates = new Lru<string, TokenBucket>(REMEMBERED_SOURCES)
+  const total = new TokenBucket(clock, TOTAL_PER_SECOND, TOTAL_PER_SECOND)
+  const spend = (source: Source): boolean => {
+    const key = sourceKeys(source.host).source
+    let bucket = rates.get(key)
+    if (bucket === undefined) {
+      bucket = new TokenBucket(clock, ANSWERS_PER_SECOND, ANSWERS_PER_SECOND)
+      rates.set(key, bucket)
+    }
+    return bucket.take() && total.take()
+  }
+  return (frame, source) => {
+    if (!spend(source)) return undefined
+    let asked: ReturnType<typeof decodeLocateRequest>
+    try {
+      asked = decodeLocateRequest(frame)
+    } catch (error) {
+      if (isKithError(error, 'WIRE_MALFORMED')) return undefined
+      throw error
+    }
+    if (!equal(asked.tag, locateTag(device.didKey, asked.nonce))) return undefined
+    const from = asked.haveIndex === NO_INDEX ? 0 : asked.haveIndex + 1
+    const tail = encodeEntriesFrom(device.chain.entries, from, MAX_LOCATE_TAIL_BYTES) ?? new Uint8Array(0)
+    const body = encodeLocateAnswerBody({ binding: device.binding, tail, timeMs: clock.now() })
+    return Buffer.concat([body, device.linkSigner.sign(locateAnswerMessage(asked, body))])
+  }
+}
+
+/** Who is at an address: certified by the identity, so its link key may be dialled and remembered. */
+export interface Located {
+  readonly did: Did
+  readonly linkKey: PublicKey
+  readonly binding: Binding
+  readonly chain: ChainState
+  /** The other side's clock minus ours, in ms. */
+  readonly clockOffsetMs: number
+}
+
+export interface LocateOptions {
+  readonly did: Did
+  /** What is known of its chain; verification starts from there. */
+  readonly chain?: ChainState | undefined
+  readonly clock: Clock
+  readonly random: Random
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Asks an address for the machine that stands there for an identity (PN-2), in rounds until its chain is complete. Stores nothing.
+ * @throws KithError `LOCATE_FAILED` when the answer is not from that identity, `CHAIN_*`, `BINDING_*`, `ADDRESS_UNREACHABLE`, `TIMEOUT`, `ABORTED`;
+ * `UNSUPPORTED` when the transport cannot ask.
+ */
+export async function locate(transport: Pick<Transport, 'scheme' | 'locate'>, address: string, options: LocateOptions): Promise<Located> {
+  if (transport.locate === undefined) throw new KithError('UNSUPPORTED', `${transport.scheme} cannot ask who is at an address`)
+  const { clock, did } = options
+  const stop = new AbortController()
+  const timer = clock.after(LOCATE_DEADLINE_MS, () => stop.abort(new KithError('TIMEOUT', 'the machine at this address did not say who it is in time')))
+  const abort = (): void => stop.abort(options.signal === undefined ? undefined : abortError(options.signal))
+  if (options.signal?.aborted === true) abort()
+  else options.signal?.addEventListener('abort', abort, { once: true })
+  try {
+    let chain = options.chain
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      if (stop.signal.aborted) throw stop.signal.reason
+      const nonce = options.random.bytes(16)
+      const asked = { nonce, tag: locateTag(didPublicKey(did), nonce), haveIndex: chain?.index ?? NO_INDEX }
+      const sentAt = clock.now()
+      const frame = await transport.locate(address, encodeLocateRequest(asked), { signal: stop.signal })
+      const answer = readAnswer(frame, asked, did)
+      if (answer.tail.length > 0) chain = adoptChain(chain, decodeChain(answer.tail), { now: clock.now() }).state
+      if (chain === undefined || chain.did !== did) throw failed('it showed no chain of that identity')
+      // More entries than fit into one answer: ask for the rest, as long as there is progress.
+      if (answer.binding.chainIndex > chain.index && answer.tail.length > 0) continue
+      const now = clock.now()
+      const binding = verifyBinding(answer.bindingBytes, { chain, now })
+      return { did, linkKey: binding.linkKey, binding, chain, clockOffsetMs: Math.round(answer.timeMs - (sentAt + now) / 2) }
+    }
+    throw failed('its chain does not end')
+  } finally {
+    timer.cancel()
+    options.signal?.removeEventListener('abort', abort)
+  }
+}
+
+function readAnswer(
+  frame: Uint8Array,
+  asked: { nonce: Uint8Array; tag: Uint8Array },
+  did: Did,
+): { binding: Binding; bindingBytes: Uint8Array; tail: Uint8Array; timeMs: number } {
+  try {
+    const answer = decodeLocateAnswer(frame)
+    const binding = decodeBinding(answer.binding)
+    if (binding.did !== did) throw failed('it answers for another identity')
+    if (!verify(binding.linkKey, locateAnswerMessage(asked, answer.body), answer.signature)) throw failed('the answer is not signed by its machine')
+    return { binding, bindingBytes: answer.binding, tail: answer.tail, timeMs: answer.timeMs }
+  } catch (error) {
+    if (isKithError(error, 'WIRE_MALFORMED')) throw failed('the answer does not decode', error)
+    throw error
+  }
+}
+
+function failed(reason: string, cause?: unknown): KithError {
+  return new KithError('LOCATE_FAILED', `the machine at this address does not answer for that identity: ${reason}`, { details: { reason }, cause })
+}
