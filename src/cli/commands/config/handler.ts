@@ -1,0 +1,39 @@
+import { loadConfig } from '../../../daemon/config/load.ts'
+import { environmentName, SETTING_PATHS, settingRow } from '../../../daemon/config/settings.ts'
+import type { CommandHandler } from '../../spec.ts'
+import { table } from '../../style.ts'
+
+export const show: CommandHandler = async ({ home, env, output }) => {
+  const { values, sources, file } = await loadConfig({ home, env })
+  const settings = SETTING_PATHS.map((path) => {
+    const row = settingRow(path)
+    return { path, value: values[path], source: sources[path], dynamic: row.dynamic, env: environmentName(path), about: row.about }
+  })
+  output.result({ file, settings }, (palette) => [
+    palette.quiet(`# ${file}`),
+    ...table(
+      settings.map(({ path, source, about }) => [
+        { text: `${path} = ${settingRow(path).show(values[path])}` },
+        { text: source, style: source === 'default' ? palette.quiet : palette.good },
+        { text: about, style: palette.quiet },
+      ]),
+    ),
+  ])
+  return undefined
+}
+
+export const check: CommandHandler = async ({ home, env, output }) => {
+  const { file } = await loadConfig({ home, env })
+  output.result({ file, valid: true }, (palette) => `${palette.good('valid')}  ${file}`)
+  return undefined
+}
+
+export const reload: CommandHandler = async ({ daemon, output }) => {
+  const report = await (await daemon()).call('POST /v1/config/reload', {})
+  output.result(report, (palette) => {
+    const { applied, restart } = report
+    if (applied.length + restart.length === 0) return 'nothing changed'
+    return [...applied.map((path) => `${palette.good('applied')}  ${path}`), ...restart.map((path) => `${palette.warn('at next start')}  ${path}`)]
+  })
+  return undefined
+}

@@ -1,0 +1,75 @@
+import { KithError } from '../core/errors.ts'
+import { harmless, type Palette, palette } from './style.ts'
+
+export interface OutputOptions {
+  readonly json: boolean
+  readonly quiet: boolean
+  readonly colour: boolean
+  readonly errorColour: boolean
+  readonly stdout: NodeJS.WritableStream
+  readonly stderr: NodeJS.WritableStream
+  /** Turns `kith status` into what can be pasted here: with this home, and the way this program was started. */
+  readonly command: (text: string) => string
+}
+
+/** Everything a command prints goes through here: results on standard output, everything else on standard error. */
+export interface Output {
+  readonly json: boolean
+  readonly palette: Palette
+  /** The result: one JSON value in one line, or what people read. */
+  result(value: object, human: (palette: Palette) => string | readonly string[]): void
+  /** A remark for people; silent with `--json` and `--quiet`. */
+  note(text: string): void
+  /** The failure, as `error[CODE] sentence` and `next: command`, or as JSON. */
+  failure(error: KithError, debug: boolean): void
+}
+
+export function createOutput(options: OutputOptions): Output {
+  const { json, quiet, stdout, stderr } = options
+  const colours = palette(options.colour)
+  const errorColours = palette(options.errorColour)
+  return {
+    json,
+    palette: colours,
+    result(value, human) {
+      if (json) return void stdout.write(`${JSON.stringify(value)}\n`)
+      if (quiet) return
+      const text = human(colours)
+      const lines = typeof text === 'string' ? [text] : text
+      if (lines.length > 0) stdout.write(`${lines.join('\n')}\n`)
+    },
+    note(text) {
+      if (!json && !quiet) stderr.write(`${text}\n`)
+    },
+    failure(error, debug) {
+      const next = error.next === undefined ? null : options.command(error.next)
+      if (json) {
+        stderr.write(`${JSON.stringify({ error: { code: error.code, message: error.message, next, details: error.details } })}\n`)
+      } else {
+        stderr.write(`${errorColours.bad(`error[${error.code}]`)} ${harmless(error.message)}\n`)
+        if (next !== null) stderr.write(`${errorColours.quiet('next:')} ${harmless(next)}\n`)
+      }
+      if (debug) stderr.write(`${harmless(stackOf(error))}\n`)
+    },
+  }
+}
+
+/** The stack with those of its causes. */
+function stackOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const own = error.stack ?? error.message
+  return error.cause === undefined ? own : `${own}\ncaused by ${stackOf(error.cause)}`
+}
+
+/** What goes wrong while running a command, as the error a person meets. */
+export function asFailure(thrown: unknown): KithError {
+  if (thrown instanceof KithError) return thrown
+  if (thrown instanceof Error && (thrown as NodeJS.ErrnoException).code !== undefined) {
+    const { code, path } = thrown as NodeJS.ErrnoException
+    if (code === 'EACCES' || code === 'EPERM')
+      return new KithError('HOME_UNSAFE', `Permission denied: ${path ?? thrown.message}.`, { cause: thrown, next: 'kith doctor' })
+    if (code === 'ENOSPC') return new KithError('STORE_FAILED', 'The disk is full.', { cause: thrown, next: 'kith doctor' })
+  }
+  const message = thrown instanceof Error ? thrown.message : String(thrown)
+  return new KithError('INTERNAL', `Something failed that should not: ${message}`, { cause: thrown, next: 'kith doctor' })
+}

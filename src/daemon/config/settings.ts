@@ -1,0 +1,153 @@
+import { z } from 'zod'
+import { formatDuration, parseDuration } from './duration.ts'
+
+/**
+ * Every setting of the daemon, one row each. The path is its name everywhere: in `config.toml` (dots are tables), in the environment
+ * (`KITH_` + upper case, dots as `_`), in errors, in `kith config show` and in the documentation.
+ */
+export interface Setting<T> {
+  readonly schema: z.ZodType<T>
+  readonly fallback: T
+  /** Dynamic settings take effect at `kith config reload`; the others at the next start. */
+  readonly dynamic: boolean
+  readonly about: string
+  /** The spelling for people, as it would stand in the file. */
+  readonly show: (value: T) => string
+}
+
+interface Row<T> {
+  schema: z.ZodType<T>
+  fallback: T
+  dynamic: boolean
+  about: string
+  show?: (value: T) => string
+}
+
+function setting<T>(row: Row<T>): Setting<T> {
+  return { show: (value) => JSON.stringify(value), ...row }
+}
+
+const SCHEMES = ['tcp', 'quic', 'udx', 'tls', 'wss', 'relay', 'memory'] as const
+
+/** Kinds of paths this version has a name for; which of them work here is said by `kith doctor`. */
+const scheme: z.ZodType<string> = z.enum(SCHEMES, `expected schemes out of ${SCHEMES.join(', ')}`)
+
+const duration = (min: number, max: number): z.ZodType<number> =>
+  z
+    .string('expected a duration such as "10s"')
+    .transform((text, context) => {
+      const ms = parseDuration(text)
+      if (ms !== undefined) return ms
+      context.addIssue({ code: 'custom', message: 'expected a duration such as "10s" or "5m"' })
+      return z.NEVER
+    })
+    .refine((ms) => ms >= min && ms <= max, `expected a duration from ${formatDuration(min)} to ${formatDuration(max)}`)
+
+const whole = (min: number, max: number): z.ZodType<number> => {
+  const message = `expected a whole number from ${min} to ${max}`
+  return z.int(message).min(min, message).max(max, message)
+}
+
+const flag: z.ZodType<boolean> = z.boolean('expected true or false')
+
+/** A URL of a transport. Whether the scheme can be used on this machine is said when listening. */
+export const listenUrl: z.ZodType<string> = z
+  .string('expected an address such as "tcp://0.0.0.0:4433"')
+  .max(300)
+  .regex(/^[a-z][a-z0-9+.-]{0,15}:\/\/[^\s/@?#]+:\d{1,5}$/, 'expected an address such as "tcp://0.0.0.0:4433"')
+  .refine((url) => Number(url.slice(url.lastIndexOf(':') + 1)) <= 65_535, 'a port is at most 65535')
+
+/** All settings by their path, each with the type of its value. */
+export interface Config {
+  readonly listen: readonly string[]
+  readonly 'link.prefer': readonly string[]
+  readonly 'link.require_pq': boolean
+  readonly 'discovery.mdns': boolean
+  readonly 'discovery.home_networks': readonly string[]
+  readonly 'shutdown.drain': number
+  readonly 'log.level': 'debug' | 'info' | 'warn' | 'error'
+  readonly 'log.max_bytes': number
+  readonly 'log.keep': number
+}
+
+export type SettingPath = keyof Config
+
+export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
+  listen: setting({
+    schema: z.array(listenUrl, 'expected a list of addresses such as ["tcp://0.0.0.0:4433"]').max(16).readonly(),
+    fallback: [],
+    dynamic: false,
+    about: 'Addresses to listen on. Empty: the peer port on all interfaces, 4433 or the next free one.',
+  }),
+  'link.prefer': setting({
+    schema: z.array(scheme, 'expected a list of schemes').max(SCHEMES.length).readonly(),
+    fallback: ['tcp', 'quic', 'udx', 'tls', 'wss', 'relay'],
+    dynamic: true,
+    about: 'Order in which kinds of paths are preferred.',
+  }),
+  'link.require_pq': setting({
+    schema: flag,
+    fallback: false,
+    dynamic: true,
+    about: 'Refuse links whose key exchange is not post-quantum (excludes quic).',
+  }),
+  'discovery.mdns': setting({
+    schema: flag,
+    fallback: true,
+    dynamic: false,
+    about: 'Announce this node on the local network and find known peers there.',
+  }),
+  'discovery.home_networks': setting({
+    schema: z
+      .array(
+        z.string().regex(/^[0-9a-fA-F.:]{2,45}\/\d{1,3}$/, 'expected a network such as "192.168.1.0/24"'),
+        'expected a list of networks such as ["192.168.1.0/24"]',
+      )
+      .max(64)
+      .readonly(),
+    fallback: [],
+    dynamic: false,
+    about: 'Networks where the DID itself is announced; elsewhere a daily changing digest of it is.',
+  }),
+  'shutdown.drain': setting({
+    schema: duration(0, 600_000),
+    fallback: 5_000,
+    dynamic: true,
+    about: 'How long streams in use may go on when the node stops.',
+    show: (ms) => JSON.stringify(formatDuration(ms)),
+  }),
+  'log.level': setting({
+    schema: z.enum(['debug', 'info', 'warn', 'error'], 'expected debug, info, warn or error'),
+    fallback: 'info',
+    dynamic: true,
+    about: 'Least important log lines that are kept.',
+  }),
+  'log.max_bytes': setting({
+    schema: whole(65_536, 1_073_741_824),
+    fallback: 5_242_880,
+    dynamic: false,
+    about: 'Size at which the log file is set aside for a new one.',
+  }),
+  'log.keep': setting({
+    schema: whole(0, 100),
+    fallback: 3,
+    dynamic: false,
+    about: 'How many set-aside log files are kept.',
+  }),
+}
+
+export const SETTING_PATHS: readonly SettingPath[] = Object.keys(SETTINGS) as SettingPath[]
+
+export function isSettingPath(path: string): path is SettingPath {
+  return Object.hasOwn(SETTINGS, path)
+}
+
+/** `link.require_pq` is `KITH_LINK_REQUIRE_PQ` in the environment. */
+export function environmentName(path: SettingPath): string {
+  return `KITH_${path.toUpperCase().replaceAll('.', '_')}`
+}
+
+/** The row of a path with its type forgotten: for code that treats all settings alike. */
+export function settingRow(path: SettingPath): Setting<unknown> {
+  return SETTINGS[path] as unknown as Setting<unknown>
+}

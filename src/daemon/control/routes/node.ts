@@ -1,0 +1,66 @@
+import { z } from 'zod'
+import type { ReloadReport } from '../../config/holder.ts'
+import { type EventRecord, eventRecord, follow } from '../../events.ts'
+import type { LogRecord } from '../../logs/store.ts'
+import type { ServiceStatus, Trouble } from '../../service.ts'
+import type { NodeStatus } from '../../status.ts'
+import { type Json, json, type Lines, lines, type Nothing, type RoutesOf } from '../route.ts'
+
+const nothing = z.object({})
+const LEVELS = ['debug', 'info', 'warn', 'error'] as const
+
+export interface NodeApi {
+  'GET /v1/status': Json<Nothing, NodeStatus>
+  'GET /v1/health': Json<Nothing, Health>
+  'POST /v1/stop': Json<Nothing, { readonly stopped: true; readonly pid: number }>
+  'POST /v1/config/reload': Json<Nothing, ReloadReport>
+  /** The newest `count` lines (default 200), then those to come when following. */
+  'GET /v1/logs': Lines<{ readonly count?: number; readonly follow?: boolean; readonly level?: Level }, LogRecord>
+  'GET /v1/events': Lines<Nothing, EventRecord>
+}
+
+export type Level = (typeof LEVELS)[number]
+
+export interface Health {
+  /** The process answers. */
+  readonly live: true
+  /** Every service runs. */
+  readonly ready: boolean
+  readonly services: readonly ServiceStatus[]
+  readonly degraded: readonly Trouble[]
+}
+
+/** The node itself: status, health, logs, events, configuration, end. */
+export const nodeRoutes: RoutesOf<NodeApi> = {
+  'GET /v1/status': json(nothing, (context) => context.status()),
+  'GET /v1/health': json(
+    nothing,
+    ({ supervisor }): Health => ({
+      live: true,
+      ready: supervisor.services().every(({ state }) => state === 'running'),
+      services: supervisor.services(),
+      degraded: supervisor.troubles(),
+    }),
+  ),
+  'POST /v1/stop': json(nothing, async (context) => {
+    await context.stop()
+    return { stopped: true as const, pid: process.pid }
+  }),
+  'POST /v1/config/reload': json(nothing, ({ config }) => config.reload()),
+  'GET /v1/logs': lines(
+    z.object({
+      count: z.coerce.number().int().min(0).max(2_000).default(200),
+      follow: z.enum(['true', 'false']).default('false'),
+      level: z.enum(LEVELS).default('debug'),
+    }),
+    async function* ({ logs }, input, { signal }): AsyncGenerator<LogRecord> {
+      const wanted = (record: LogRecord): boolean => LEVELS.indexOf(record.level as Level) >= LEVELS.indexOf(input.level)
+      yield* logs.recent(input.count).filter(wanted)
+      if (input.follow !== 'true') return
+      for await (const record of follow<LogRecord>((listener) => logs.follow(listener), signal)) if (wanted(record)) yield record
+    },
+  ),
+  'GET /v1/events': lines(nothing, async function* ({ events, clock }, _input, { signal }) {
+    for await (const event of events.stream(signal)) yield eventRecord(event, clock.now())
+  }),
+}

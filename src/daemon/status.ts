@@ -1,0 +1,64 @@
+import type { LinkStatus, PeerClass } from '../mesh/types.ts'
+import type { ServiceStatus, Trouble } from './service.ts'
+
+export interface PeerStatus {
+  readonly did: string
+  readonly name: string | null
+  readonly link_key: string
+  readonly state: LinkStatus['state']
+  readonly class: PeerClass
+  readonly pending_class: PeerClass | null
+  readonly path: { readonly scheme: string; readonly address: string; readonly direct: boolean; readonly via: string | null } | null
+  readonly rtt_ms: number | null
+  /** Whether the key exchange of this link is post-quantum. */
+  readonly pq: boolean | null
+  readonly since: string | null
+  readonly streams: number
+  readonly bytes_in: number
+  readonly bytes_out: number
+  readonly retry_in_ms: number | null
+  readonly last_error: { readonly code: string; readonly message: string } | null
+}
+
+/** How the keys of this home are protected. `stored`: a random passphrase lies outside the home, so whoever is this user can start the node. */
+export type PassphraseMode = 'passphrase' | 'stored'
+
+/** The object behind `kith status --json` and `node.status()`. */
+export interface NodeStatus {
+  readonly did: string | null
+  readonly name: string | null
+  readonly version: string
+  readonly home: string
+  readonly pid: number
+  readonly uptime_s: number
+  readonly listen: readonly string[]
+  readonly degraded: readonly Trouble[]
+  readonly peers: readonly PeerStatus[]
+  readonly services: readonly ServiceStatus[]
+  readonly identity: {
+    /** When the machine's binding ends unless the identity is unlocked before; null without an identity. */
+    readonly binding_expires_at: string | null
+    readonly passphrase: PassphraseMode | null
+  }
+}
+
+export function peerStatus(link: LinkStatus): PeerStatus {
+  const { path } = link
+  return {
+    did: link.did,
+    name: link.name,
+    link_key: link.linkKey,
+    state: link.state,
+    class: link.class,
+    pending_class: link.pendingClass,
+    path: path === null ? null : { scheme: path.scheme, address: path.address, direct: path.direct, via: path.via ?? null },
+    rtt_ms: link.rttMs,
+    pq: path?.postQuantum ?? null,
+    since: link.since,
+    streams: link.streams,
+    bytes_in: link.bytesIn,
+    bytes_out: link.bytesOut,
+    retry_in_ms: link.retryInMs,
+    last_error: link.lastError,
+  }
+}
