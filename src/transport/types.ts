@@ -93,10 +93,16 @@ export interface Channel {
 }
 
 export interface MultiplexOptions {
-  /** Streams the other side may have open at once; more wait at the opener. Default 100. */
+  /** Streams the other side may have open at once; a peer that opens more is closed with `MUX_LIMIT`. Default 100, which is what peers expect. */
   readonly maxInboundStreams?: number
-  /** Flow-control window per stream. Default 1 MiB. */
+  /** Streams we may have open at once, the other side's limit as we know it; more wait. Default 100. */
+  readonly maxOutboundStreams?: number
+  /** Flow-control window of a stream that receives much. Default 1 MiB, at least 256 KiB. */
   readonly windowBytes?: number
+  /** What all streams together may have beyond 256 KiB each. Default 16 MiB. */
+  readonly linkWindowBytes?: number
+  /** After this long without a byte from the peer a ping asks; after twice as long the connection is lost. Default 15 s; 0 asks never. */
+  readonly keepAliveMs?: number
 }
 
 /** One authenticated, multiplexed connection to one link key. */

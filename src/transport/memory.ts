@@ -1,0 +1,126 @@
+import { equal } from '../core/bytes.ts'
+import { type Clock, sleep } from '../core/clock.ts'
+import { KithError } from '../core/errors.ts'
+import type { Random } from '../core/random.ts'
+import type { Signer } from '../core/signer.ts'
+import { WireChannel } from './memory/channel.ts'
+import { MemoryHub, type MemoryNetwork } from './memory/network.ts'
+import { WireEnd } from './memory/wire.ts'
+import type { Channel, DialOptions, Listener, ListenOptions, Path, Source, Transport } from './types.ts'
+
+export { createMemoryNetwork, type MemoryNetwork } from './memory/network.ts'
+
+export interface MemoryTransportOptions {
+  readonly network: MemoryNetwork
+  readonly signer: Signer
+  readonly random: Random
+  readonly clock: Clock
+  /** What others see as the source, and what `cut` and `sever` know it by. Default: a fresh one. */
+  readonly name?: string
+}
+
+/**
+ * Connections inside one process, at addresses `memory://NAME`, over a network that can be slow, cut and broken on purpose. Plain frames; the network
+ * vouches for the keys.
+ */
+export function createMemoryTransport(options: MemoryTransportOptions): Transport {
+  if (!(options.network instanceof MemoryHub)) throw new TypeError('network: what createMemoryNetwork made')
+  return new MemoryTransport(options.network, options)
+}
+
+class MemoryTransport implements Transport {
+  readonly scheme = 'memory'
+  readonly #hub: MemoryHub
+  readonly #options: MemoryTransportOptions
+  readonly #name: string
+
+  constructor(hub: MemoryHub, options: MemoryTransportOptions) {
+    this.#hub = hub
+    this.#options = options
+    this.#name = options.name ?? hub.freshName()
+  }
+
+  async listen(address: string, onChannel: (channel: Channel) => void, options: ListenOptions = {}): Promise<Listener> {
+    options.signal?.throwIfAborted()
+    const name = nameOf(address)
+    const hub = this.#hub
+    if (hub.servers.has(name)) throw new KithError('ADDRESS_IN_USE', undefined, { details: { address } })
+    const { signer, clock } = this.#options
+    const server = {
+      key: signer.publicKey,
+      accept: (wire: WireEnd, source: Source, dialerKey: typeof signer.publicKey, binding: Uint8Array): boolean => {
+        const admission = options.admit === undefined ? { release: () => {} } : options.admit(source, () => wire.break(new KithError('HANDSHAKE_FAILED')))
+        if (admission === undefined) return false
+        admission.release()
+        const path = pathTo(source.host)
+        const info = { role: 'listener', localKey: signer.publicKey, remoteKey: dialerKey, path, postQuantum: false } as const
+        onChannel(new WireChannel(wire, info, binding, clock))
+        return true
+      },
+      locate: (request: Uint8Array, source: Source): Uint8Array | undefined => options.onLocate?.(request, source),
+    }
+    hub.servers.set(name, server)
+    const close = async (): Promise<void> => {
+      if (hub.servers.get(name) === server) hub.servers.delete(name)
+      options.signal?.removeEventListener('abort', close)
+    }
+    options.signal?.addEventListener('abort', close, { once: true })
+    return { addresses: [address], close }
+  }
+
+  async dial(address: string, { expect, signal }: DialOptions): Promise<Channel> {
+    const name = nameOf(address)
+    const { signer, random, clock } = this.#options
+    signal.throwIfAborted()
+    if (equal(expect, signer.publicKey)) throw new KithError('SELF_DIAL')
+    await this.#travel(name, 2, signal)
+    const server = this.#hub.find(this.#name, name)
+    if (!equal(server.key, expect)) throw new KithError('WRONG_KEY', undefined, { details: { address } })
+    const wire = this.#wire(name)
+    const binding = random.bytes(32)
+    if (!server.accept(wire[1], this.#source(), signer.publicKey, binding)) {
+      wire[0].break(new KithError('HANDSHAKE_FAILED'))
+      throw new KithError('HANDSHAKE_FAILED', 'The other side does not take connections from here.', { details: { address } })
+    }
+    const info = { role: 'dialer', localKey: signer.publicKey, remoteKey: server.key, path: pathTo(name), postQuantum: false } as const
+    return new WireChannel(wire[0], info, binding, clock)
+  }
+
+  async locate(address: string, request: Uint8Array, { signal }: { signal: AbortSignal }): Promise<Uint8Array> {
+    const name = nameOf(address)
+    signal.throwIfAborted()
+    await this.#travel(name, 2, signal)
+    const answer = this.#hub.find(this.#name, name).locate(request.slice(), this.#source())
+    if (answer === undefined) throw new KithError('LOCATE_FAILED', undefined, { details: { address } })
+    return answer.slice()
+  }
+
+  #source(): Source {
+    return { scheme: this.scheme, host: this.#name, port: 0 }
+  }
+
+  /** Waits as long as `trips` one-way trips take. */
+  async #travel(name: string, trips: number, signal: AbortSignal): Promise<void> {
+    const ms = trips * this.#hub.latencyMs(this.#name, name)
+    if (ms > 0) await sleep(this.#options.clock, ms, signal)
+  }
+
+  #wire(name: string): [WireEnd, WireEnd] {
+    const hub = this.#hub
+    const travel = { latencyMs: () => hub.latencyMs(this.#name, name), cut: () => hub.isCut(this.#name, name) }
+    const wire = WireEnd.pair(this.#options.clock, travel)
+    hub.track(this.#name, name, wire)
+    return wire
+  }
+}
+
+function pathTo(name: string): Path {
+  return { scheme: 'memory', address: `memory://${name}`, direct: true }
+}
+
+/** @throws KithError `ADDRESS_INVALID`. */
+function nameOf(address: string): string {
+  const name = /^memory:\/\/([A-Za-z0-9._-]{1,64})$/.exec(address)?.[1]
+  if (name === undefined) throw new KithError('ADDRESS_INVALID', undefined, { details: { address: address.slice(0, 100) } })
+  return name
+}

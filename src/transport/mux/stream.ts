@@ -1,0 +1,290 @@
+import type { Duplex } from 'node:stream'
+import { KithError, remoteError } from '../../core/errors.ts'
+import { createDuplex } from '../duplex.ts'
+import type { LinkStream } from '../types.ts'
+import type { MuxConnection } from './connection.ts'
+import { FLAG_ACK, FLAG_SYN } from './frames.ts'
+import { BULK_BYTES, INITIAL_WINDOW_BYTES, QUEUE_HIGH_BYTES, QUEUE_LOW_BYTES, QUEUE_MAX_BYTES } from './limits.ts'
+import type { Outbox } from './outbox.ts'
+import { SendQueue } from './send-queue.ts'
+
+const U32_MAX = 0xffff_ffff
+
+/** What arrived before anybody listened: kept in order, bounded by the window. */
+interface Held {
+  readonly chunks: Buffer[]
+  ended: boolean
+  error: KithError | null
+  direction: 'both' | 'write'
+  scheduled: boolean
+}
+
+const nothing = (): void => {}
+
+/**
+ * One stream of the multiplexer. The public half is `LinkStream`; the rest belongs to `MuxConnection`, which calls it from its parser and its pump.
+ *
+ * Each direction has two ends of life: the owner's (`writeOpen`, `readOpen`: may callbacks still come?) and the wire's (`finSent`, `finReceived`: may frames
+ * still come?). The connection counts a stream until the wire is done with it, so both sides agree on how many are open.
+ */
+export class MuxStream implements LinkStream {
+  readonly id: number
+  readonly inbound: boolean
+  readonly connection: MuxConnection
+  readonly #outbox: Outbox
+
+  onEnd: () => void = nothing
+  onError: (error: KithError, direction: 'both' | 'write') => void = nothing
+  onDrain: () => void = nothing
+  onClose: () => void = nothing
+
+  /** Flags that ride on the next frame: SYN until opened, ACK until accepted. */
+  opening: number
+  sendWindow: number = INITIAL_WINDOW_BYTES
+  queue: SendQueue | null = null
+  /** In the connection's ready set. */
+  ready = false
+  finSent = false
+  finReceived = false
+  /** The connection has forgotten the stream. */
+  gone = false
+  /** What the peer may still send, and what it was promised in all. */
+  receiveWindow: number = INITIAL_WINDOW_BYTES
+  window: number = INITIAL_WINDOW_BYTES
+  /** Consumed and not yet credited. */
+  owed = 0
+  updateWaiting = false
+
+  #writeOpen = true
+  #ending = false
+  #readOpen = true
+  #needDrain = false
+  #closeReported = false
+  /** Handed to the owner and not yet returned by `consume`. */
+  #unreturned = 0
+  #consumed = 0
+  #handler: ((data: Buffer, start: number, end: number) => void) | null = null
+  #held: Held | null = null
+  #duplex: Duplex | null = null
+
+  constructor(connection: MuxConnection, id: number, inbound: boolean) {
+    this.connection = connection
+    this.#outbox = connection.outbox
+    this.id = id
+    this.inbound = inbound
+    this.opening = inbound ? FLAG_ACK : FLAG_SYN
+  }
+
+  get onData(): (data: Buffer, start: number, end: number) => void {
+    return this.#handler ?? nothing
+  }
+
+  /** What came before the first owner listened follows at the end of the turn. */
+  set onData(handler: (data: Buffer, start: number, end: number) => void) {
+    this.#handler = handler
+    if (this.#held === null || this.#held.scheduled) return
+    this.#held.scheduled = true
+    process.nextTick(() => this.#release())
+  }
+
+  write(data: Uint8Array, start = 0, end: number = data.length): boolean {
+    if (!this.#writeOpen || this.#ending) return true
+    let at = start
+    const queue = this.queue
+    if ((queue === null || queue.length === 0) && this.#outbox.clear) at = this.#outbox.sendNow(this, data, start, end)
+    if (at < end) this.#enqueue(data, at, end)
+    return !this.#needDrain
+  }
+
+  end(): void {
+    if (!this.#writeOpen || this.#ending) return
+    this.#ending = true
+    this.#needDrain = false
+    if (this.queue === null || this.queue.length === 0) this.#finish()
+  }
+
+  reset(number: number): void {
+    requireNumber(number)
+    if (this.#closeReported) return
+    if (!this.gone) this.#outbox.sendReset(this, number)
+    this.#dropWrites()
+    this.#dropReads()
+    this.#settle()
+  }
+
+  stop(number: number): void {
+    requireNumber(number)
+    if (!this.#readOpen) return
+    this.owed += this.#unreturned
+    this.#dropReads()
+    if (!this.finReceived && !this.gone) this.#outbox.sendStop(this, number)
+    this.#settle()
+  }
+
+  consume(length: number): void {
+    if (!this.#readOpen || this.finReceived) return
+    if (!(length >= 0 && length <= this.#unreturned)) throw new TypeError('more credit returned than was handed out')
+    this.#unreturned -= length
+    this.owed += length
+    if (this.#consumed < BULK_BYTES) {
+      this.#consumed += length
+      if (this.#consumed >= BULK_BYTES) this.connection.grow(this)
+    }
+    if (this.owed * 2 >= this.window) this.#outbox.queueUpdate(this)
+  }
+
+  toDuplex(): Duplex {
+    this.#duplex ??= createDuplex(this, this.connection.clock)
+    return this.#duplex
+  }
+
+  // From here on: for the connection.
+
+  /** Room was made in the queue: the peer's FIN goes out behind it, or the owner may write again. */
+  drained(): void {
+    const length = this.queue?.length ?? 0
+    if (length === 0 && this.#ending && this.#writeOpen) {
+      this.#finish()
+      return
+    }
+    if (!this.#needDrain || length > QUEUE_LOW_BYTES) return
+    this.#needDrain = false
+    this.onDrain()
+  }
+
+  /** Payload of a DATA frame, a piece at a time. */
+  receive(data: Buffer, start: number, end: number): void {
+    const length = end - start
+    if (!this.#readOpen) {
+      this.owed += length
+      if (this.owed * 2 >= this.window && !this.gone) this.#outbox.queueUpdate(this)
+      return
+    }
+    this.#unreturned += length
+    if (this.#handler !== null && this.#held === null) this.#handler(data, start, end)
+    else this.#hold().chunks.push(Buffer.from(data.subarray(start, end)))
+  }
+
+  peerEnded(): void {
+    this.finReceived = true
+    if (this.finSent) this.connection.forget(this)
+    if (!this.#readOpen) return
+    if (this.#handler === null || this.#held !== null) {
+      this.#hold().ended = true
+      return
+    }
+    this.#readOpen = false
+    this.onEnd()
+    this.#settle()
+  }
+
+  /** The peer wants no more of what we write. */
+  peerStopped(number: number): void {
+    if (this.finSent || !this.#writeOpen) return
+    this.#dropWrites()
+    this.#outbox.sendFin(this)
+    this.#fail(peerError(number), 'write')
+  }
+
+  /** Both directions are over on the wire: reset by the peer, or the connection ended. */
+  abandoned(error: KithError): void {
+    this.gone = true
+    const writeOpen = this.#writeOpen
+    const readOpen = this.#readOpen && !(this.#held?.ended ?? false)
+    this.#dropWrites()
+    if (readOpen) this.#fail(error, 'both')
+    else if (writeOpen) this.#fail(error, 'write')
+    else this.#settle()
+  }
+
+  grant(length: number): boolean {
+    this.sendWindow += length
+    return this.sendWindow <= U32_MAX
+  }
+
+  #enqueue(data: Uint8Array, start: number, end: number): void {
+    this.queue ??= new SendQueue()
+    this.queue.push(data, start, end)
+    if (this.queue.length > QUEUE_HIGH_BYTES) this.#needDrain = true
+    if (this.queue.length > QUEUE_MAX_BYTES) {
+      const error = new KithError('MUX_LIMIT', 'The stream’s owner wrote on without waiting for the peer.')
+      this.#outbox.sendReset(this, error.number)
+      this.#dropWrites()
+      this.#fail(error, 'both')
+      return
+    }
+    if (this.sendWindow > 0) this.#outbox.join(this)
+  }
+
+  #finish(): void {
+    this.#writeOpen = false
+    this.#outbox.sendFin(this)
+    this.#settle()
+  }
+
+  #dropWrites(): void {
+    this.#writeOpen = false
+    this.#needDrain = false
+    this.queue?.clear()
+  }
+
+  #dropReads(): void {
+    this.#readOpen = false
+    this.#held = null
+    this.#unreturned = 0
+  }
+
+  #fail(error: KithError, direction: 'both' | 'write'): void {
+    if (direction === 'both' && this.#held !== null) this.#held.chunks.length = 0
+    if (this.#handler === null || this.#held !== null) {
+      const held = this.#hold()
+      held.error = error
+      held.direction = direction
+      if (direction === 'both') this.#readOpen = false
+      return
+    }
+    if (direction === 'both') this.#readOpen = false
+    this.onError(error, direction)
+    this.#settle()
+  }
+
+  /** Tells the owner once that both directions have ended. */
+  #settle(): void {
+    if (this.#writeOpen || this.#readOpen || this.#closeReported || this.#held !== null) return
+    this.#closeReported = true
+    this.onClose()
+  }
+
+  #hold(): Held {
+    this.#held ??= { chunks: [], ended: false, error: null, direction: 'both', scheduled: false }
+    return this.#held
+  }
+
+  #release(): void {
+    const held = this.#held
+    if (held === null) return
+    held.scheduled = false
+    for (let chunk = held.chunks.shift(); chunk !== undefined; chunk = held.chunks.shift()) {
+      if (!this.#readOpen) break
+      this.#handler?.(chunk, 0, chunk.length)
+      if (this.#held !== held) return
+    }
+    this.#held = null
+    if (held.ended && this.#readOpen) {
+      this.#readOpen = false
+      this.onEnd()
+    }
+    if (held.error !== null) this.onError(held.error, held.direction)
+    this.#settle()
+  }
+}
+
+function requireNumber(number: number): void {
+  if (!Number.isInteger(number) || number < 0 || number > U32_MAX) throw new TypeError('the number of an error is an unsigned 32-bit integer')
+}
+
+/** What a number on the wire stands for; 0 is what other implementations write into every reset. */
+export function peerError(number: number): KithError {
+  if (number === 0) return new KithError('STREAM_RESET', undefined, { remote: true })
+  return remoteError(number)
+}
