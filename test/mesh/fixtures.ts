@@ -56,11 +56,12 @@ function identitySigner(identity: { name: string; mldsa: boolean }, generation: 
   return openKeySet('identity', seedsOf(`${identity.name} ${generation}`, identity.mldsa))
 }
 
-export function testIdentity(name: string, options: { mldsa?: boolean } = {}): TestIdentity {
-  const mldsa = options.mldsa ?? false
-  const signer = openKeySet('identity', seedsOf(`${name} 0`, mldsa))
-  const entry = createInception({ signer, next: publicKeysOf(seedsOf(`${name} 1`, mldsa)), now: NOW - 86_400_000 })
-  return { name, mldsa, chain: adoptChain(undefined, [entry], { now: NOW - 86_400_000 }).state, generation: 0 }
+/** `generation` makes an identity of its own out of a later key of the one with this name. */
+export function testIdentity(name: string, options: { mldsa?: boolean; generation?: number } = {}): TestIdentity {
+  const { mldsa = false, generation = 0 } = options
+  const signer = identitySigner({ name, mldsa }, generation)
+  const entry = createInception({ signer, next: publicKeysOf(seedsOf(`${name} ${generation + 1}`, mldsa)), now: NOW - 86_400_000 })
+  return { name, mldsa, chain: adoptChain(undefined, [entry], { now: NOW - 86_400_000 }).state, generation }
 }
 
 /** The identity goes on with its next keys; its devices keep their bindings until `certify`. `branch` promises other keys than usual: a second history. */
