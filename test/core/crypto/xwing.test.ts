@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { ml_kem768_x25519 as XWing } from '@noble/post-quantum/hybrid.js'
+import { fromHex, toHex } from '../../../src/core/bytes.ts'
 import {
   isXwingPublicKey,
   XWING_CIPHERTEXT_BYTES,
@@ -13,6 +15,24 @@ import { systemRandom } from '../../../src/core/random.ts'
 import { Secret } from '../../../src/core/secret.ts'
 
 const bytesOf = (secret: Secret): Uint8Array => secret.use((bytes) => Uint8Array.from(bytes))
+
+// draft-connolly-cfrg-xwing-kem-10, appendix C.
+interface DraftVector {
+  readonly seed: string
+  readonly ss: string
+  readonly pk: string
+  readonly ct: string
+}
+const VECTORS = JSON.parse(readFileSync(new URL('../../vectors/xwing-draft-10.json', import.meta.url), 'utf8')) as DraftVector[]
+
+test("X-Wing, the draft's vectors, give these keys and secrets", () => {
+  assert.equal(VECTORS.length, 3)
+  for (const { seed, ss, pk, ct } of VECTORS) {
+    const secret = Secret.take(fromHex(seed))
+    assert.equal(toHex(xwingPublicKey(secret)), pk)
+    assert.equal(toHex(bytesOf(xwingDecapsulate(secret, fromHex(ct)))), ss)
+  }
+})
 
 test('X-Wing, both directions against an independent implementation, gives one secret', () => {
   for (let round = 0; round < 4; round++) {
