@@ -101,6 +101,26 @@ test('secret, impossible length, is a mistake of the caller', () => {
   for (const length of [0, -1, 1.5, Number.NaN, 2 ** 30]) assert.throws(() => Secret.alloc(length), TypeError)
 })
 
+test('secret, in the memory of a wiped one, starts as zeros and is its own', () => {
+  for (let round = 0; round < 200; round++) {
+    const secrets = Array.from({ length: 3 }, () => Secret.alloc(40))
+    for (const [i, secret] of secrets.entries()) secret.fill((bytes) => bytes.fill(i + 1))
+    for (const [i, secret] of secrets.entries())
+      assert.equal(
+        secret.use((bytes) => bytes.every((byte) => byte === i + 1)),
+        true,
+      )
+    for (const secret of secrets) secret.wipe()
+    const next = Secret.alloc(40)
+    assert.equal(
+      next.use((bytes) => bytes.every((byte) => byte === 0)),
+      true,
+    )
+    assert.throws(() => secrets[0]?.use(() => 0), wiped)
+    next.wipe()
+  }
+})
+
 /** Runs source in a child and returns its signal: what happens to a process that touches guarded memory. */
 function signalOf(body: string): NodeJS.Signals | null {
   const url = new URL('../../src/core/secret.ts', import.meta.url).href
@@ -116,6 +136,7 @@ test('secret, touched outside use, ends the process', { skip: process.platform =
   assert.equal(signalOf('const s = Secret.alloc(1); s.use((b) => b[0])'), null)
   assert.equal(signalOf('const s = Secret.alloc(1); let kept; s.use((b) => { kept = b }); kept[0]'), 'SIGSEGV')
   assert.equal(signalOf('const s = Secret.alloc(1); s.use((b) => { b[0] = 1 })'), 'SIGSEGV')
+  assert.equal(signalOf('const s = Secret.alloc(1); let kept; s.use((b) => { kept = b }); s.wipe(); kept[0]'), 'SIGSEGV')
 })
 
 test('memory locking, probed, says whether and how much', () => {
