@@ -137,6 +137,11 @@ export class QuicChannel implements Channel {
     first.start()
   }
 
+  /** Ends an unfinished greeting at once, without waiting for what was sent. */
+  evict(): void {
+    this.#end(new KithError('LINK_LOST'))
+  }
+
   #frame(payload: Uint8Array): void {
     this.#received = true
     const waiter = this.#waiting.shift()

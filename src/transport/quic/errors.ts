@@ -1,4 +1,4 @@
-import { type ErrorCode, KithError } from '../../core/errors.ts'
+import { type ErrorCode, KithError, remoteError } from '../../core/errors.ts'
 
 /**
  * The library reports failures as text only. One table gives each text its code; the first row whose text the message begins with counts.
@@ -54,4 +54,9 @@ export function fromDial(error: unknown, address: string): KithError {
   }
   const code = nativeErrorCode(error)
   return new KithError(WHILE_DIALLING[code] ?? code, undefined, { details: { address }, cause: error })
+}
+
+/** The error behind the number of a reset or stop; 0 stands for a reset without a reason. */
+export function peerError(number: number): KithError {
+  return number === 0 ? new KithError('STREAM_RESET', undefined, { remote: true, details: { number } }) : remoteError(number)
 }

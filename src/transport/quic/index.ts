@@ -16,6 +16,7 @@ import { FirstStream } from './first-stream.ts'
 import { parseRemote, withPrivateKeyProto } from './keys.ts'
 import { QuicListener } from './listener.ts'
 import { type Availability, loadNative, type NativeConnection, type NativeQuinnConfig } from './native.ts'
+import { nothing } from './nothing.ts'
 
 /** Dead peers are noticed after this long, and half-open handshakes end. */
 const IDLE_MS = 15_000
@@ -98,36 +99,31 @@ export function createQuicTransport(options: QuicOptions): Transport {
   }
 
   function accept(connection: NativeConnection, onChannel: (channel: Channel) => void, { admit }: ListenOptions): void {
-    let release: (() => void) | undefined
+    const first = new FirstStream()
+    let channel: QuicChannel | undefined
+    let admitted: { release(): void } | undefined
     try {
       const remote = parseRemote(connection.remoteMultiaddr())
-      if (equal(remote.key, localKey)) return connection.abort()
+      const evict = (): void => (channel === undefined ? connection.abort() : channel.evict())
+      if (equal(remote.key, localKey)) throw new KithError('SELF_DIAL')
       if (admit !== undefined) {
-        const admitted = admit({ scheme: 'quic', host: remote.host, port: remote.port })
-        if (admitted === undefined) return connection.abort()
-        release = () => admitted.release()
+        admitted = admit({ scheme: 'quic', host: remote.host, port: remote.port }, evict)
+        if (admitted === undefined) throw new KithError('BUDGET_EXCEEDED')
       }
-      const first = new FirstStream()
       const path = { scheme: 'quic', address: formatAddress(remote.host, remote.port), direct: true }
-      const channel = new QuicChannel({
-        ...shared,
-        native: connection,
-        first,
-        role: 'listener',
-        remoteKey: remote.key,
-        path,
-        greeted: release ?? (() => {}),
-      })
-      connection.inboundStream().then(
-        (stream) => first.attach(stream),
-        () => channel.close(),
-      )
-      onChannel(channel)
+      const greeted = (): void => admitted?.release()
+      channel = new QuicChannel({ ...shared, native: connection, first, role: 'listener', remoteKey: remote.key, path, greeted })
     } catch (error) {
-      release?.()
+      admitted?.release()
       connection.abort()
       logger.debug('quic.connection_refused', { reason: error instanceof KithError ? error.code : 'INTERNAL' })
+      return
     }
+    connection.inboundStream().then(
+      (stream) => first.attach(stream),
+      () => channel.evict(),
+    )
+    onChannel(channel)
   }
 
   async function dial(address: string, dialling: DialOptions): Promise<Channel> {
@@ -143,7 +139,7 @@ export function createQuicTransport(options: QuicOptions): Transport {
       role: 'dialer',
       remoteKey: dialled.remoteKey,
       path: { scheme: 'quic', address: dialled.address, direct: true },
-      greeted: () => {},
+      greeted: nothing,
     })
   }
 

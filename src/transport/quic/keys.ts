@@ -11,7 +11,7 @@ const PEER_ID = Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20)
 const PEER_ID_BYTES = PEER_ID.length + 32
 
 /** Lends the key in the library's form to `use` and wipes it before returning. */
-export function withPrivateKeyProto<T>(seed: Pick<Secret, 'use'>, use: (proto: Uint8Array) => T): T {
+export function withPrivateKeyProto<T>(seed: Secret, use: (proto: Uint8Array) => T): T {
   return seed.use((bytes) => {
     const proto = concat(PRIVATE_KEY, bytes, publicKeyOfSeed(seed))
     try {
