@@ -16,12 +16,17 @@ export class TokenBucket {
     this.#at = clock.monotonic()
   }
 
-  /** Takes `count` tokens, or none when there are fewer. */
-  take(count = 1): boolean {
+  /** Whether there are so many tokens; takes none. */
+  peek(count = 1): boolean {
     const now = this.#clock.monotonic()
     this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#at) * this.#perMs)
     this.#at = now
-    if (this.#tokens < count) return false
+    return this.#tokens >= count
+  }
+
+  /** Takes `count` tokens, or none when there are fewer. */
+  take(count = 1): boolean {
+    if (!this.peek(count)) return false
     this.#tokens -= count
     return true
   }
