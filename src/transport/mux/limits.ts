@@ -34,6 +34,9 @@ export const OWN_RESETS_PER_SECOND = 150
 /** Pings a peer may send. */
 export const PING_BURST = 1000
 export const PINGS_PER_SECOND = 200
+/** What we ask stays below. */
+export const OWN_PING_BURST = 500
+export const OWN_PINGS_PER_SECOND = 150
 /** Answers that may wait while the pipe is blocked. */
 export const PONGS_WAITING = 64
 

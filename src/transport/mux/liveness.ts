@@ -1,8 +1,8 @@
-import type { Clock, Timer } from '../../core/clock.ts'
+import { type Clock, sleep, type Timer } from '../../core/clock.ts'
 import { KithError } from '../../core/errors.ts'
 import { Fifo } from './fifo.ts'
 import { FLAG_ACK, FLAG_SYN } from './frames.ts'
-import { PING_TIMEOUT_MS, PONGS_WAITING } from './limits.ts'
+import { OWN_PING_BURST, OWN_PINGS_PER_SECOND, PING_TIMEOUT_MS, PONGS_WAITING, TokenBucket } from './limits.ts'
 import type { PeerBudget } from './peer-budget.ts'
 
 /** What liveness needs of its connection. */
@@ -20,6 +20,7 @@ export class Liveness {
   readonly #keepAliveMs: number
   readonly #pings = new Map<number, (error: unknown) => void>()
   readonly #pongs = new Fifo<number>()
+  readonly #tokens: TokenBucket
   #nextPing = 1
   #timer: Timer | null = null
   /** Something arrived since the timer last fired. */
@@ -30,6 +31,7 @@ export class Liveness {
   constructor(port: LivenessPort, keepAliveMs: number) {
     this.#port = port
     this.#keepAliveMs = keepAliveMs
+    this.#tokens = new TokenBucket(port.clock, OWN_PING_BURST, OWN_PINGS_PER_SECOND)
     this.#arm()
   }
 
@@ -37,11 +39,13 @@ export class Liveness {
     this.#heard = true
   }
 
-  ping(signal: AbortSignal | undefined): Promise<number> {
+  /** Beyond the rate that peers accept a question waits. */
+  async ping(signal: AbortSignal | undefined): Promise<number> {
+    const { clock } = this.#port
+    while (!this.#tokens.take()) await sleep(clock, 1000 / OWN_PINGS_PER_SECOND, signal)
     return new Promise((resolve, reject) => {
       if (signal?.aborted === true) return reject(signal.reason)
       if (this.#over !== null) return reject(this.#over)
-      const { clock } = this.#port
       const opaque = this.#ask((error) => {
         timer.cancel()
         signal?.removeEventListener('abort', abort)

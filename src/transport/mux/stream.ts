@@ -14,9 +14,11 @@ const U32_MAX = 0xffff_ffff
 interface Held {
   readonly chunks: Buffer[]
   ended: boolean
-  error: KithError | null
-  direction: 'both' | 'write'
-  scheduled: boolean
+}
+
+interface Unsaid {
+  readonly error: KithError
+  readonly direction: 'both' | 'write'
 }
 
 const nothing = (): void => {}
@@ -34,7 +36,6 @@ export class MuxStream implements LinkStream {
   readonly #outbox: Outbox
 
   onEnd: () => void = nothing
-  onError: (error: KithError, direction: 'both' | 'write') => void = nothing
   onDrain: () => void = nothing
   onClose: () => void = nothing
 
@@ -64,7 +65,10 @@ export class MuxStream implements LinkStream {
   #unreturned = 0
   #consumed = 0
   #handler: ((data: Buffer, start: number, end: number) => void) | null = null
+  #failed: ((error: KithError, direction: 'both' | 'write') => void) | null = null
   #held: Held | null = null
+  #unsaid: Unsaid | null = null
+  #releasing = false
   #duplex: Duplex | null = null
 
   constructor(connection: MuxConnection, id: number, inbound: boolean) {
@@ -82,9 +86,16 @@ export class MuxStream implements LinkStream {
   /** What came before the first owner listened follows at the end of the turn. */
   set onData(handler: (data: Buffer, start: number, end: number) => void) {
     this.#handler = handler
-    if (this.#held === null || this.#held.scheduled) return
-    this.#held.scheduled = true
-    process.nextTick(() => this.#release())
+    if (this.#held !== null || this.#unsaid !== null) this.#releaseSoon()
+  }
+
+  get onError(): (error: KithError, direction: 'both' | 'write') => void {
+    return this.#failed ?? nothing
+  }
+
+  set onError(failed: (error: KithError, direction: 'both' | 'write') => void) {
+    this.#failed = failed
+    if (this.#unsaid !== null) this.#releaseSoon()
   }
 
   write(data: Uint8Array, start = 0, end: number = data.length): boolean {
@@ -231,51 +242,61 @@ export class MuxStream implements LinkStream {
   #dropReads(): void {
     this.#readOpen = false
     this.#held = null
+    this.#unsaid = null
     this.#unreturned = 0
   }
 
   #fail(error: KithError, direction: 'both' | 'write'): void {
-    if (direction === 'both' && this.#held !== null) this.#held.chunks.length = 0
-    if (this.#handler === null || this.#held !== null) {
-      const held = this.#hold()
-      held.error = error
-      held.direction = direction
-      if (direction === 'both') this.#readOpen = false
-      return
+    if (direction === 'both') {
+      this.#readOpen = false
+      this.#held = null
     }
-    if (direction === 'both') this.#readOpen = false
-    this.onError(error, direction)
+    this.#unsaid = { error, direction }
+    if (this.#failed !== null || this.#handler !== null) this.#say()
+  }
+
+  #say(): void {
+    const unsaid = this.#unsaid
+    this.#unsaid = null
+    if (unsaid !== null) this.#failed?.(unsaid.error, unsaid.direction)
     this.#settle()
   }
 
   /** Tells the owner once that both directions have ended. */
   #settle(): void {
-    if (this.#writeOpen || this.#readOpen || this.#closeReported || this.#held !== null) return
+    if (this.#writeOpen || this.#readOpen || this.#closeReported || this.#held !== null || this.#unsaid !== null) return
     this.#closeReported = true
     this.onClose()
   }
 
   #hold(): Held {
-    this.#held ??= { chunks: [], ended: false, error: null, direction: 'both', scheduled: false }
+    this.#held ??= { chunks: [], ended: false }
     return this.#held
+  }
+
+  #releaseSoon(): void {
+    if (this.#releasing) return
+    this.#releasing = true
+    process.nextTick(() => {
+      this.#releasing = false
+      this.#release()
+    })
   }
 
   #release(): void {
     const held = this.#held
-    if (held === null) return
-    held.scheduled = false
-    for (let chunk = held.chunks.shift(); chunk !== undefined; chunk = held.chunks.shift()) {
-      if (!this.#readOpen) break
-      this.#handler?.(chunk, 0, chunk.length)
-      if (this.#held !== held) return
+    if (held !== null && this.#handler !== null) {
+      for (let chunk = held.chunks.shift(); chunk !== undefined; chunk = held.chunks.shift()) {
+        this.#handler(chunk, 0, chunk.length)
+        if (this.#held !== held) break
+      }
+      if (this.#held === held) this.#held = null
+      if (held.ended && this.#readOpen) {
+        this.#readOpen = false
+        this.onEnd()
+      }
     }
-    this.#held = null
-    if (held.ended && this.#readOpen) {
-      this.#readOpen = false
-      this.onEnd()
-    }
-    if (held.error !== null) this.onError(held.error, held.direction)
-    this.#settle()
+    this.#say()
   }
 }
 
