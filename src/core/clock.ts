@@ -12,13 +12,20 @@ export interface Timer {
   cancel(): void
 }
 
+/** Node fires timers beyond 24.8 days at once; they are waited for in steps. */
+const MAX_TIMEOUT_MS = 0x7fff_ffff
+
 /** The machine's own clock. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after(ms, run, options) {
-    const handle = setTimeout(run, ms)
-    if (options?.keepAlive !== true) handle.unref()
+    let handle: NodeJS.Timeout
+    const arm = (left: number): void => {
+      handle = setTimeout(left > MAX_TIMEOUT_MS ? () => arm(left - MAX_TIMEOUT_MS) : run, Math.min(left, MAX_TIMEOUT_MS))
+      if (options?.keepAlive !== true) handle.unref()
+    }
+    arm(ms)
     return { cancel: () => clearTimeout(handle) }
   },
 }

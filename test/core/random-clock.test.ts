@@ -101,3 +101,17 @@ test('system clock, timer, fires once unless cancelled', async () => {
   await sleep(systemClock, 2)
   assert.equal(fired, false)
 })
+
+test('system clock, timer of 60 days, fires then and not at once, and can be cancelled on the way', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const day = 86_400_000
+  let fired = 0
+  systemClock.after(60 * day, () => fired++)
+  const cancelled = systemClock.after(60 * day, () => fired++)
+  for (let i = 0; i < 59; i++) t.mock.timers.tick(day)
+  assert.equal(fired, 0)
+  cancelled.cancel()
+  // A step ends with the tick in which it falls, so the simulated days add up to a little more.
+  for (let i = 0; i < 4; i++) t.mock.timers.tick(day)
+  assert.equal(fired, 1)
+})

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -72,24 +72,87 @@ test('sqlite store, foreign, newer or impossible file, is refused and left alone
   }
 })
 
-/** A process of its own that opens the store and then counts up, printing a number only after it was written durably. */
-function startCounter(path: string): ChildProcess {
+test('sqlite store, pages damaged on disk, says so and does not invent values', async () => {
+  const { path, release } = temporary()
+  try {
+    const store = await openSqliteStore(path)
+    for (let i = 0; i < 200; i++) await store.put('a', utf8(`key ${i}`), new Uint8Array(500).fill(i))
+    await store.close()
+    const file = readFileSync(path)
+    file.fill(0xff, 4096 * 2)
+    writeFileSync(path, file)
+    const damaged = await openSqliteStore(path)
+    const reading = async (): Promise<void> => {
+      for await (const entry of damaged.scan('a')) assert.equal(entry.value.length, 500)
+    }
+    await assert.rejects(reading, { code: 'STORE_FAILED' })
+    await damaged.close()
+  } finally {
+    release()
+  }
+})
+
+/** Writes until the disk (a limit on the size of files) is full, then reports what was promised and what is read back. */
+const FILL = `
+  const store = await openSqliteStore(process.argv[1])
+  let promised = 0
+  let failure = 'none'
+  while (failure === 'none' && promised < 1000) {
+    const value = Buffer.alloc(20_000, promised)
+    const batch = [{ type: 'put', ns: 'a', key: Buffer.from('k' + promised), value }, { type: 'put', ns: 'b', key: Buffer.from('k' + promised), value }]
+    await store.batch(batch).then(() => promised++, (error) => { failure = error.code })
+  }
+  let a = 0
+  let b = 0
+  for await (const entry of store.scan('a')) a++
+  for await (const entry of store.scan('b')) b++
+  await store.close().catch(() => undefined)
+  console.log(JSON.stringify({ promised, failure, a, b }))`
+
+test('sqlite store, disk full in the middle of a batch, fails that batch whole and keeps the others', { skip: process.platform === 'win32' }, async () => {
+  const { path, release } = temporary()
+  try {
+    const child = run(FILL, path, ['sh', '-c', 'trap \'\' XFSZ; ulimit -f 2048; exec "$@"', 'sh'])
+    let output = ''
+    child.stdout?.on('data', (chunk: Buffer) => {
+      output += chunk.toString()
+    })
+    await once(child, 'close')
+    const { promised, failure, a, b } = JSON.parse(output) as { promised: number; failure: string; a: number; b: number }
+    assert.equal(failure, 'STORE_FAILED')
+    assert.ok(promised > 0)
+    assert.deepEqual([a, b], [promised, promised])
+    const store = await openSqliteStore(path)
+    for (let i = 0; i < promised; i++) assert.equal((await store.get('a', utf8(`k${i}`)))?.length, 20_000)
+    assert.equal(await store.get('a', utf8(`k${promised}`)), undefined)
+    await store.put('a', utf8('room again'), utf8('yes'))
+    await store.close()
+  } finally {
+    release()
+  }
+})
+
+/** Opens the store and then counts up, printing a number only after it was written durably. */
+const COUNT = `
+  const store = await openSqliteStore(process.argv[1])
+  for (let n = 1; ; n++) {
+    const value = Buffer.from(String(n))
+    await store.batch([{ type: 'put', ns: 'a', key: Buffer.from('x'), value }, { type: 'put', ns: 'b', key: Buffer.from('x'), value }])
+    await new Promise((resolve) => process.stdout.write(n + '\\n', resolve))
+  }`
+
+/** Runs a script over the store at `path` in a process of its own, `before` in front of the command. */
+function run(script: string, path: string, before: readonly string[] = []): ChildProcess {
   const url = new URL('../../src/core/store/sqlite.ts', import.meta.url).href
-  const source = `
-    import { openSqliteStore } from ${JSON.stringify(url)}
-    const store = await openSqliteStore(${JSON.stringify(path)})
-    for (let n = 1; ; n++) {
-      const value = Buffer.from(String(n))
-      await store.batch([{ type: 'put', ns: 'a', key: Buffer.from('x'), value }, { type: 'put', ns: 'b', key: Buffer.from('x'), value }])
-      await new Promise((resolve) => process.stdout.write(n + '\\n', resolve))
-    }`
   const flags = process.execArgv.filter((flag) => !flag.startsWith('--test'))
-  return spawn(process.execPath, [...flags, '--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const source = `import { openSqliteStore } from ${JSON.stringify(url)}\n${script}`
+  const [command, ...args] = [...before, process.execPath, ...flags, '--input-type=module', '-e', source, path]
+  return spawn(command as string, args, { stdio: ['ignore', 'pipe', 'inherit'] })
 }
 
 test('sqlite store, process killed while writing, keeps what was promised, whole, and its lock is gone', { timeout: 60_000 }, async () => {
   const { path, release } = temporary()
-  const child = startCounter(path)
+  const child = run(COUNT, path)
   try {
     assert.ok(child.stdout !== null)
     let promised = 0

@@ -14,7 +14,7 @@ import { maySign } from './sign-prefix.ts'
  * node:crypto holds the expanded key in OpenSSL's memory while the signer is open; that memory is neither locked nor surely zeroed when freed,
  * so a signer is opened for as long as it is needed and no longer. The seed itself is handed over straight from guarded memory.
  */
-export const MLDSA_SEED_BYTES = 32
+const MLDSA_SEED_BYTES = 32
 export const MLDSA_PUBLIC_KEY_BYTES = 1952
 export const MLDSA_SIGNATURE_BYTES = 3309
 

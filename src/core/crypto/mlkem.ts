@@ -16,7 +16,6 @@ import { Secret } from '../secret.ts'
  */
 export const MLKEM_ENCAPSULATION_KEY_BYTES = 1184
 export const MLKEM_CIPHERTEXT_BYTES = 1088
-export const MLKEM_SECRET_BYTES = 32
 export const MLKEM_SEED_BYTES = 64
 const MODULUS = 3329
 /** Three polynomials of 256 coefficients, 12 bits each; 32 bytes of seed follow. */

@@ -1,10 +1,10 @@
 import { createHash, hash } from 'node:crypto'
-import sodium from 'sodium-native'
 import { concat } from '../bytes.ts'
 import { KithError } from '../errors.ts'
 import type { Random } from '../random.ts'
 import { Secret } from '../secret.ts'
 import { encapsulate, isEncapsulationKey, MLKEM_CIPHERTEXT_BYTES, MLKEM_ENCAPSULATION_KEY_BYTES, MLKEM_SEED_BYTES, mlKem768OfSeed } from './mlkem.ts'
+import { x25519, x25519PublicKey } from './x25519.ts'
 
 /**
  * # X-Wing (draft-connolly-cfrg-xwing-kem): ML-KEM-768 and X25519 in one KEM
@@ -18,7 +18,7 @@ import { encapsulate, isEncapsulationKey, MLKEM_CIPHERTEXT_BYTES, MLKEM_ENCAPSUL
  *
  * Stricter than the draft in one point: an X25519 result of all zeros (a small-order key) is refused.
  */
-export const XWING_SEED_BYTES = 32
+const XWING_SEED_BYTES = 32
 export const XWING_PUBLIC_KEY_BYTES: number = MLKEM_ENCAPSULATION_KEY_BYTES + 32
 export const XWING_CIPHERTEXT_BYTES: number = MLKEM_CIPHERTEXT_BYTES + 32
 const LABEL = Uint8Array.of(0x5c, 0x2e, 0x2f, 0x2f, 0x5e, 0x5c)
@@ -88,20 +88,22 @@ function expand(seed: Secret): { mlkem: ReturnType<typeof mlKem768OfSeed>; scala
 
 function publicPoint(scalar: Uint8Array): Uint8Array {
   const point = new Uint8Array(32)
-  sodium.crypto_scalarmult_base(point, scalar)
+  x25519PublicKey(point, scalar)
   return point
 }
 
 /** `undefined` when the result is all zeros. */
 function exchange(scalar: Secret, point: Uint8Array): Secret | undefined {
   const shared = Secret.alloc(32)
-  try {
-    scalar.use((bytes) => shared.fill((target) => sodium.crypto_scalarmult(target, bytes, point)))
-    return shared
-  } catch {
-    shared.wipe()
-    return undefined
-  }
+  let usable = false
+  scalar.use((bytes) =>
+    shared.fill((target) => {
+      usable = x25519(target, bytes, point)
+    }),
+  )
+  if (usable) return shared
+  shared.wipe()
+  return undefined
 }
 
 /** Wipes both inputs. */

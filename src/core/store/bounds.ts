@@ -12,7 +12,7 @@ import {
 /** What every store checks, and how every store reads a range: in pages, so that no scan ever holds a table. */
 
 /** Rows a page holds at most, and the bytes of keys and values after which it ends early. */
-export const PAGE_ROWS = 256
+const PAGE_ROWS = 256
 export const PAGE_BYTES: number = 1 << 20
 
 export function checkNamespace(ns: string): void {
