@@ -25,8 +25,6 @@ export interface Codec<T> {
   read(reader: Reader): T
 }
 
-export type Infer<C> = C extends Codec<infer T> ? T : never
-
 export class Writer {
   readonly bytes: Uint8Array
   readonly #view: DataView

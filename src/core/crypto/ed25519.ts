@@ -1,6 +1,7 @@
 import sodium from 'sodium-native'
 import { type PublicKey, type Signature, toHex } from '../bytes.ts'
 import { KithError } from '../errors.ts'
+import { Lru } from '../lru.ts'
 import type { Random } from '../random.ts'
 import { Secret } from '../secret.ts'
 import type { KeyRole, Signer } from '../signer.ts'
@@ -18,18 +19,16 @@ export const SIGNATURE_BYTES = 64
 export const SEED_BYTES = 32
 const SECRET_KEY_BYTES = 64
 
-/** Points found valid, newest last: the check costs nearly as much as a signature, and the same few peers come again and again. */
-const MAX_REMEMBERED = 4096
-const remembered: Set<string> = new Set()
+/** Points found valid: the check costs nearly as much as a signature, and the same few peers come again and again. */
+const valid: Lru<string, true> = new Lru(4096)
 
 /** Whether the bytes are a canonical encoding of a point of the prime-order subgroup other than the identity. */
 export function isPublicKey(bytes: Uint8Array): boolean {
   if (bytes.length !== PUBLIC_KEY_BYTES) return false
   const id = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
-  if (remembered.has(id)) return true
+  if (valid.get(id) === true) return true
   if (!sodium.crypto_core_ed25519_is_valid_point(bytes)) return false
-  if (remembered.size >= MAX_REMEMBERED) for (const oldest of remembered) if (remembered.delete(oldest)) break
-  remembered.add(id)
+  valid.set(id, true)
   return true
 }
 
