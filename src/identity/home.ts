@@ -1,0 +1,172 @@
+import { lstat, mkdir, open } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { toHex } from '../core/bytes.ts'
+import { KithError } from '../core/errors.ts'
+import { type Random, systemRandom } from '../core/random.ts'
+import { removeTemporaries, syncDirectory, writeAtomic } from './atomic-file.ts'
+import { acquireLock, type HomeLock } from './home-lock.ts'
+
+/**
+ * # The home directory
+ *
+ * ```text
+ * HOME/                 0700, ours, no symbolic link
+ *   id                  random name of this home, for things kept outside it
+ *   identity.age  .sum  identity and next keys, phrase; opened rarely          device.age  .sum  device keys, binding, chain
+ *   boot                number of the present run (PN-7)
+ *   kith.lock  kith.pid held by the one process that uses the home, and its number
+ *   config.toml  kith.db  inbox/  control/  log/
+ * ```
+ *
+ * Everything in it is 0600 or 0700. A home or key file that others can touch is refused, never silently repaired.
+ */
+export interface HomePaths {
+  readonly root: string
+  readonly id: string
+  readonly identity: string
+  readonly device: string
+  readonly boot: string
+  readonly lock: string
+  readonly pid: string
+  readonly config: string
+  readonly store: string
+  readonly inbox: string
+  readonly control: string
+  readonly log: string
+}
+
+export function homePaths(directory: string): HomePaths {
+  const root = resolve(directory)
+  const at = (name: string): string => join(root, name)
+  return {
+    root,
+    id: at('id'),
+    identity: at('identity.age'),
+    device: at('device.age'),
+    boot: at('boot'),
+    lock: at('kith.lock'),
+    pid: at('kith.pid'),
+    config: at('config.toml'),
+    store: at('kith.db'),
+    inbox: at('inbox'),
+    control: at('control'),
+    log: at('log'),
+  }
+}
+
+/** A checked home, held exclusively until closed. */
+export interface Home extends AsyncDisposable {
+  readonly paths: HomePaths
+  /** 32 hexadecimal digits, made with the home. */
+  readonly id: string
+  /** Releases the lock. Idempotent. */
+  close(): Promise<void>
+}
+
+export interface OpenHomeOptions {
+  /** Make the directory when it is missing. Default true. */
+  readonly create?: boolean
+  /** For the home's name. Default: the system's. */
+  readonly random?: Random
+}
+
+/**
+ * Takes the home for this process.
+ * @throws KithError `HOME_IN_USE` (details.pid), `HOME_UNSAFE`, `IDENTITY_MISSING` when it does not exist and may not be made.
+ */
+export async function openHome(directory: string, options: OpenHomeOptions = {}): Promise<Home> {
+  const paths = homePaths(directory)
+  if (options.create !== false) await mkdir(paths.root, { recursive: true, mode: 0o700 })
+  await checkHome(paths.root)
+  const lock = await acquireLock(paths)
+  try {
+    await removeTemporaries(paths.root)
+    return new LockedHome(paths, await homeId(paths, options.random ?? systemRandom), lock)
+  } catch (error) {
+    await lock.release()
+    throw error
+  }
+}
+
+class LockedHome implements Home {
+  readonly paths: HomePaths
+  readonly id: string
+  readonly #lock: HomeLock
+
+  constructor(paths: HomePaths, id: string, lock: HomeLock) {
+    this.paths = paths
+    this.id = id
+    this.#lock = lock
+  }
+
+  close(): Promise<void> {
+    return this.#lock.release()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+/**
+ * A directory of our own that nobody else can read or change.
+ * @throws KithError `HOME_UNSAFE`, `IDENTITY_MISSING` when there is none.
+ */
+export async function checkHome(root: string): Promise<void> {
+  const info = await lstat(root).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error
+    throw new KithError('IDENTITY_MISSING', 'this home does not exist', { details: { path: root }, next: 'kith init' })
+  })
+  if (info.isSymbolicLink() || !info.isDirectory()) throw unsafe(root, 'it is not a directory of its own', 'use a path without a symbolic link')
+  checkOwner(root, info)
+  if (process.platform === 'win32') return
+  const parent = await lstat(dirname(root))
+  const othersReplace = (parent.mode & 0o002) !== 0 && (parent.mode & 0o1000) === 0
+  if (othersReplace) throw unsafe(dirname(root), 'anybody can replace directories in it', `chmod o-w ${dirname(root)}`)
+}
+
+/**
+ * Reads a key file (or another private file) of at most `limit` bytes. `undefined` when there is none.
+ * @throws KithError `HOME_UNSAFE` for a symbolic link, anything but a regular file, another owner or rights for others.
+ */
+export async function readPrivateFile(path: string, limit: number): Promise<Uint8Array | undefined> {
+  const info = await lstat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error
+    return undefined
+  })
+  if (info === undefined) return undefined
+  if (!info.isFile()) throw unsafe(path, 'it is not a regular file', `remove ${path}`)
+  checkOwner(path, info)
+  const file = await open(path, 'r')
+  try {
+    // The file that is open is the one that counts: it may have been exchanged since.
+    const opened = await file.stat()
+    if (opened.ino !== info.ino || opened.dev !== info.dev) throw unsafe(path, 'it was exchanged while it was being opened', 'try again')
+    if (opened.size > limit) throw new KithError('KEYSTORE_DAMAGED', `the file is longer than ${limit} bytes`, { details: { path, length: opened.size } })
+    return new Uint8Array(await file.readFile())
+  } finally {
+    await file.close()
+  }
+}
+
+function checkOwner(path: string, info: { uid: number; mode: number; isDirectory(): boolean }): void {
+  if (process.platform === 'win32') return
+  if (info.uid !== process.getuid?.()) throw unsafe(path, 'it belongs to another user', `run as its owner, or chown it`)
+  if ((info.mode & 0o077) !== 0) throw unsafe(path, 'other users have rights to it', `chmod ${info.isDirectory() ? '700' : '600'} ${path}`)
+}
+
+async function homeId(paths: HomePaths, random: Random): Promise<string> {
+  const stored = await readPrivateFile(paths.id, 64)
+  if (stored !== undefined) {
+    const id = Buffer.from(stored).toString('latin1').trim()
+    if (/^[0-9a-f]{32}$/.test(id)) return id
+  }
+  const id = toHex(random.bytes(16))
+  await writeAtomic(paths.id, Buffer.from(`${id}\n`))
+  await syncDirectory(paths.root)
+  return id
+}
+
+function unsafe(path: string, reason: string, next: string): KithError {
+  return new KithError('HOME_UNSAFE', `${path} is not safe for keys: ${reason}`, { details: { path, reason }, next })
+}

@@ -1,0 +1,326 @@
+import { equal } from '../core/bytes.ts'
+import { type Clock, systemClock } from '../core/clock.ts'
+import type { HybridSigner } from '../core/crypto/hybrid.ts'
+import { KithError } from '../core/errors.ts'
+import { type Random, systemRandom } from '../core/random.ts'
+import type { Secret } from '../core/secret.ts'
+import { bindingDates, createBinding, DEFAULT_BINDING_LIFE_MS } from './binding.ts'
+import { writeBoot } from './boot.ts'
+import { adoptChain } from './chain.ts'
+import { createInception, createRotation } from './chain-make.ts'
+import { LocalDevice } from './device.ts'
+import { type Home, openHome, readPrivateFile } from './home.ts'
+import { IdentityKeys } from './identity-keys.ts'
+import { cloneSeeds, closeKeySet, commitNext, type KeySeeds, openKeySet, publicKeysOf, randomKeySeeds } from './keys.ts'
+import { type DeviceContent, type IdentityContent, packDevice, packIdentity, unpackDevice, unpackIdentity } from './keystore-codec.ts'
+import { loadKeyFile, saveKeyFile } from './keystore-file.ts'
+import type { ChainEntry, ChainReason, ChainState, RecoveryPolicy } from './types.ts'
+
+/**
+ * # Keystore
+ *
+ * ```text
+ * identity.age  --opened rarely-->  IdentityKeys  --signs-->  binding, chain entry          both sealed by one passphrase
+ * device.age    --unattended---->   LocalDevice   --signs-->  links
+ * ```
+ *
+ * The identity's file is always written first and carries the identity's own chain; the device's file follows. A kill between the two leaves an older binding
+ * or none, which the next unlocking makes good.
+ */
+export interface KeystoreOptions {
+  /** Stays the caller's. */
+  readonly passphrase: Secret
+  /** Default: the system's. */
+  readonly clock?: Clock
+  readonly random?: Random
+  /** log2 of scrypt's N for what is written; default 18. For tests. */
+  readonly workFactor?: number
+  /** Default 30 days. */
+  readonly bindingLifeMs?: number
+}
+
+/** The secrets a new identity is made of; whoever holds the phrase derives them. Ownership passes to the keystore. */
+export interface NewIdentity {
+  /** The generation that signs now. */
+  readonly seeds: KeySeeds
+  readonly next: KeySeeds
+  readonly phrase?: Secret
+  /** For a restore: the chain as fetched, whose head are the keys of `seeds`. Absent: entry 0 is made. */
+  readonly chain?: ChainState
+  /** False when a restore could not ask anybody for the chain: then the identity is used, but never rotated from here. Default true. */
+  readonly mayRotate?: boolean
+  readonly policy?: RecoveryPolicy
+}
+
+export interface CreateKeystoreOptions extends KeystoreOptions {
+  /** Absent: fresh random keys and no phrase. */
+  readonly identity?: NewIdentity
+  /** What the owner calls this machine, at most 64 bytes. */
+  readonly name?: string
+}
+
+/** Both files, opened. */
+export class Keystore implements AsyncDisposable {
+  readonly home: Home
+  readonly identity: IdentityKeys
+  readonly device: LocalDevice
+  readonly #ownsHome: boolean
+
+  constructor(home: Home, identity: IdentityKeys, device: LocalDevice, ownsHome: boolean) {
+    this.home = home
+    this.identity = identity
+    this.device = device
+    this.#ownsHome = ownsHome
+  }
+
+  /** Wipes all keys, and frees the home when it was opened here. Idempotent. */
+  async close(): Promise<void> {
+    this.identity.close()
+    this.device.close()
+    if (this.#ownsHome) await this.home.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+/**
+ * Makes identity and device in a home (a path, or one that is open).
+ * @throws KithError `IDENTITY_EXISTS`, `CHAIN_INVALID` when the keys are not those of the given chain, and what `openHome` throws.
+ */
+export async function createKeystore(at: string | Home, options: CreateKeystoreOptions): Promise<Keystore> {
+  return withHome(at, true, async (home, owned) => {
+    if (await hasIdentity(home)) throw new KithError('IDENTITY_EXISTS', undefined, { details: { path: home.paths.identity } })
+    const identity = new IdentityKeys(newContent(options))
+    await saveIdentity(home, identity.content, options)
+    return new Keystore(home, identity, await makeDevice(home, identity, options), owned)
+  })
+}
+
+/** Opens both files; a missing `device.age` is made anew. @throws as `openIdentity` and `openHome`. */
+export async function openKeystore(at: string | Home, options: KeystoreOptions & { name?: string }): Promise<Keystore> {
+  return withHome(at, false, async (home, owned) => {
+    const identity = await openIdentity(home, options)
+    try {
+      const device = (await loadDevice(home, options)) ?? (await makeDevice(home, identity, options))
+      await renewIfDue(home, device, identity, options)
+      return new Keystore(home, identity, device, owned)
+    } catch (error) {
+      identity.close()
+      throw error
+    }
+  })
+}
+
+export async function hasIdentity(home: Home): Promise<boolean> {
+  return (await readPrivateFile(home.paths.identity, MAX_FILE)) !== undefined
+}
+
+const MAX_FILE = 1 << 21
+
+/**
+ * Opens `identity.age` alone. Close it as soon as it has signed.
+ * @throws KithError `IDENTITY_MISSING`, `PASSPHRASE_WRONG`, `KEYSTORE_DAMAGED`, `KEYSTORE_UNSUPPORTED`, `HOME_UNSAFE`.
+ */
+export async function openIdentity(home: Home, options: Pick<KeystoreOptions, 'passphrase'>): Promise<IdentityKeys> {
+  const plaintext = await loadKeyFile(home.paths.identity, options.passphrase)
+  if (plaintext === undefined) throw new KithError('IDENTITY_MISSING', undefined, { details: { path: home.paths.identity }, next: 'kith init' })
+  try {
+    return new IdentityKeys(unpackIdentity(plaintext))
+  } finally {
+    plaintext.wipe()
+  }
+}
+
+/**
+ * Opens what a node runs on. While the passphrase is at hand the binding is renewed when it is due (`renew: false` leaves it), for which the identity is
+ * opened and closed again; a device that is missing is made.
+ * @throws as `openIdentity`.
+ */
+export async function openDevice(home: Home, options: KeystoreOptions & { name?: string; renew?: boolean }): Promise<LocalDevice> {
+  const device = await loadDevice(home, options)
+  const now = (options.clock ?? systemClock).now()
+  if (device !== undefined && (options.renew === false || !device.renewalDue(now))) return device
+  try {
+    using identity = await openIdentity(home, options)
+    if (device === undefined) return await makeDevice(home, identity, options)
+    await renewIfDue(home, device, identity, options)
+    return device
+  } catch (error) {
+    device?.close()
+    throw error
+  }
+}
+
+/** Signs a new binding for the device's keys and saves it. */
+export async function renewBinding(home: Home, device: LocalDevice, identity: IdentityKeys, options: KeystoreOptions & { name?: string }): Promise<void> {
+  const papers = sign(identity, device.signer, { serial: device.serial, name: options.name ?? device.name }, options)
+  await saveDevice(home, { ...device.content, ...papers }, options)
+  device.replace(papers)
+}
+
+/**
+ * Gives this machine new link keys and their binding. The old device stays open for the caller to close; peers find the new key by asking (PN-2).
+ * @returns the device with the new keys, saved.
+ */
+export async function rotateDeviceKey(home: Home, device: LocalDevice, identity: IdentityKeys, options: KeystoreOptions): Promise<LocalDevice> {
+  return makeDevice(home, identity, { ...options, name: device.name }, device)
+}
+
+export interface RotateIdentityOptions extends KeystoreOptions {
+  readonly reason: Exclude<ChainReason, 'none'>
+  /** The generation after the one that is revealed now. Ownership passes. */
+  readonly next: KeySeeds
+  /** Replaces the recovery policy; absent keeps it. */
+  readonly policy?: RecoveryPolicy
+  readonly kind?: 'rotate' | 'close'
+}
+
+/**
+ * Reveals the committed keys: a new chain entry, saved before it is shown to anybody, and a new binding. `identity` is closed.
+ * @returns the entry and the identity with its new keys.
+ * @throws KithError `IDENTITY_LOCKED` on a machine that may not rotate.
+ */
+export async function rotateIdentity(
+  home: Home,
+  device: LocalDevice,
+  identity: IdentityKeys,
+  options: RotateIdentityOptions,
+): Promise<{ entry: ChainEntry; identity: IdentityKeys }> {
+  if (!identity.mayRotate) {
+    throw new KithError('IDENTITY_LOCKED', 'this machine was restored without its chain and does not rotate the identity', {
+      next: 'rotate on the machine that did so before',
+    })
+  }
+  const now = (options.clock ?? systemClock).now()
+  const content = identity.content
+  const policy = options.policy ?? identity.chain.entries.at(-1)?.policy
+  const revealed = openKeySet('identity', cloneSeeds(content.next))
+  let entry: ChainEntry
+  try {
+    entry = createRotation({
+      chain: identity.chain,
+      signer: revealed,
+      reason: options.reason,
+      next: publicKeysOf(options.next),
+      now,
+      kind: options.kind ?? 'rotate',
+      ...(options.reason === 'scheduled' ? { previous: identity.signer } : {}),
+      ...(policy === undefined ? {} : { policy }),
+    })
+  } finally {
+    closeKeySet(revealed)
+  }
+  const { state } = adoptChain(identity.chain, [entry], { now })
+  const rotated: IdentityContent = {
+    ...content,
+    generation: content.generation + 1,
+    seeds: cloneSeeds(content.next),
+    next: options.next,
+    phrase: content.phrase?.clone(),
+    chain: state,
+  }
+  await saveIdentity(home, rotated, options)
+  identity.close()
+  const opened = new IdentityKeys(rotated)
+  await renewBinding(home, device, opened, options)
+  return { entry, identity: opened }
+}
+
+async function renewIfDue(home: Home, device: LocalDevice, identity: IdentityKeys, options: KeystoreOptions): Promise<void> {
+  const now = (options.clock ?? systemClock).now()
+  if (device.renewalDue(now) || device.chain.index < identity.chain.index) await renewBinding(home, device, identity, options)
+}
+
+async function loadDevice(home: Home, options: Pick<KeystoreOptions, 'passphrase'>): Promise<LocalDevice | undefined> {
+  const plaintext = await loadKeyFile(home.paths.device, options.passphrase)
+  if (plaintext === undefined) return undefined
+  try {
+    return new LocalDevice(unpackDevice(plaintext))
+  } finally {
+    plaintext.wipe()
+  }
+}
+
+async function makeDevice(home: Home, identity: IdentityKeys, options: KeystoreOptions & { name?: string }, before?: LocalDevice): Promise<LocalDevice> {
+  const seeds = randomKeySeeds(options.random ?? systemRandom)
+  const signer = openKeySet('link', cloneSeeds(seeds))
+  let content: DeviceContent
+  try {
+    const papers = sign(identity, signer, { serial: before?.serial ?? 0, name: options.name ?? '' }, options)
+    content = { createdMs: (options.clock ?? systemClock).now(), seeds, boot: before?.content.boot ?? 0, ...papers }
+  } finally {
+    closeKeySet(signer)
+  }
+  await saveDevice(home, content, options)
+  // A home that never ran starts to count at zero; later a missing count is a lost one.
+  if (before === undefined && (await readPrivateFile(home.paths.boot, 64)) === undefined) await writeBoot(home, 0)
+  return new LocalDevice(content)
+}
+
+/** Serials follow the clock, so that they rise even where the last one was lost. */
+function sign(
+  identity: IdentityKeys,
+  device: HybridSigner,
+  last: { serial: number; name: string },
+  options: KeystoreOptions,
+): Pick<DeviceContent, 'binding' | 'chain' | 'serial' | 'name'> {
+  const now = (options.clock ?? systemClock).now()
+  const serial = Math.max(last.serial + 1, now)
+  const dates = bindingDates(now, options.bindingLifeMs ?? DEFAULT_BINDING_LIFE_MS)
+  const binding = createBinding({ chain: identity.chain, signer: identity.signer }, device, { ...dates, serial, name: last.name })
+  return { binding, chain: identity.chain, serial, name: last.name }
+}
+
+function newContent(options: CreateKeystoreOptions): IdentityContent {
+  const random = options.random ?? systemRandom
+  const now = (options.clock ?? systemClock).now()
+  const given = options.identity ?? { seeds: randomKeySeeds(random), next: randomKeySeeds(random) }
+  const chain = given.chain ?? firstChain(given, now)
+  const keys = publicKeysOf(given.seeds)
+  if (!equal(keys.ed25519, chain.keys.ed25519) || !equal(commitNext(publicKeysOf(given.next)), (chain.entries[chain.index] as ChainEntry).next)) {
+    throw new KithError('CHAIN_INVALID', 'the keys are not those of the head of the chain', { details: { index: chain.index } })
+  }
+  return { createdMs: now, generation: chain.index, mayRotate: given.mayRotate ?? true, seeds: given.seeds, next: given.next, phrase: given.phrase, chain }
+}
+
+/** Entry 0 carries no date: whoever restores the identity from its phrase makes the very same entry, and peers see one chain, not two. */
+function firstChain(given: NewIdentity, now: number): ChainState {
+  const signer = openKeySet('identity', cloneSeeds(given.seeds))
+  try {
+    const policy = given.policy === undefined ? {} : { policy: given.policy }
+    const entry = createInception({ signer, next: publicKeysOf(given.next), now: 0, ...policy })
+    return adoptChain(undefined, [entry], { now }).state
+  } finally {
+    closeKeySet(signer)
+  }
+}
+
+async function saveIdentity(home: Home, content: IdentityContent, options: KeystoreOptions): Promise<void> {
+  await save(home.paths.identity, packIdentity(content), options)
+}
+
+async function saveDevice(home: Home, content: DeviceContent, options: KeystoreOptions): Promise<void> {
+  await save(home.paths.device, packDevice(content), options)
+}
+
+async function save(path: string, plaintext: Secret, options: KeystoreOptions): Promise<void> {
+  const { random = systemRandom, workFactor } = options
+  try {
+    await saveKeyFile(path, plaintext, options.passphrase, workFactor === undefined ? { random } : { random, workFactor })
+  } finally {
+    plaintext.wipe()
+  }
+}
+
+async function withHome(at: string | Home, create: boolean, run: (home: Home, owned: boolean) => Promise<Keystore>): Promise<Keystore> {
+  if (typeof at !== 'string') return run(at, false)
+  const home = await openHome(at, { create })
+  try {
+    return await run(home, true)
+  } catch (error) {
+    await home.close()
+    throw error
+  }
+}
