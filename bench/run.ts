@@ -26,7 +26,7 @@ print(
 for (const file of files.sort()) {
   const name = file.slice(0, -3)
   if (wanted.length > 0 && !wanted.includes(name)) continue
-  const { rows } = (await import(`./${file}`)) as { rows?: readonly BenchRow[] }
+  const { rows, close } = (await import(`./${file}`)) as { rows?: readonly BenchRow[]; close?: () => Promise<void> }
   for (const row of rows ?? []) {
     try {
       const result = await runRow(row, { quick, timeoutMs: 180_000 })
@@ -36,6 +36,7 @@ for (const file of files.sort()) {
       print(json ? JSON.stringify({ name: row.name, error: reason }) : `${row.name.padEnd(64)} not measured: ${reason}`)
     }
   }
+  await close?.()
 }
 process.exit(0)
 

@@ -1,0 +1,192 @@
+import { mkdir, readdir, stat, statfs, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
+import { parseUtf8, utf8 } from '../core/bytes.ts'
+import type { Clock } from '../core/clock.ts'
+import { asKithError, KithError } from '../core/errors.ts'
+import type { Logger } from '../core/observe/log.ts'
+import type { Store } from '../core/store/types.ts'
+import { type Did, shortDid } from '../identity/did.ts'
+import type { Policy, ProtocolOptions, StreamHandler } from '../mesh/types.ts'
+import { type Reservation, receiveFile } from './receive.ts'
+import { type SendOptions, type SendResult, sendFile } from './send.ts'
+import { FILE_PROTOCOL } from './wire.ts'
+
+/** What files need of the mesh. */
+export interface FileMesh {
+  readonly did: Did
+  open(peer: Did, protocol: string, options: { signal?: AbortSignal }): Promise<Duplex>
+  handle(protocol: string, handler: StreamHandler, options?: ProtocolOptions): void
+}
+
+export interface FilesOptions {
+  readonly mesh: FileMesh
+  readonly policy: Policy
+  readonly store: Store
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Directory of finished files; made with 0700. Unfinished ones lie in `.partial` inside it. */
+  readonly inbox: string
+  /** What finished and unfinished files together may take. Default 10 GiB. */
+  readonly quotaBytes?: number
+}
+
+/** One received file, as `kith inbox --json` prints it. */
+export interface InboxEntry {
+  readonly name: string
+  readonly from: Did
+  readonly bytes: number
+  readonly sha256: string
+  readonly received_at: string
+}
+
+export interface Files {
+  /** @throws KithError as `sendFile`; `FILE_DENIED` names in `next` what the other side would have to run. */
+  send(peer: Did, options: SendOptions): Promise<SendResult>
+  /** Newest first. */
+  list(options?: { limit?: number }): Promise<readonly InboxEntry[]>
+  readonly inbox: string
+  close(): void
+}
+
+const DEFAULT_QUOTA_BYTES = 10 * 2 ** 30
+/** Transfers from one peer at once. */
+const MAX_TRANSFERS_PER_PEER = 4
+/** What an interrupted transfer left behind is dropped after a week. */
+const PARTIAL_LIFE_MS = 7 * 86_400_000
+/** Never fill the disk to the brim: other programs live here too. */
+const KEEP_FREE_BYTES = 64 * 2 ** 20
+const NAMESPACE = 'inbox'
+
+/** File transfer of one node: its inbox under policy and quota, and sending to others. */
+export async function createFiles(options: FilesOptions): Promise<Files> {
+  const { mesh, policy, store, clock, logger, inbox } = options
+  const partials = join(inbox, '.partial')
+  await mkdir(partials, { recursive: true, mode: 0o700 })
+  await dropOldPartials(partials, clock.now())
+  const quota = options.quotaBytes ?? DEFAULT_QUOTA_BYTES
+  const running = new Map<string, { cancel: () => void; ended: Promise<void> }>()
+  const perPeer = new Map<Did, number>()
+  const streams = new Set<Duplex>()
+  let reserved = 0
+
+  async function claim(partial: string, cancel: () => void): Promise<() => void> {
+    for (let older = running.get(partial); older !== undefined; older = running.get(partial)) {
+      older.cancel()
+      await older.ended
+    }
+    let finish: () => void = () => {}
+    const ended = new Promise<void>((resolve) => {
+      finish = resolve
+    })
+    running.set(partial, { cancel, ended })
+    return () => {
+      running.delete(partial)
+      finish()
+    }
+  }
+
+  async function admit(need: number): Promise<Reservation> {
+    const used = (await usage(inbox)) + (await usage(partials)) + reserved
+    const { bavail, bsize } = await statfs(inbox)
+    if (used + need > quota || need + reserved > bavail * bsize - KEEP_FREE_BYTES)
+      throw new KithError('FILE_QUOTA', undefined, { details: { needed_bytes: need } })
+    reserved += need
+    return {
+      release: () => {
+        reserved -= need
+      },
+    }
+  }
+
+  mesh.handle(
+    FILE_PROTOCOL,
+    async (stream, { peer }) => {
+      streams.add(stream)
+      const count = perPeer.get(peer) ?? 0
+      perPeer.set(peer, count + 1)
+      try {
+        const decision = policy.decide({ peer, action: 'file' })
+        if (!decision.allowed) {
+          logger.info('file refused', { peer, rule: decision.rule, next: decision.next })
+          throw new KithError('FILE_DENIED')
+        }
+        if (count >= MAX_TRANSFERS_PER_PEER) throw new KithError('BUDGET_EXCEEDED', 'too many transfers at once')
+        const received = await receiveFile(stream, { peer, inbox, partials, clock, claim, admit: ({ size, have }) => admit(size - have) })
+        const entry: InboxEntry = { ...received, from: peer, received_at: new Date(clock.now()).toISOString() }
+        await store.put(NAMESPACE, utf8(`${entry.received_at} ${entry.name}`), utf8(JSON.stringify(entry)), { durable: true })
+        logger.info('file received', { peer, bytes: received.bytes })
+      } catch (error) {
+        const failure = asKithError(error, 'INTERNAL')
+        if (failure.code === 'INTERNAL') logger.warn('file transfer failed', { peer, error: String(error) })
+        stream.destroy(failure)
+      } finally {
+        streams.delete(stream)
+        const left = (perPeer.get(peer) ?? 1) - 1
+        if (left === 0) perPeer.delete(peer)
+        else perPeer.set(peer, left)
+      }
+    },
+    { access: 'handler' },
+  )
+
+  return {
+    inbox,
+    async send(peer, sendOptions) {
+      const stream = await mesh.open(peer, FILE_PROTOCOL, sendOptions.signal === undefined ? {} : { signal: sendOptions.signal })
+      streams.add(stream)
+      try {
+        return await sendFile(stream, clock, sendOptions)
+      } catch (error) {
+        throw explain(asKithError(error, 'INTERNAL'), mesh.did, peer)
+      } finally {
+        streams.delete(stream)
+      }
+    },
+    async list({ limit = 1_000 } = {}) {
+      const entries: InboxEntry[] = []
+      for await (const { value } of store.scan(NAMESPACE, { reverse: true, limit })) {
+        const text = parseUtf8(value)
+        if (text !== undefined) entries.push(JSON.parse(text) as InboxEntry)
+      }
+      return entries
+    },
+    close() {
+      for (const stream of streams) stream.destroy(new KithError('GOING_AWAY'))
+    },
+  }
+}
+
+/** A refusal arrives as a number; who must run which command on which machine is known here. */
+function explain(error: KithError, me: Did, peer: Did): KithError {
+  if (error.code === 'FILE_DENIED' || error.code === 'POLICY_DENIED') {
+    return new KithError('FILE_DENIED', `${shortDid(peer)} does not accept files from this node`, {
+      remote: true,
+      details: { peer },
+      next: `on the other machine: kith allow ${me} file`,
+      cause: error,
+    })
+  }
+  if (!error.retryable || error.code === 'ABORTED') return error
+  return new KithError(error.code, error.message, { details: error.details, remote: error.remote, next: 'run the same command with --resume', cause: error })
+}
+
+async function usage(folder: string): Promise<number> {
+  let bytes = 0
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    bytes += await stat(join(folder, entry.name)).then(
+      ({ size }) => size,
+      () => 0,
+    )
+  }
+  return bytes
+}
+
+async function dropOldPartials(folder: string, now: number): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name)
+    const { mtimeMs } = await stat(path)
+    if (name.endsWith('.part') && now - mtimeMs > PARTIAL_LIFE_MS) await unlink(path)
+  }
+}

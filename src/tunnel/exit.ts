@@ -1,0 +1,187 @@
+import { lookup } from 'node:dns/promises'
+import { isIP, type Socket } from 'node:net'
+import type { Clock } from '../core/clock.ts'
+import { asKithError, KithError } from '../core/errors.ts'
+import type { Logger } from '../core/observe/log.ts'
+import type { Did } from '../identity/did.ts'
+import type { Policy, StreamContext } from '../mesh/types.ts'
+import { connectSocket } from '../stream/socket-reads.ts'
+import type { LinkStream } from '../transport/types.ts'
+import { readLocal } from './local-socket.ts'
+import { splice } from './splice.ts'
+import { formatTarget } from './target.ts'
+import { type ForwardRequest, MAX_REQUEST_BYTES, takeRequest } from './wire.ts'
+
+export interface ExitOptions {
+  readonly policy: Policy
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Names to addresses; replaced in tests. Default: the system's resolver. */
+  readonly resolve?: (host: string) => Promise<readonly string[]>
+}
+
+/** A target that has not answered by then is reported as unreachable. */
+const CONNECT_TIMEOUT_MS = 10_000
+/** How long the opener may take to send its request. */
+const REQUEST_TIMEOUT_MS = 10_000
+
+async function systemResolve(host: string): Promise<readonly string[]> {
+  return (await lookup(host, { all: true })).map(({ address }) => address)
+}
+
+/**
+ * The accepting end of forwards: asks the policy with the name as written and with every address it resolved to, dials the address that was checked
+ * (never the name a second time), and joins the two. What the name resolved to and which rule decided stay here; the opener learns only a code.
+ */
+export function createExit(options: ExitOptions): { handle(stream: LinkStream, context: StreamContext): void; close(): void } {
+  const { policy, clock, logger } = options
+  const resolve = options.resolve ?? systemResolve
+  const sockets = new Set<Socket>()
+
+  function decide(peer: Did, request: ForwardRequest, addresses: readonly string[]): void {
+    const target = formatTarget(request)
+    const decision = policy.decide({ peer, action: 'forward', target, addresses })
+    if (decision.allowed) return
+    logger.info('forward refused', { peer, target, rule: decision.rule, next: decision.next })
+    throw new KithError('FORWARD_DENIED')
+  }
+
+  async function resolveChecked(peer: Did, request: ForwardRequest): Promise<readonly string[]> {
+    if (isIP(request.host) !== 0) {
+      decide(peer, request, [request.host])
+      return [request.host]
+    }
+    let addresses: readonly string[]
+    try {
+      addresses = await resolve(request.host)
+    } catch (cause) {
+      // Whether a name exists here is told only to those who may go there.
+      decide(peer, request, [])
+      throw new KithError('FORWARD_UNREACHABLE', undefined, { cause })
+    }
+    decide(peer, request, addresses)
+    if (addresses.length === 0) throw new KithError('FORWARD_UNREACHABLE')
+    return addresses
+  }
+
+  function handle(stream: LinkStream, context: StreamContext): void {
+    let early: Buffer = Buffer.alloc(0)
+    let over = false
+    const fail = (error: KithError): void => {
+      if (over) return
+      over = true
+      timer.cancel()
+      stream.reset(error.number)
+    }
+    const timer = clock.after(REQUEST_TIMEOUT_MS, () => fail(new KithError('TIMEOUT')))
+    stream.onEnd = () => fail(new KithError('WIRE_MALFORMED'))
+    stream.onError = () => {
+      over = true
+      timer.cancel()
+    }
+    stream.onData = (data, start, end) => {
+      stream.consume(end - start)
+      early = Buffer.concat([early, data.subarray(start, end)])
+      try {
+        const taken = takeRequest(early)
+        if (taken === undefined) {
+          if (early.length > MAX_REQUEST_BYTES) fail(new KithError('WIRE_MALFORMED'))
+          return
+        }
+        timer.cancel()
+        const rest = Buffer.from(early.subarray(taken.rest))
+        void serve(stream, context, taken.request, rest, () => over)
+      } catch (error) {
+        fail(asKithError(error, 'WIRE_MALFORMED'))
+      }
+    }
+  }
+
+  async function serve(stream: LinkStream, context: StreamContext, request: ForwardRequest, rest: Buffer, gone: () => boolean): Promise<void> {
+    // Until the target is there, arriving bytes wait here without credit: the window bounds them.
+    const waiting: Buffer[] = rest.length > 0 ? [rest] : []
+    let owed = 0
+    let ended = false
+    let aborted = false
+    stream.onData = (data, start, end) => {
+      waiting.push(Buffer.from(data.subarray(start, end)))
+      owed += end - start
+    }
+    stream.onEnd = () => {
+      ended = true
+    }
+    stream.onError = () => {
+      aborted = true
+    }
+    try {
+      const addresses = await resolveChecked(context.peer, request)
+      if (aborted || gone()) return
+      if (request.kind === 'check') {
+        stream.write(Uint8Array.of(0))
+        stream.end()
+        return
+      }
+      const socket = await dialFirst(addresses, request.port, () => aborted)
+      if (aborted) {
+        socket.destroy()
+        return
+      }
+      sockets.add(socket)
+      const joined = splice(socket, stream, {
+        resume: () => socket.resume(),
+        done: (error) => {
+          sockets.delete(socket)
+          logger.debug('forward ended', { peer: context.peer, target: formatTarget(request), code: error?.code ?? null })
+        },
+      })
+      socket.once('end', joined.localEnded)
+      readLocal(socket, joined.fromLocal)
+      for (const chunk of waiting) socket.write(chunk)
+      stream.consume(owed)
+      if (ended) socket.end()
+    } catch (error) {
+      const failure = asKithError(error, 'INTERNAL')
+      if (!aborted) stream.reset(failure.number)
+      if (failure.code === 'INTERNAL') logger.warn('forward failed', { peer: context.peer, error: String(error) })
+    }
+  }
+
+  return {
+    handle,
+    close() {
+      for (const socket of sockets) socket.resetAndDestroy()
+    },
+  }
+}
+
+/** Dials the checked addresses in turn; the first that answers wins. @throws KithError `FORWARD_UNREACHABLE`. */
+async function dialFirst(addresses: readonly string[], port: number, aborted: () => boolean): Promise<Socket> {
+  let last: unknown
+  for (const host of addresses) {
+    if (aborted()) break
+    try {
+      return await dialOne(host, port)
+    } catch (error) {
+      last = error
+    }
+  }
+  throw new KithError('FORWARD_UNREACHABLE', undefined, { cause: last })
+}
+
+function dialOne(host: string, port: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connectSocket({ host, port })
+    const fail = (error: Error): void => {
+      socket.destroy()
+      reject(error)
+    }
+    socket.setTimeout(CONNECT_TIMEOUT_MS, () => fail(new Error('the target did not answer in time')))
+    socket.once('error', fail)
+    socket.once('connect', () => {
+      socket.setTimeout(0)
+      socket.removeAllListeners('timeout')
+      socket.off('error', fail)
+      resolve(socket)
+    })
+  })
+}

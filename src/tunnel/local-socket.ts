@@ -1,0 +1,21 @@
+import type { Socket } from 'node:net'
+import { readBuffer } from '../stream/buffers.ts'
+import { readIntoMemory } from '../stream/socket-reads.ts'
+
+/**
+ * Reads a local socket into memory shared by all of them: whoever gets the bytes seals or copies them before it returns.
+ * `take` returning false stops reading until `socket.resume()`.
+ */
+export function readLocal(socket: Socket, take: (data: Uint8Array, length: number) => boolean): void {
+  const reader = {
+    target: readBuffer,
+    take: (buffer: Buffer, length: number): void => {
+      if (!take(buffer, length)) socket.pause()
+    },
+  }
+  if (readIntoMemory(socket, reader)) return
+  socket.on('data', (data) => {
+    if (!take(data, data.length)) socket.pause()
+  })
+  socket.resume()
+}
