@@ -1,0 +1,231 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { type ManualClock, manualClock } from '../../src/core/clock.ts'
+import { KithError } from '../../src/core/errors.ts'
+import type { Did } from '../../src/identity/did.ts'
+import { type Admission, type AdmissionLimits, createAdmission, type Lease } from '../../src/mesh/admission.ts'
+import { type Budgets, createBudgets, ISOLATED_LIMITS, type LinkBudget } from '../../src/mesh/admission-budget.ts'
+import { sourceKeys, sourceOfPath } from '../../src/mesh/admission-source.ts'
+import { DEFAULT_CONSTRAINTS } from '../../src/mesh/constraints.ts'
+import type { AuthenticatedLink } from '../../src/mesh/hello-types.ts'
+import type { PeerClass } from '../../src/mesh/types.ts'
+import type { Source } from '../../src/transport/types.ts'
+
+const from = (host: string): Source => ({ scheme: 'tcp', host, port: 1 })
+
+function setUp(limits: Partial<AdmissionLimits> = {}): { clock: ManualClock; admission: Admission } {
+  const clock = manualClock()
+  return { clock, admission: createAdmission({ clock, limits }) }
+}
+
+describe('admission, sources', () => {
+  test('an address counts once in all its spellings; IPv6 by its /64', () => {
+    for (const host of ['192.0.2.7', '::ffff:192.0.2.7', '[::ffff:c000:207]']) assert.deepEqual(sourceKeys(host), sourceKeys('192.0.2.7'))
+    assert.equal(sourceKeys('2001:db8::1').source, sourceKeys('2001:db8::ffff:1').source)
+    assert.notEqual(sourceKeys('2001:db8::1').source, sourceKeys('2001:db8:0:1::1').source)
+    assert.equal(sourceKeys('2001:db8:0:1::1').network, sourceKeys('2001:db8:0:2::1').network)
+    assert.equal(sourceKeys('192.0.2.7').network, sourceKeys('192.0.2.8').network)
+    assert.notEqual(sourceKeys('192.0.2.7').network, sourceKeys('192.0.3.7').network)
+    assert.notEqual(sourceKeys('node-1').network, sourceKeys('node-2').network)
+  })
+
+  test('a channel’s source is its address, a relayed one’s is the relay', () => {
+    assert.deepEqual(sourceOfPath({ scheme: 'tcp', address: 'tcp://[2001:db8::1]:4433', direct: true }), { scheme: 'tcp', host: '[2001:db8::1]', port: 4433 })
+    assert.equal(sourceOfPath({ scheme: 'relay', address: 'relay://abc', direct: false, via: 'tcp://192.0.2.1:1' }).host, '192.0.2.1')
+    assert.equal(sourceOfPath({ scheme: 'memory', address: 'not a url', direct: true }).host, 'not a url')
+  })
+})
+
+describe('admission, before anything is proved', () => {
+  test('ten thousand half-open sources, memory stays bounded and a newcomer gets in', () => {
+    const { clock, admission } = setUp()
+    const evicted: string[] = []
+    for (let i = 0; i < 10_000; i++) {
+      const host = `${11 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}.9`
+      admission.handshake(from(host), () => evicted.push(host))
+      clock.advance(2)
+    }
+    assert.equal(admission.status.halfOpen, 1024)
+    assert.ok(admission.status.sources <= 4096)
+    assert.ok(evicted.length > 0)
+    assert.equal(evicted[0], '11.0.0.9', 'the oldest first')
+    clock.advance(1000)
+    assert.notEqual(admission.handshake(from('198.51.100.1')), undefined)
+  })
+
+  test('handshakes younger than the grace are safe: the newcomer is turned away', () => {
+    const { clock, admission } = setUp({ halfOpen: 2 })
+    const evicted: number[] = []
+    admission.handshake(from('192.0.2.1'), () => evicted.push(1))
+    clock.advance(500)
+    admission.handshake(from('198.51.100.1'), () => evicted.push(2))
+    assert.equal(admission.handshake(from('203.0.113.1')), undefined)
+    clock.advance(500)
+    assert.notEqual(admission.handshake(from('203.0.113.1')), undefined)
+    assert.deepEqual(evicted, [1])
+    assert.equal(admission.status.refused, 1)
+  })
+
+  test('one source fills its own share only, its neighbourhood only its own', () => {
+    const { admission } = setUp({ halfOpenPerSource: 2, halfOpenPerNetwork: 3 })
+    const outcome = (host: string): boolean => admission.handshake(from(host)) !== undefined
+    assert.deepEqual([outcome('192.0.2.1'), outcome('192.0.2.1'), outcome('192.0.2.1')], [true, true, false])
+    assert.deepEqual([outcome('192.0.2.2'), outcome('192.0.2.3')], [true, false])
+    assert.equal(outcome('192.0.3.1'), true)
+  })
+
+  test('what can not be ended is not evicted: QUIC hands no way', () => {
+    const { clock, admission } = setUp({ halfOpen: 1 })
+    admission.handshake(from('192.0.2.1'))
+    clock.advance(60_000)
+    assert.equal(admission.handshake(from('198.51.100.1')), undefined)
+  })
+
+  test('a rate per source and one for all; a source that waits may come again; loopback has only the one for all', () => {
+    const { clock, admission } = setUp({ perSecond: 1, burst: 2, totalPerSecond: 5, totalBurst: 5 })
+    const once = (host: string): boolean => {
+      const lease = admission.handshake(from(host))
+      lease?.release()
+      return lease !== undefined
+    }
+    assert.deepEqual([once('192.0.2.1'), once('192.0.2.1'), once('192.0.2.1')], [true, true, false])
+    assert.deepEqual([once('127.0.0.1'), once('127.0.0.1'), once('127.0.0.1'), once('127.0.0.1')], [true, true, true, false])
+    clock.advance(1000)
+    assert.equal(once('192.0.2.1'), true)
+  })
+
+  test('a greeting holds its place until released, once; making room closes the channel', () => {
+    const { clock, admission } = setUp({ halfOpen: 1 })
+    let closed = 0
+    const channel = { path: { scheme: 'tcp', address: 'tcp://192.0.2.1:1', direct: true }, close: () => closed++ }
+    const lease = admission.greeting(channel) as Lease
+    assert.equal(admission.greeting(channel), undefined)
+    lease.release()
+    lease.release()
+    assert.equal(admission.status.halfOpen, 0)
+    assert.notEqual(admission.greeting(channel), undefined)
+    clock.advance(1000)
+    assert.notEqual(admission.greeting(channel), undefined)
+    assert.equal(closed, 1)
+  })
+})
+
+const did = (name: string): Did => `did:icn:z${name}` as Did
+
+function linkOf(name: string, host: string, status: 'first-seen' | 'forked' = 'first-seen'): AuthenticatedLink {
+  return { did: did(name), channel: { path: { scheme: 'tcp', address: `tcp://${host}:1`, direct: true } }, chain: { status } } as unknown as AuthenticatedLink
+}
+
+function budgets(classes: Record<string, PeerClass> = {}): {
+  clock: ManualClock
+  budgets: Budgets
+  classes: Record<string, PeerClass>
+  evicted: string[]
+  enter(name: string, host?: string, status?: 'forked'): LinkBudget
+} {
+  const clock = manualClock()
+  const classOf = (peer: Did): PeerClass => classes[peer.slice(9)] ?? 'isolated'
+  const made = createBudgets({ clock, policy: { classOf, constraints: (peer) => DEFAULT_CONSTRAINTS[classOf(peer)] } })
+  const evicted: string[] = []
+  let hosts = 0
+  return {
+    clock,
+    budgets: made,
+    classes,
+    evicted,
+    enter: (name, host = `10.${hosts >> 8}.${hosts++ & 255}.1`, status) =>
+      made.enter(linkOf(name, host, status), (error) => evicted.push(`${name} ${error.code}`)),
+  }
+}
+
+const exceeded = (error: unknown): boolean => error instanceof KithError && error.code === 'BUDGET_EXCEEDED'
+
+describe('admission, budgets after the proof', () => {
+  test('strangers share 64 links: the 65th is refused while all are busy, then replaces the one idle longest', () => {
+    const world = budgets()
+    const leases = Array.from({ length: 64 }, (_, i) => {
+      world.clock.advance(1)
+      return world.enter(`s${i}`)
+    })
+    assert.throws(() => world.enter('late'), exceeded)
+    world.clock.advance(ISOLATED_LIMITS.idleMs)
+    leases[0]?.touch()
+    world.enter('late')
+    assert.deepEqual(world.evicted, ['s1 BUDGET_EXCEEDED'])
+    assert.equal(world.budgets.isolatedLinks, 64)
+    assert.equal(world.budgets.dids, 64)
+  })
+
+  test('a known peer gets in while strangers fill their share', () => {
+    const world = budgets({ friend: 'known' })
+    for (let i = 0; i < 64; i++) world.enter(`s${i}`)
+    assert.equal(world.enter('friend').message(), true)
+    assert.equal(world.budgets.isolatedLinks, 64)
+  })
+
+  test('eight strangers from one /24, whatever their number of identities', () => {
+    const world = budgets()
+    for (let i = 0; i < 8; i++) world.enter(`s${i}`, `192.0.2.${i}`)
+    assert.throws(() => world.enter('s8', '192.0.2.200'), exceeded)
+    world.enter('s9', '192.0.3.1')
+    for (let i = 0; i < 8; i++) world.enter(`v${i}`, `[2001:db8:0:${i}::1]`)
+    assert.throws(() => world.enter('v8', '[2001:db8:0:9::1]'), exceeded)
+  })
+
+  test('strangers share 200 messages a second, and each has only its own few', () => {
+    const world = budgets()
+    const leases = Array.from({ length: 60 }, (_, i) => world.enter(`s${i}`))
+    const allowed = leases.map((lease) => Array.from({ length: 10 }, () => lease.message()).filter(Boolean).length)
+    assert.equal(allowed[0], DEFAULT_CONSTRAINTS.isolated.burst)
+    assert.equal(
+      allowed.reduce((sum, count) => sum + count, 0),
+      ISOLATED_LIMITS.burst,
+    )
+  })
+
+  test('strangers share 8 MiB of buffers; what is freed or left can be used again', () => {
+    const world = budgets()
+    const leases = Array.from({ length: 9 }, (_, i) => world.enter(`s${i}`))
+    const mib = 1024 * 1024
+    assert.deepEqual(
+      leases.map((lease) => lease.reserve(mib)),
+      [true, true, true, true, true, true, true, true, false],
+    )
+    assert.equal(leases[0]?.reserve(1), false, 'its own limit is 1 MiB')
+    leases[0]?.free(mib)
+    assert.equal(leases[8]?.reserve(mib), true)
+    leases[1]?.leave()
+    assert.equal(leases[0]?.reserve(mib), true)
+    assert.throws(() => leases[0]?.free(mib + 1), TypeError)
+    leases[1]?.free(mib)
+  })
+
+  test('links of one identity are counted together, on all its devices', () => {
+    const world = budgets({ ann: 'known' })
+    for (let i = 0; i < DEFAULT_CONSTRAINTS.known.links; i++) world.enter('ann')
+    assert.throws(() => world.enter('ann'), exceeded)
+  })
+
+  test('a peer that becomes known leaves the shared budget with everything it holds; one that is demoted returns', () => {
+    const world = budgets()
+    const lease = world.enter('ann')
+    lease.reserve(1000)
+    world.classes.ann = 'partner'
+    lease.refresh()
+    assert.equal(world.budgets.isolatedLinks, 0)
+    assert.equal(lease.reserve(4 * 1024 * 1024), true)
+    world.classes.ann = 'isolated'
+    lease.refresh()
+    assert.equal(world.budgets.isolatedLinks, 1)
+    lease.leave()
+    lease.leave()
+    assert.deepEqual([world.budgets.isolatedLinks, world.budgets.dids], [0, 0])
+    assert.equal(lease.message(), false)
+  })
+
+  test('a forked identity gets what strangers get, whatever its class', () => {
+    const world = budgets({ ann: 'federated' })
+    world.enter('ann', undefined, 'forked')
+    assert.equal(world.budgets.isolatedLinks, 1)
+  })
+})
