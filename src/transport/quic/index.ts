@@ -25,6 +25,7 @@ const KEEP_ALIVE_MS = 5_000
 const WINDOW_BYTES = 1 << 20
 const SOCKET_BUFFER_BYTES = 4 << 20
 const DIAL_MS = 10_000
+const MOST_HANDSHAKES = 6_000
 
 export interface QuicOptions {
   /** Seed of the link key (32 bytes). Read once, here; the caller keeps it. */
@@ -36,6 +37,8 @@ export interface QuicOptions {
   readonly idleMs?: number
   /** How long a dial waits for an answer, in ms. Default 10,000. */
   readonly dialTimeoutMs?: number
+  /** Handshakes under way at once; more wait. One that a stranger leaves half-open holds about 45 kB until `idleMs` is over. Default 6,000. */
+  readonly maxHandshakes?: number
   /** The native library, for tests. */
   readonly availability?: Availability
 }
@@ -84,7 +87,14 @@ export function createQuicTransport(options: QuicOptions): Transport {
     listening.signal?.throwIfAborted()
     const ip = endpoint?.ip ?? host
     const server = bind(ip, port)
-    const listener = new QuicListener({ server, host: ip, clock, logger, onConnection: (connection) => accept(connection, onChannel, listening) })
+    const listener = new QuicListener({
+      server,
+      host: ip,
+      maxHandshakes: options.maxHandshakes ?? MOST_HANDSHAKES,
+      clock,
+      logger,
+      onConnection: (connection) => accept(connection, onChannel, listening),
+    })
     listening.signal?.addEventListener('abort', () => void listener.close(), { once: true })
     return listener
   }

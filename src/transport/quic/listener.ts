@@ -8,16 +8,17 @@ import type { NativeConnection, NativeServer } from './native.ts'
 /**
  * Accepting. The library takes one handshake per pending `inboundConnection` call and keeps that call until the handshake has ended, half-open
  * ones until the idle timeout: with a single call, one silent stranger would stop everyone else for that long. So many calls are kept
- * pending, more while handshakes are under way, up to a limit that bounds memory.
+ * pending, more while handshakes are under way, up to a limit that bounds memory. What comes beyond waits in the library's own queue.
  */
 const SPARE = 64
-const MOST_HANDSHAKES = 8_192
 const IDLE_CHECK_MS = 1_000
 const BUSY_CHECK_MS = 100
 
 export interface QuicListenerParts {
   readonly server: NativeServer
   readonly host: string
+  /** Calls kept pending at most. */
+  readonly maxHandshakes: number
   readonly clock: Clock
   readonly logger: Logger
   /** Takes a connection over, or ends it. */
@@ -62,7 +63,7 @@ export class QuicListener implements Listener {
   /** Keeps as many calls spare as there are under way, and a few. */
   #fill(): number {
     const handshakes = this.#handshakes
-    const wanted = Math.min(MOST_HANDSHAKES, SPARE + handshakes * 4)
+    const wanted = Math.min(this.#parts.maxHandshakes, SPARE + handshakes * 4)
     while (!this.#closed && this.#pending < wanted) {
       this.#pending++
       this.#parts.server.inboundConnection().then(
