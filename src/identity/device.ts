@@ -74,11 +74,6 @@ export class LocalDevice implements Device {
     this.#content = { ...this.content, ...papers }
   }
 
-  /** Remembered with the next save, as the floor of the count. */
-  noteBoot(boot: number): void {
-    this.#content = { ...this.content, boot }
-  }
-
   close(): void {
     if (this.#closed) return
     this.#closed = true

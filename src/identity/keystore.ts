@@ -5,7 +5,7 @@ import { KithError } from '../core/errors.ts'
 import { type Random, systemRandom } from '../core/random.ts'
 import type { Secret } from '../core/secret.ts'
 import { bindingDates, createBinding, DEFAULT_BINDING_LIFE_MS } from './binding.ts'
-import { writeBoot } from './boot.ts'
+import { storedBoot, writeBoot } from './boot.ts'
 import { adoptChain } from './chain.ts'
 import { createInception, createRotation } from './chain-make.ts'
 import { LocalDevice } from './device.ts'
@@ -255,7 +255,7 @@ async function makeDevice(home: Home, identity: IdentityKeys, options: KeystoreO
   }
   await saveDevice(home, content, options)
   // A home that never ran starts to count at zero; later a missing count is a lost one.
-  if (before === undefined && (await readPrivateFile(home.paths.boot, 64)) === undefined) await writeBoot(home, 0)
+  if (before === undefined && (await storedBoot(home)) === undefined) await writeBoot(home, 0)
   return new LocalDevice(content)
 }
 
@@ -302,7 +302,8 @@ async function saveIdentity(home: Home, content: IdentityContent, options: Keyst
 }
 
 async function saveDevice(home: Home, content: DeviceContent, options: KeystoreOptions): Promise<void> {
-  await save(home.paths.device, packDevice(content), options)
+  const boot = Math.max(content.boot, (await storedBoot(home)) ?? 0)
+  await save(home.paths.device, packDevice({ ...content, boot }), options)
 }
 
 async function save(path: string, plaintext: Secret, options: KeystoreOptions): Promise<void> {
