@@ -12,6 +12,10 @@ export interface Terminal {
   askSecret(question: string, signal: AbortSignal): Promise<Secret | undefined>
   /** Yes or no; the default is what Enter means. */
   confirm(question: string, fallback: boolean, signal: AbortSignal): Promise<boolean>
+  /** Straight to standard output, for what must not become part of a result: the phrase. */
+  write(text: string): void
+  /** A copy is written and then zeroed. */
+  writeBytes(bytes: Uint8Array): void
   /** All of standard input as bytes, at most `limit`, for secrets and tickets that must not be in arguments. */
   readInput(limit: number, signal: AbortSignal): Promise<Buffer>
 }
@@ -50,6 +54,11 @@ export function createTerminal(streams: TerminalStreams): Terminal {
       const answer = await readAnswer(streams, `${question} ${fallback ? '[Y/n]' : '[y/N]'} `, true, signal)
       const text = answer.bytes.toString('utf8', 0, answer.length).trim().toLowerCase()
       return text === '' ? fallback : text === 'y' || text === 'yes'
+    },
+    write: (text) => void stdout.write(text),
+    writeBytes(bytes) {
+      const copy = Buffer.from(bytes)
+      stdout.write(copy, () => copy.fill(0))
     },
     async readInput(limit, signal) {
       const chunks: Buffer[] = []

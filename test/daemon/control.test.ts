@@ -215,7 +215,7 @@ test('control, arbitrary JSON bodies, are answered with 200 or one error', async
 
 test('control, socket and token, are closed to others', { skip: process.platform === 'win32' }, async () => {
   const place = controlPlace(home)
-  assert.equal((await stat(join(home, 'run'))).mode & 0o777, 0o700)
+  assert.equal((await stat(join(home, 'control'))).mode & 0o777, 0o700)
   assert.equal((await stat(place.token)).mode & 0o777, 0o600)
   assert.equal((await stat(place.socket)).mode & 0o077, 0)
 })

@@ -1,4 +1,8 @@
+import type { IdentityApi } from './routes/identity-api.ts'
+import type { NetworkApi } from './routes/network-api.ts'
 import type { NodeApi } from './routes/node.ts'
+import type { PeersApi } from './routes/peers-api.ts'
+import type { PolicyApi } from './routes/policy-api.ts'
 
 /** Everything the command line can ask of the daemon. Each group stands beside its routes. */
-export interface ControlApi extends NodeApi {}
+export interface ControlApi extends NodeApi, IdentityApi, PeersApi, NetworkApi, PolicyApi {}

@@ -14,15 +14,15 @@ export interface ControlPlace {
 const MAX_SOCKET_BYTES = 103
 
 /**
- * `HOME/run/control.sock` and `HOME/run/token`. A home with a long path keeps its socket in a directory of the user's own under `/tmp`, named by a
+ * `HOME/control/control.sock` and `HOME/control/token`. A home with a long path keeps its socket in a directory of the user's own under `/tmp`, named by a
  * digest of the home, because the kernel's limit for socket paths is short. Both sides compute this from the home alone: nothing is searched and no
  * environment variable can lead them apart. `home` is absolute and free of links.
  */
 export function controlPlace(home: string): ControlPlace {
-  const token = join(home, 'run', 'token')
+  const token = join(home, 'control', 'token')
   const digest = createHash('sha256').update(home).digest('hex').slice(0, 32)
   if (process.platform === 'win32') return { socket: `\\\\.\\pipe\\kith-${digest}`, token }
-  const socket = join(home, 'run', 'control.sock')
+  const socket = join(home, 'control', 'control.sock')
   if (Buffer.byteLength(socket) <= MAX_SOCKET_BYTES) return { socket, token }
   return { socket: join('/tmp', `kith-${process.getuid?.() ?? 0}-${digest.slice(0, 16)}`, 'control.sock'), token }
 }

@@ -1,0 +1,72 @@
+import { systemClock } from '../../../core/clock.ts'
+import { isKithError } from '../../../core/errors.ts'
+import type { IdentityView } from '../../../daemon/control/routes/identity-api.ts'
+import { loadSummary } from '../../../daemon/identity/describe.ts'
+import { viewDevice } from '../../../daemon/identity/view.ts'
+import { openHome } from '../../../identity/home.ts'
+import { openDevice } from '../../../identity/keystore.ts'
+import type { CommandContext } from '../../context.ts'
+import type { Options } from '../../options.ts'
+import { findPassphrase } from '../../passphrase.ts'
+import type { CommandHandler } from '../../spec.ts'
+import { harmless, table } from '../../style.ts'
+
+export const show: CommandHandler = async (context, { options }) => {
+  const summary = (await loadSummary(context.home)) ?? (await view(context, options)).summary
+  context.output.result(summary, (palette) =>
+    table([
+      [
+        { text: 'did', style: palette.quiet },
+        { text: summary.did, style: palette.strong },
+      ],
+      [{ text: 'name', style: palette.quiet }, harmless(summary.name)],
+      [{ text: 'link key', style: palette.quiet }, summary.link_key],
+      [{ text: 'chain', style: palette.quiet }, `entry ${summary.chain.index}, ${summary.chain.head.slice(0, 16)}`],
+      [{ text: 'valid until', style: palette.quiet }, `${summary.binding_expires_at.slice(0, 10)}, renewed when unlocked`],
+      [{ text: 'passphrase', style: palette.quiet }, summary.passphrase === 'stored' ? 'none asked: a random one is kept outside the home' : 'asked'],
+    ]),
+  )
+  return undefined
+}
+
+export const document: CommandHandler = async (context, { options }) => {
+  const { document: value } = await view(context, options)
+  context.output.result(value, () => JSON.stringify(value, null, 2))
+  return undefined
+}
+
+export const chain: CommandHandler = async (context, { options }) => {
+  const { summary, entries } = await view(context, options)
+  context.output.result({ did: summary.did, entries }, (palette) =>
+    table([
+      ['entry', 'kind', 'reason', 'time', 'key', 'post-quantum', 'hash'].map((text) => ({ text, style: palette.quiet })),
+      ...entries.map((entry) => [
+        String(entry.index),
+        entry.kind,
+        entry.reason,
+        entry.index === 0 ? 'beginning' : entry.time,
+        entry.key.slice(0, 16),
+        entry.post_quantum ? 'yes' : 'no',
+        entry.hash.slice(0, 16),
+      ]),
+    ]),
+  )
+  return undefined
+}
+
+/** From the running node, else from the key files. */
+async function view(context: CommandContext, options: Options): Promise<IdentityView> {
+  try {
+    return await (await context.daemon()).call('GET /v1/identity', {})
+  } catch (error) {
+    if (!isKithError(error, 'DAEMON_NOT_RUNNING')) throw error
+  }
+  await using home = await openHome(context.home, { create: false })
+  const passphrase = await findPassphrase(context, options)
+  try {
+    using device = await openDevice(home, { passphrase: passphrase.secret, clock: systemClock, renew: false })
+    return viewDevice(device, passphrase.source === 'state' ? 'stored' : 'passphrase')
+  } finally {
+    passphrase.secret.wipe()
+  }
+}

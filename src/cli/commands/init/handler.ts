@@ -1,0 +1,170 @@
+import { systemClock } from '../../../core/clock.ts'
+import { isKithError, KithError } from '../../../core/errors.ts'
+import { systemRandom } from '../../../core/random.ts'
+import type { Secret } from '../../../core/secret.ts'
+import { type IdentitySummary, loadSummary } from '../../../daemon/identity/describe.ts'
+import { setUpIdentity } from '../../../daemon/identity/setup.ts'
+import { type Home, openHome } from '../../../identity/home.ts'
+import { hasIdentity, openDevice } from '../../../identity/keystore.ts'
+import { type Passphrase, resolvePassphrase } from '../../../identity/passphrase.ts'
+import { parsePhrase } from '../../../vault/bip39.ts'
+import type { CommandContext } from '../../context.ts'
+import type { Options } from '../../options.ts'
+import { askNewPassphrase, findPassphrase } from '../../passphrase.ts'
+import { showPhrase } from '../../phrase.ts'
+import type { CommandHandler } from '../../spec.ts'
+import { harmless } from '../../style.ts'
+
+const WORD_COUNTS: readonly number[] = [12, 15, 18, 21, 24]
+const MAX_PHRASE_BYTES = 1_024
+export const WITHOUT_PASSPHRASE =
+  'Without a passphrase: a random one is kept outside the home, so whoever uses this account can use the keys (kith id passphrase sets one).'
+
+export interface InitResult {
+  readonly did: string
+  readonly name: string
+  readonly home: string
+  readonly created: boolean
+}
+
+export const run: CommandHandler = async (context, { options }) => {
+  const result = await initialise(context, options)
+  context.output.result(result, (palette) => [
+    `${result.created ? palette.good('made') : palette.quiet('already there:')} ${palette.strong(harmless(result.name))}  ${result.did}`,
+    palette.quiet(`home: ${result.home}`),
+    palette.quiet(`next: ${context.command('kith up')}`),
+  ])
+  return undefined
+}
+
+/** Makes the identity of the home, or finds the one it has. A degraded node that holds the home is asked to do it. */
+export async function initialise(context: CommandContext, options: Options): Promise<InitResult> {
+  const words = options.count('words')
+  if (words !== undefined && !WORD_COUNTS.includes(words)) throw new KithError('USAGE', '--words takes 12, 15, 18, 21 or 24.', { next: 'kith init --help' })
+  if (options.flag('no-passphrase') && options.text('passphrase-file') !== undefined) {
+    throw new KithError('USAGE', '--no-passphrase and --passphrase-file exclude each other.', { next: 'kith init --help' })
+  }
+  let home: Home
+  try {
+    home = await openHome(context.home)
+  } catch (error) {
+    if (isKithError(error, 'HOME_IN_USE')) return await throughDaemon(context, options, error)
+    throw error
+  }
+  try {
+    return (await hasIdentity(home)) ? await existing(context, options, home) : await create(context, options, home)
+  } finally {
+    await home.close()
+  }
+}
+
+async function existing(context: CommandContext, options: Options, home: Home): Promise<InitResult> {
+  if (options.flag('restore')) throw new KithError('IDENTITY_EXISTS', undefined, { next: 'kith init --restore --home DIR (another directory)' })
+  const summary = (await loadSummary(context.home)) ?? (await askKeys(context, options, home))
+  return result(context, summary, false)
+}
+
+/** The note beside the keys is gone: the keys themselves tell. */
+async function askKeys(context: CommandContext, options: Options, home: Home): Promise<{ did: string; name: string }> {
+  const passphrase = await findPassphrase(context, options)
+  try {
+    using device = await openDevice(home, { passphrase: passphrase.secret, renew: false })
+    return { did: device.did, name: device.name }
+  } finally {
+    passphrase.secret.wipe()
+  }
+}
+
+async function create(context: CommandContext, options: Options, home: Home): Promise<InitResult> {
+  const given = options.flag('restore') ? await readPhrase(context) : undefined
+  const passphrase = await newPassphrase(context, options)
+  const name = options.text('name')
+  const words = options.count('words')
+  try {
+    const { summary, phrase } = await setUpIdentity({
+      home,
+      clock: systemClock,
+      random: systemRandom,
+      environment: { ...context.env },
+      ...(passphrase === undefined ? {} : { passphrase }),
+      ...(name === undefined ? {} : { name }),
+      ...(words === undefined ? {} : { words }),
+      ...(given === undefined ? {} : { phrase: given }),
+    })
+    if (given === undefined) tellPhrase(context, phrase)
+    phrase.wipe()
+    if (passphrase === undefined) context.output.note(WITHOUT_PASSPHRASE)
+    return result(context, summary, true)
+  } finally {
+    given?.wipe()
+    passphrase?.wipe()
+  }
+}
+
+function tellPhrase(context: CommandContext, phrase: Secret): void {
+  if (context.json || context.quiet || !context.terminal.visible) {
+    context.output.note(`The recovery phrase is shown on a terminal only: ${context.command('kith id phrase')}`)
+    return
+  }
+  context.output.note('The recovery phrase: write it down and keep it where nobody else looks. Whoever has it has this identity.')
+  context.terminal.write('\n')
+  showPhrase(phrase, context.terminal)
+  context.terminal.write('\n')
+}
+
+/** File, environment or credential; else a question on a terminal; else none. */
+async function newPassphrase(context: CommandContext, options: Options): Promise<Secret | undefined> {
+  if (options.flag('no-passphrase')) return undefined
+  const file = options.text('passphrase-file')
+  let found: Passphrase
+  try {
+    found = await resolvePassphrase({ environment: { ...context.env }, ...(file === undefined ? {} : { file }) })
+  } catch (error) {
+    if (!isKithError(error, 'PASSPHRASE_REQUIRED') || file !== undefined) throw error
+    if (context.yes || !context.terminal.interactive) return undefined
+    return await askNewPassphrase(context, 'Passphrase for this node (Enter for none): ')
+  }
+  return found.secret
+}
+
+/** The phrase to restore: asked without echo on a terminal, else read from standard input. */
+async function readPhrase(context: CommandContext): Promise<Secret> {
+  const { Secret } = await import('../../../core/secret.ts')
+  const text = context.terminal.interactive
+    ? await context.terminal.askSecret('Recovery phrase: ', context.signal)
+    : await context.terminal.readInput(MAX_PHRASE_BYTES, context.signal).then((bytes) => (bytes.length === 0 ? undefined : Secret.take(bytes)))
+  if (text === undefined) throw new KithError('PHRASE_INVALID', 'No phrase was given.', { next: 'kith init --restore' })
+  try {
+    return parsePhrase(text)
+  } finally {
+    text.wipe()
+  }
+}
+
+/** A running node holds the home: it tells its identity, or makes one when it has none. */
+async function throughDaemon(context: CommandContext, options: Options, inUse: KithError): Promise<InitResult> {
+  const client = await context.daemon()
+  const status = await client.call('GET /v1/status', {}).catch((error: unknown) => {
+    throw isKithError(error, 'DAEMON_NOT_RUNNING') ? inUse : error
+  })
+  if (status.did !== null) return result(context, { did: status.did, name: status.name ?? '' }, false)
+  const known = await loadSummary(context.home)
+  if (known !== undefined) return result(context, known, false)
+  if (options.flag('restore')) throw new KithError('HOME_IN_USE', inUse.message, { details: inUse.details, next: 'kith down' })
+  const passphrase = await newPassphrase(context, options)
+  const name = options.text('name')
+  const words = options.count('words')
+  try {
+    const input = { ...(name === undefined ? {} : { name }), ...(words === undefined ? {} : { words }) }
+    const summary: IdentitySummary = await client.callWithSecret('POST /v1/identity/create', input, passphrase)
+    context.output.note(`The recovery phrase is shown on a terminal: ${context.command('kith id phrase')}`)
+    if (passphrase === undefined) context.output.note(WITHOUT_PASSPHRASE)
+    return result(context, summary, true)
+  } finally {
+    passphrase?.wipe()
+  }
+}
+
+function result(context: CommandContext, identity: { did: string; name: string }, created: boolean): InitResult {
+  return { did: identity.did, name: identity.name, home: context.home, created }
+}

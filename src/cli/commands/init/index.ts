@@ -1,0 +1,19 @@
+import type { CommandSpec } from '../../spec.ts'
+
+export const spec: CommandSpec = {
+  name: 'init',
+  summary: 'Make this node’s identity, or keep the one it has',
+  about:
+    'The recovery phrase is shown once, on a terminal only; kith id phrase shows it again after the passphrase. Running init twice is fine. Without a terminal it asks nothing: a passphrase comes from --passphrase-file, ICN_KEYSTORE_PASSPHRASE or the systemd credential kith.passphrase, or there is none (--no-passphrase).',
+  options: [
+    { flags: '--name <name>', about: 'what peers call this machine (default: its host name)', kind: 'text' },
+    { flags: '--words <n>', about: 'length of the recovery phrase: 12, 15, 18, 21 or 24 (default 24)', kind: 'count' },
+    { flags: '--restore', about: 'read a recovery phrase instead of making one', kind: 'flag' },
+    { flags: '--passphrase-file <file>', about: 'read the passphrase from a file (0600)', kind: 'text' },
+    { flags: '--no-passphrase', about: 'keep a random passphrase outside the home: whoever is this user can start the node', kind: 'flag' },
+  ],
+  examples: ['kith init', 'kith init --name desk --no-passphrase'],
+  json: '{did, name, home, created}',
+  timeoutMs: 0,
+  load: () => import('./handler.ts'),
+}

@@ -1,0 +1,32 @@
+import { KithError } from '../../../core/errors.ts'
+import type { Level } from '../../../daemon/control/routes/node.ts'
+import type { LogRecord } from '../../../daemon/logs/store.ts'
+import type { CommandHandler } from '../../spec.ts'
+import { harmless, type Palette } from '../../style.ts'
+
+const LEVELS: readonly string[] = ['debug', 'info', 'warn', 'error'] satisfies Level[]
+
+export const run: CommandHandler = async ({ daemon, output }, { options }) => {
+  const level = options.text('level')
+  if (level !== undefined && !LEVELS.includes(level)) throw new KithError('USAGE', `--level takes ${LEVELS.join(', ')}.`, { next: 'kith logs --help' })
+  const count = options.count('count')
+  if (count !== undefined && count > 2_000) throw new KithError('USAGE', '--count is at most 2000.', { next: 'kith logs --help' })
+  const records = (await daemon()).lines('GET /v1/logs', {
+    follow: options.flag('follow'),
+    ...(count === undefined ? {} : { count }),
+    ...(level === undefined ? {} : { level: level as Level }),
+  })
+  for await (const record of records) output.result(record, (palette) => line(record, palette))
+  return undefined
+}
+
+function line({ time, level, event, ...fields }: LogRecord, palette: Palette): string {
+  const at = typeof time === 'number' ? new Date(time).toISOString().slice(11, 23) : ''
+  const paint = level === 'error' ? palette.bad : level === 'warn' ? palette.warn : palette.quiet
+  const rest = Object.entries(fields).map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+  return harmlessLine([palette.quiet(at), paint(String(level ?? '').padEnd(5)), harmless(String(event ?? '')), palette.quiet(harmless(rest.join(' ')))])
+}
+
+function harmlessLine(parts: readonly string[]): string {
+  return parts.filter((part) => part !== '').join(' ')
+}

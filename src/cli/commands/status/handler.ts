@@ -1,0 +1,75 @@
+import type { NodeStatus, PeerStatus } from '../../../daemon/status.ts'
+import { ago, bytes, duration } from '../../format.ts'
+import type { CommandHandler } from '../../spec.ts'
+import { type Cell, harmless, type Palette, table } from '../../style.ts'
+
+/** A binding that ends within this is said in colour. */
+const SOON_MS = 7 * 86_400_000
+
+export const run: CommandHandler = async ({ daemon, output, command }) => {
+  const status = await (await daemon()).call('GET /v1/status', {})
+  output.result(status, (palette) => [...self(status, palette), ...troubles(status, palette, command), '', ...links(status, palette, command)])
+  return undefined
+}
+
+function self(status: NodeStatus, palette: Palette): string[] {
+  const expires = status.identity.binding_expires_at
+  const soon = expires !== null && Date.parse(expires) - Date.now() < SOON_MS
+  return table([
+    [
+      { text: 'node', style: palette.quiet },
+      { text: status.name ?? 'without an identity', style: palette.strong },
+    ],
+    ...(status.did === null ? [] : [[{ text: 'did', style: palette.quiet }, status.did]]),
+    [{ text: 'listens', style: palette.quiet }, status.listen.length === 0 ? 'nowhere' : status.listen.join('  ')],
+    [{ text: 'up', style: palette.quiet }, `${duration(status.uptime_s * 1000)}, version ${status.version}, pid ${status.pid}`],
+    ...(expires === null
+      ? []
+      : [
+          [
+            { text: 'identity', style: palette.quiet },
+            { text: `valid until ${expires.slice(0, 10)}, renewed when unlocked`, style: soon ? palette.warn : palette.quiet },
+          ],
+        ]),
+    ...(status.identity.passphrase === 'stored'
+      ? [
+          [
+            { text: 'keys', style: palette.quiet },
+            { text: 'no passphrase: whoever uses this account can use them', style: palette.quiet },
+          ],
+        ]
+      : []),
+  ])
+}
+
+function troubles(status: NodeStatus, palette: Palette, command: (text: string) => string): string[] {
+  return status.degraded.flatMap(({ message, next }) => [
+    `${palette.warn('degraded')}  ${harmless(message)}`,
+    ...(next === null ? [] : [palette.quiet(`          next: ${command(next)}`)]),
+  ])
+}
+
+function links(status: NodeStatus, palette: Palette, command: (text: string) => string): string[] {
+  if (status.peers.length === 0) return [palette.quiet(`no peers yet; next: ${command('kith invite')}`)]
+  const head = ['peer', 'state', 'class', 'path', 'round trip', 'post-quantum', 'since', 'streams', 'in / out'].map(
+    (text): Cell => ({ text, style: palette.quiet }),
+  )
+  return table([head, ...status.peers.map((peer) => row(peer, palette))])
+}
+
+function row(peer: PeerStatus, palette: Palette): (string | Cell)[] {
+  const connected = peer.state === 'connected'
+  const held = peer.pending_class === null ? peer.class : `${peer.class} (${peer.pending_class} pending)`
+  const trouble = peer.last_error === null ? '' : peer.last_error.code
+  return [
+    { text: peer.name ?? peer.did, style: palette.strong },
+    { text: peer.state, style: connected ? palette.good : palette.warn },
+    held,
+    peer.path === null ? trouble : `${peer.path.address}${peer.path.via === null ? '' : ` via ${peer.path.via}`}`,
+    peer.rtt_ms === null ? '' : `${peer.rtt_ms.toFixed(1)} ms`,
+    { text: peer.pq === null ? '' : peer.pq ? 'yes' : 'no', style: peer.pq === false ? palette.warn : palette.good },
+    peer.since === null ? (peer.retry_in_ms === null ? '' : `again in ${duration(peer.retry_in_ms)}`) : ago(peer.since, Date.now()),
+    String(peer.streams),
+    `${bytes(peer.bytes_in)} / ${bytes(peer.bytes_out)}`,
+  ]
+}

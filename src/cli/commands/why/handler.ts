@@ -1,0 +1,27 @@
+import type { CommandHandler } from '../../spec.ts'
+import { table } from '../../style.ts'
+
+export const run: CommandHandler = async ({ daemon, output, command }, { args }) => {
+  const [peer = '', action, target] = args
+  const why = await (await daemon()).call('POST /v1/why', { peer, ...(action === undefined ? {} : { action }), ...(target === undefined ? {} : { target }) })
+  const next = why.next === null ? null : command(why.next)
+  output.result({ ...why, next }, (palette) => {
+    const after = next === null ? [] : [palette.quiet(`${why.decision === null ? 'next' : 'to change it'}: ${next}`)]
+    if (why.decision !== null) {
+      return [`${why.decision === 'allowed' ? palette.good('allowed') : palette.bad('denied')}  by ${why.rule ?? 'no rule'}`, ...after]
+    }
+    const path =
+      why.path === null
+        ? palette.warn('not connected')
+        : `${palette.good('connected')}  ${why.path.address}${why.path.direct ? '' : ` via ${why.path.via ?? 'a relay'}`}`
+    const rows = table(
+      why.candidates.map(({ url, result, reason }) => [
+        { text: url },
+        { text: result, style: result === 'active' || result === 'ok' ? palette.good : palette.warn },
+        { text: reason, style: palette.quiet },
+      ]),
+    )
+    return [path, ...rows.map((row) => `  ${row}`), ...after]
+  })
+  return undefined
+}

@@ -1,0 +1,14 @@
+import type { CommandSpec } from '../../spec.ts'
+
+export const spec: CommandSpec = {
+  name: 'why',
+  summary: 'Explain the path to a peer, or whether it may do something here',
+  arguments: [
+    { name: '<peer>', about: 'DID, a prefix of it, or name' },
+    { name: '[action]', about: 'ping, open, forward, file or call' },
+    { name: '[target]', about: 'what it acts on, such as HOST:PORT' },
+  ],
+  examples: ['kith why laptop', 'kith why laptop forward localhost:5432'],
+  json: '{did, path, pq, candidates: [{url, result, reason}], decision, rule, next}',
+  load: () => import('./handler.ts'),
+}

@@ -1,0 +1,27 @@
+import { existsSync } from 'node:fs'
+import { homePaths, readPrivateFile } from '../../identity/home.ts'
+import { keyFileIntact } from '../../identity/keystore-file.ts'
+import { statePassphrasePath } from '../../identity/passphrase.ts'
+import { loadSummary } from '../identity/describe.ts'
+import { bad, type Check, type DoctorCheck, fine } from './types.ts'
+
+/** Both key files: there, whole; and how they are protected. No passphrase is asked. */
+export const checkKeystore: Check = async ({ home }) => {
+  const paths = homePaths(home)
+  if (!existsSync(paths.identity)) return bad('keystore', `there is no identity in ${home}`, 'kith init')
+  const findings: DoctorCheck[] = []
+  for (const path of [paths.identity, paths.device]) {
+    if (!existsSync(path)) findings.push(bad('keystore', `${path} is missing; it is made anew when the identity is unlocked`, 'kith up'))
+    else if ((await keyFileIntact(path)) === false)
+      findings.push(bad('keystore', `${path} is damaged`, 'restore it from a backup, or kith init --restore in a new home'))
+  }
+  if (findings.length === 0) findings.push(fine('keystore', `identity and device keys are whole, ${(await loadSummary(home))?.did ?? 'DID not noted yet'}`))
+  return [...findings, await passphraseMode(paths.id)]
+}
+
+async function passphraseMode(idFile: string): Promise<DoctorCheck> {
+  const id = await readPrivateFile(idFile, 64)
+  const stored = id === undefined ? undefined : statePassphrasePath(Buffer.from(id).toString('latin1').trim())
+  if (stored === undefined || !existsSync(stored)) return fine('passphrase', 'the keys are protected by a passphrase')
+  return fine('passphrase', `none asked: a random one lies in ${stored}, so whoever uses this account can use the keys (kith id passphrase sets one)`)
+}

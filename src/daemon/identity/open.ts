@@ -1,0 +1,22 @@
+import { rm } from 'node:fs/promises'
+import { isKithError } from '../../core/errors.ts'
+import type { LocalDevice } from '../../identity/device.ts'
+import type { Home } from '../../identity/home.ts'
+import { type KeystoreOptions, openDevice, openIdentity } from '../../identity/keystore.ts'
+
+/**
+ * Opens the device's keys. When they do not open but the identity does, a change of the passphrase was cut between the two files: the device is made anew,
+ * and peers find its new key by themselves.
+ * @throws KithError as `openDevice`.
+ */
+export async function openDeviceWith(home: Home, options: KeystoreOptions & { renew?: boolean }): Promise<LocalDevice> {
+  try {
+    return await openDevice(home, options)
+  } catch (error) {
+    if (!isKithError(error, 'PASSPHRASE_WRONG')) throw error
+    const identity = await openIdentity(home, options)
+    identity.close()
+    await rm(home.paths.device)
+    return await openDevice(home, options)
+  }
+}

@@ -1,0 +1,172 @@
+import type { Clock, Timer } from '../../core/clock.ts'
+import { isKithError, KithError } from '../../core/errors.ts'
+import type { Logger } from '../../core/observe/log.ts'
+import type { Random } from '../../core/random.ts'
+import type { Secret } from '../../core/secret.ts'
+import type { LocalDevice } from '../../identity/device.ts'
+import type { Home } from '../../identity/home.ts'
+import { hasIdentity, openIdentity, renewBinding, rotateDeviceKey } from '../../identity/keystore.ts'
+import { type Passphrase, resolvePassphrase } from '../../identity/passphrase.ts'
+import type { Service, Trouble } from '../service.ts'
+import type { PassphraseMode } from '../status.ts'
+import { describeDevice, type IdentitySummary, saveSummary } from './describe.ts'
+import { openDeviceWith } from './open.ts'
+import { STORED_WORK_FACTOR } from './setup.ts'
+
+/** How often a node that may unlock its identity by itself looks whether the binding is due. */
+const RENEWAL_LOOK_MS = 6 * 3_600_000
+/** From here on `status` says that the binding ends. */
+const EXPIRY_NOTICE_MS = 5 * 86_400_000
+
+export interface IdentityServiceOptions {
+  readonly home: Home
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly environment: NodeJS.ProcessEnv
+  readonly passphraseFile?: string
+  /** Given by a program; stays the caller's until the node closes. */
+  readonly passphrase?: Secret
+}
+
+/**
+ * This machine's keys while the node runs. Without an identity, or while nobody has given the passphrase, it does not start, and the node is degraded.
+ * The passphrase itself is not kept: what needs it later asks for it, or reads the one stored outside the home.
+ */
+export class IdentityService implements Service {
+  readonly name = 'identity'
+  readonly #options: IdentityServiceOptions
+  #device: LocalDevice | undefined
+  #mode: PassphraseMode = 'passphrase'
+  #given: Secret | undefined
+  #timer: Timer | undefined
+
+  constructor(options: IdentityServiceOptions) {
+    this.#options = options
+  }
+
+  /** @throws KithError `IDENTITY_LOCKED` while the node has no keys. */
+  get device(): LocalDevice {
+    if (this.#device === undefined) throw new KithError('IDENTITY_LOCKED', 'The node has no keys at the moment.', { next: 'kith status' })
+    return this.#device
+  }
+
+  /** Undefined while the node has no keys. */
+  get summary(): IdentitySummary | undefined {
+    return this.#device === undefined ? undefined : describeDevice(this.#device, this.#mode)
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    const { home, clock, random } = this.#options
+    if (!(await hasIdentity(home))) throw new KithError('IDENTITY_MISSING', `There is no identity in ${home.paths.root}.`, { next: 'kith init' })
+    const passphrase = await this.#passphrase(this.#given)
+    this.#given = undefined
+    try {
+      this.#mode = passphrase.source === 'state' ? 'stored' : 'passphrase'
+      this.#device = await openDeviceWith(home, { passphrase: passphrase.secret, clock, random, ...this.#workFactor() })
+    } finally {
+      this.#release(passphrase)
+    }
+    await saveSummary(home.paths.root, describeDevice(this.#device, this.#mode))
+    signal.throwIfAborted()
+    this.#schedule()
+  }
+
+  async stop(): Promise<void> {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    this.#device?.close()
+    this.#device = undefined
+  }
+
+  health(): readonly Omit<Trouble, 'service'>[] {
+    const left = this.device.bindingExpires - this.#options.clock.now()
+    if (left > EXPIRY_NOTICE_MS) return []
+    const day = new Date(this.device.bindingExpires).toISOString().slice(0, 10)
+    const message = left <= 0 ? `This machine's binding ended on ${day}; peers refuse it.` : `This machine's binding ends on ${day}.`
+    return [{ code: 'BINDING_EXPIRED', message, next: 'kith id device renew' }]
+  }
+
+  /** Hands over the passphrase for the next start. Takes a copy. */
+  give(passphrase: Secret): void {
+    this.#given?.wipe()
+    this.#given = passphrase.clone()
+  }
+
+  /** Signs a new binding for the keys in use. @throws KithError `IDENTITY_LOCKED`, `PASSPHRASE_WRONG`. */
+  async renew(given: Secret | undefined): Promise<IdentitySummary> {
+    const { home, clock, random } = this.#options
+    await this.#unlocked(given, async (passphrase) => {
+      using identity = await openIdentity(home, { passphrase })
+      await renewBinding(home, this.device, identity, { passphrase, clock, random, ...this.#workFactor() })
+    })
+    return await this.#saved()
+  }
+
+  /** Gives this machine new link keys, saved; the caller restarts what runs on the old ones. @throws as `renew`. */
+  async rotate(given: Secret | undefined): Promise<IdentitySummary> {
+    const { home, clock, random } = this.#options
+    await this.#unlocked(given, async (passphrase) => {
+      using identity = await openIdentity(home, { passphrase })
+      const before = this.device
+      this.#device = await rotateDeviceKey(home, before, identity, { passphrase, clock, random, ...this.#workFactor() })
+      before.close()
+    })
+    return await this.#saved()
+  }
+
+  async #saved(): Promise<IdentitySummary> {
+    const summary = describeDevice(this.device, this.#mode)
+    await saveSummary(this.#options.home.paths.root, summary)
+    return summary
+  }
+
+  async #unlocked(given: Secret | undefined, run: (passphrase: Secret) => Promise<void>): Promise<void> {
+    const passphrase = await this.#passphrase(given?.clone())
+    try {
+      await run(passphrase.secret)
+    } finally {
+      this.#release(passphrase)
+    }
+  }
+
+  /** Takes ownership of `given`. */
+  async #passphrase(given: Secret | undefined): Promise<Passphrase> {
+    const { home, environment, passphraseFile, passphrase } = this.#options
+    const known = given ?? passphrase
+    try {
+      return await resolvePassphrase({
+        home,
+        environment,
+        ...(known === undefined ? {} : { given: known }),
+        ...(passphraseFile === undefined ? {} : { file: passphraseFile }),
+      })
+    } catch (error) {
+      if (!isKithError(error, 'PASSPHRASE_REQUIRED')) throw error
+      throw new KithError('IDENTITY_LOCKED', 'The keys of this node are locked; it needs the passphrase.', { next: 'kith id unlock', cause: error })
+    }
+  }
+
+  /** Wipes a passphrase, unless it belongs to the program that made the node. */
+  #release(passphrase: Passphrase): void {
+    if (passphrase.secret !== this.#options.passphrase) passphrase.secret.wipe()
+  }
+
+  #workFactor(): { workFactor?: number } {
+    return this.#mode === 'stored' ? { workFactor: STORED_WORK_FACTOR } : {}
+  }
+
+  /** A node that can unlock its identity unattended renews the binding when it is due. */
+  #schedule(): void {
+    const { clock, logger } = this.#options
+    if (this.#mode !== 'stored' && this.#options.passphrase === undefined) return
+    this.#timer = clock.after(RENEWAL_LOOK_MS, () => {
+      this.#schedule()
+      if (this.#device?.renewalDue(clock.now()) !== true) return
+      this.renew(undefined).then(
+        () => logger.info('binding renewed'),
+        (error: unknown) => logger.warn('binding not renewed', { message: error instanceof Error ? error.message : 'unknown' }),
+      )
+    })
+  }
+}

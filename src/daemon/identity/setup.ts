@@ -1,0 +1,88 @@
+import { hostname } from 'node:os'
+import type { Clock } from '../../core/clock.ts'
+import { KithError } from '../../core/errors.ts'
+import type { Random } from '../../core/random.ts'
+import type { Secret } from '../../core/secret.ts'
+import type { Home } from '../../identity/home.ts'
+import { createKeystore, type NewIdentity } from '../../identity/keystore.ts'
+import { keepStatePassphrase, type Passphrase } from '../../identity/passphrase.ts'
+import { generatePhrase, phraseToSeed } from '../../vault/bip39.ts'
+import { deriveIdentitySeeds } from '../../vault/identity-seeds.ts'
+import { describeDevice, type IdentitySummary, saveSummary } from './describe.ts'
+
+export const DEFAULT_PHRASE_WORDS = 24
+/**
+ * log2 of scrypt's N under a random passphrase of 256 bits: nobody guesses that, so stretching it would only make every start slow.
+ * A person's passphrase gets the full factor.
+ */
+export const STORED_WORK_FACTOR = 12
+const MAX_NAME_BYTES = 64
+
+export interface SetUpOptions {
+  readonly home: Home
+  /** A person's passphrase, which stays the caller's; absent: a random one is kept outside the home. */
+  readonly passphrase?: Secret
+  readonly name?: string
+  readonly words?: number
+  /** A phrase to restore from, canonical (`parsePhrase`); stays the caller's. */
+  readonly phrase?: Secret
+  readonly clock: Clock
+  readonly random: Random
+  readonly environment?: NodeJS.ProcessEnv
+}
+
+export interface SetUpResult {
+  readonly summary: IdentitySummary
+  /** What the identity can be restored from. The caller wipes it. */
+  readonly phrase: Secret
+}
+
+/**
+ * Makes the identity of a home from a phrase, new or given.
+ * @throws KithError `IDENTITY_EXISTS`, `PHRASE_INVALID`, `HOME_UNSAFE`.
+ */
+export async function setUpIdentity(options: SetUpOptions): Promise<SetUpResult> {
+  const { home, clock, random } = options
+  const phrase = options.phrase?.clone() ?? generatePhrase(options.words ?? DEFAULT_PHRASE_WORDS, random)
+  let passphrase: Passphrase | undefined
+  try {
+    passphrase = options.passphrase === undefined ? await keepStatePassphrase(home, random, options.environment) : undefined
+    await using keystore = await createKeystore(home, {
+      passphrase: options.passphrase ?? (passphrase as Passphrase).secret,
+      identity: identityFrom(phrase, options.phrase !== undefined),
+      name: machineName(options.name),
+      clock,
+      random,
+      ...(passphrase === undefined ? {} : { workFactor: STORED_WORK_FACTOR }),
+    })
+    const summary = describeDevice(keystore.device, passphrase === undefined ? 'passphrase' : 'stored')
+    await saveSummary(home.paths.root, summary)
+    return { summary, phrase }
+  } catch (error) {
+    phrase.wipe()
+    throw error
+  } finally {
+    passphrase?.secret.wipe()
+  }
+}
+
+/** A restore that has no chain to look at may use the identity but not rotate it: it cannot know which generation is the current one. */
+function identityFrom(phrase: Secret, restored: boolean): NewIdentity {
+  const seed = phraseToSeed(phrase)
+  try {
+    return { seeds: deriveIdentitySeeds(seed, 0), next: deriveIdentitySeeds(seed, 1), phrase: phrase.clone(), mayRotate: !restored }
+  } finally {
+    seed.wipe()
+  }
+}
+
+/** What peers call this machine: as given, else the first part of its host name. @throws KithError `USAGE`. */
+function machineName(given: string | undefined): string {
+  const name = (given ?? hostname().split('.')[0] ?? '').trim()
+  const bytes = Buffer.byteLength(name)
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a name with control characters is what is refused.
+  if (given !== undefined && (bytes === 0 || bytes > MAX_NAME_BYTES || /[\u0000-\u001f\u007f]/.test(name))) {
+    throw new KithError('USAGE', `A name is 1 to ${MAX_NAME_BYTES} bytes without control characters.`, { next: 'kith init --help' })
+  }
+  return bytes === 0 || bytes > MAX_NAME_BYTES ? 'node' : name
+}
