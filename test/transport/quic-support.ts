@@ -76,15 +76,26 @@ export async function readAll(stream: LinkStream): Promise<Buffer> {
   return Buffer.concat(parts)
 }
 
+const RETIRE_MS = 5_000
+
 /** A wire between one dialer and a listener that can be cut. */
 export interface Relay {
   /** The address that leads to `address` through the wire. */
   to(address: string): string
   /** From here on nothing passes. */
   cut(): void
+  close(): void
+  /** Closes it later, without keeping the process. */
+  retire(): void
 }
 
 export async function relay(t: TestContext): Promise<Relay> {
+  const wire = await openRelay()
+  t.after(() => wire.close())
+  return wire
+}
+
+export async function openRelay(): Promise<Relay> {
   const near = createSocket('udp4')
   const far = createSocket('udp4')
   let target = 0
@@ -102,11 +113,17 @@ export async function relay(t: TestContext): Promise<Relay> {
     socket.bind(0, '127.0.0.1')
     await bound
   }
-  t.after(() => {
+  const close = (): void => {
     near.close()
     far.close()
-  })
+  }
   return {
+    close,
+    retire() {
+      near.unref()
+      far.unref()
+      setTimeout(close, RETIRE_MS).unref()
+    },
     to(address) {
       target = Number(new URL(address.replace('quic:', 'http:')).port)
       return `quic://127.0.0.1:${near.address().port}`

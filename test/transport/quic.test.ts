@@ -193,7 +193,7 @@ test('quic: close tells its code, after what was written has arrived', async (t)
   assert.equal(here.error?.code, 'GOING_AWAY')
   assert.equal(there.remote, true)
   assert.equal(there.error?.code, 'GOING_AWAY')
-  await assert.rejects(pair.listener.open(), code('GOING_AWAY'))
+  await assert.rejects(pair.listener.open(), code('LINK_CLOSED'))
 })
 
 test('quic: a clean close has no error, and open streams end with LINK_CLOSED', async (t) => {

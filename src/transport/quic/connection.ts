@@ -188,11 +188,11 @@ export class QuicConnection implements Connection, StreamOwner {
         (native) => {
           if (!settled()) return resolve(native)
           giveBack(native)
-          reject(this.#closeError())
+          reject(this.#over())
         },
         () => {
           settled()
-          reject(this.#closeError())
+          reject(this.#over())
         },
       )
     })
@@ -286,12 +286,18 @@ export class QuicConnection implements Connection, StreamOwner {
 
   #stopOpening(info: CloseInfo): void {
     this.#info = info
-    this.#slots.close(this.#closeError())
+    this.#slots.close(this.#over())
     this.#timer = this.#link.clock.after(CLOSE_MS, () => this.#finish(), { keepAlive: true })
   }
 
   #closeError(): KithError {
     return this.#info.error ?? new KithError('LINK_CLOSED', undefined, { remote: this.#info.remote })
+  }
+
+  /** What callers hear who come too late. */
+  #over(): KithError {
+    const error = this.#closeError()
+    return error.code === 'LINK_LOST' || error.code === 'LINK_CLOSED' ? error : new KithError('LINK_CLOSED', undefined, { cause: error })
   }
 
   #closeByPeer(message: Extract<Control, { type: 'close' }>): void {
@@ -322,10 +328,10 @@ export class QuicConnection implements Connection, StreamOwner {
     this.#timer?.cancel()
     this.#link.native.abort()
     this.#link.first.drop()
-    const error = this.#closeError()
-    this.#slots.close(error)
-    this.#pings.close(error)
+    this.#slots.close(this.#over())
+    this.#pings.close(this.#over())
     this.#cuts.close()
+    const error = this.#closeError()
     for (const stream of [...this.#streams.values()]) stream.fail(error)
     this.#arrived.length = 0
     this.#early.clear()

@@ -40,12 +40,12 @@ export class QuicStream implements LinkStream {
   readonly index: number
   readonly inbound: boolean
   onEnd: () => void = nothing
-  onError: (error: KithError, direction: 'both' | 'write') => void = nothing
   onDrain: () => void = nothing
   onClose: () => void = nothing
   readonly #owner: StreamOwner
   readonly #write: WriteHalf
   readonly #read: ReadHalf
+  #failed: ((error: KithError, direction: 'both' | 'write') => void) | undefined
   #handler: ((data: Buffer, start: number, end: number) => void) | undefined
   /** What went wrong before anybody listened. */
   #held: { readonly error: KithError; readonly direction: 'both' | 'write' } | undefined
@@ -88,11 +88,20 @@ export class QuicStream implements LinkStream {
     return this.#handler ?? nothing
   }
 
-  /** Reading starts, or what went wrong before is told, once somebody listens. */
+  /** Reading starts once somebody listens. */
   set onData(handler: (data: Buffer, start: number, end: number) => void) {
     const first = this.#handler === undefined
     this.#handler = handler
-    if (first) process.nextTick(() => this.#start())
+    if (first) process.nextTick(() => this.#listened())
+  }
+
+  get onError(): (error: KithError, direction: 'both' | 'write') => void {
+    return this.#failed ?? nothing
+  }
+
+  set onError(failed: (error: KithError, direction: 'both' | 'write') => void) {
+    this.#failed = failed
+    if (this.#held !== undefined) process.nextTick(() => this.#listened())
   }
 
   write(data: Uint8Array, start: number = 0, end: number = data.length): boolean {
@@ -167,16 +176,17 @@ export class QuicStream implements LinkStream {
     this.#closeIfDone()
   }
 
-  #start(): void {
+  /** What went wrong before anybody listened is told; then reading may start. */
+  #listened(): void {
     const held = this.#held
     this.#held = undefined
     if (held !== undefined) this.onError(held.error, held.direction)
     this.#closeIfDone()
-    this.#read.start()
+    if (this.#handler !== undefined) this.#read.start()
   }
 
   #tell(error: KithError, direction: 'both' | 'write'): void {
-    if (this.#handler === undefined) this.#held = { error, direction }
+    if (this.#handler === undefined && this.#failed === undefined) this.#held = { error, direction }
     else this.onError(error, direction)
   }
 
