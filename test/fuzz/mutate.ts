@@ -2,38 +2,63 @@
  * A mutation loop with a kept corpus. Each target starts from valid inputs (`seeds`) and what earlier runs found (`test/corpus/NAME`), mutates them, and must
  * answer every input with a value or a `KithError` whose code it names: anything else thrown, a hang, or memory beyond the bound is a failure.
  *
- * An input is interesting, and kept for this run as a base of further mutations, when its outcome (code and reason) was not seen before.
- * `KITH_FUZZ_KEEP=1` writes those to the corpus. `KITH_FUZZ_SEED` repeats a run, `KITH_FUZZ_FACTOR` makes it longer.
+ * An input is interesting, and kept for this run as a base of further mutations, when its outcome (code and reason, or what `run` calls it) was not seen before.
+ * fast-check feeds every target too, and shrinks what it finds.
+ *
+ * `KITH_FUZZ_KEEP=1` writes interesting inputs to the corpus. `KITH_FUZZ_SEED` repeats a run, `KITH_FUZZ_FACTOR` makes it longer.
+ * `npm test` replays the corpus once (`replay`).
  */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { KithError } from '../../src/core/errors.ts'
 
-const CORPUS = join(import.meta.dirname, '..', 'corpus')
+export const CORPUS: string = join(import.meta.dirname, '..', 'corpus')
 const SEED = Number(process.env.KITH_FUZZ_SEED ?? Date.now() % 1_000_000)
 const FACTOR = Number(process.env.KITH_FUZZ_FACTOR ?? 1)
+const KEEP = process.env.KITH_FUZZ_KEEP === '1'
 const INTERESTING = [0, 1, 0x0f, 0x10, 0x1f, 0x20, 0x7f, 0x80, 0xfe, 0xff]
-const MAX_KEPT = 2_000
+/** Bases of further mutations in one run. */
+const MAX_BASES = 2_000
+/** The corpus stays small enough to read: files of one target, and bytes of one file. */
+const MAX_FILES = 16
+const MAX_FILE_BYTES = 4_096
+/** One input that takes this long hangs. */
+const HANG_MS = 20_000
+const DEFAULT_SECONDS = 5
 
 export interface FuzzTarget {
   readonly name: string
   /** Valid inputs. */
   readonly seeds: readonly Uint8Array[]
-  /** Parses one input; throws `KithError` for what it refuses. May check invariants with assert. */
+  /** Handles one input; throws `KithError` for what it refuses. May check invariants with assert. A returned text names the outcome. */
   run(input: Uint8Array): unknown
   /** Codes it may refuse with. */
   readonly codes: readonly string[]
-  /** Mutated inputs per run. Default 20,000. */
+  /** Pieces worth inserting: keywords, tags. */
+  readonly tokens?: readonly Uint8Array[]
+  /** What fast-check draws inputs from. Default: bytes. */
+  readonly arbitrary?: fc.Arbitrary<Uint8Array>
+  /** Mutated inputs per run at most. Default 20,000. */
   readonly iterations?: number
+  /** The loop ends after this long, whatever its iterations. Default 5. */
+  readonly seconds?: number
   /** Bytes the process may have grown by at the end. Default 192 MiB. */
   readonly memoryBytes?: number
+  /** Longest input made. Default 16 KiB. */
+  readonly maxBytes?: number
+  /** What the target needs around its runs. */
+  open?(): Promise<void>
+  close?(): Promise<void>
 }
 
+export type Pick = (below: number) => number
+
 /** A small fast generator, seeded: runs repeat. */
-function generator(seed: number): (below: number) => number {
+export function generator(seed: number): Pick {
   let state = (seed ^ 0x9e37_79b9) >>> 0 || 1
   return (below) => {
     state ^= state << 13
@@ -45,12 +70,17 @@ function generator(seed: number): (below: number) => number {
   }
 }
 
-export function mutate(input: Uint8Array, other: Uint8Array, pick: (below: number) => number): Uint8Array {
-  let bytes = Uint8Array.from(input)
+function replaced(bytes: Buffer, at: number, gone: number, ...pieces: readonly Uint8Array[]): Buffer {
+  return Buffer.concat([bytes.subarray(0, at), ...pieces, bytes.subarray(Math.min(bytes.length, at + gone))])
+}
+
+/** One to four small changes. */
+export function mutate(input: Uint8Array, other: Uint8Array, pick: Pick, tokens: readonly Uint8Array[] = []): Buffer {
+  let bytes: Buffer = Buffer.from(input)
   for (let rounds = 1 + pick(4); rounds > 0; rounds--) {
     const at = pick(bytes.length + 1)
     const length = 1 + pick(16)
-    switch (pick(8)) {
+    switch (pick(tokens.length === 0 ? 10 : 12)) {
       case 0:
         if (at < bytes.length) bytes[at] = (bytes[at] as number) ^ (1 << pick(8))
         break
@@ -58,72 +88,159 @@ export function mutate(input: Uint8Array, other: Uint8Array, pick: (below: numbe
         if (at < bytes.length) bytes[at] = INTERESTING[pick(INTERESTING.length)] as number
         break
       case 2:
-        bytes = Uint8Array.from([...bytes.subarray(0, at), ...bytes.subarray(at + length)])
+        bytes = replaced(bytes, at, length)
         break
       case 3:
-        bytes = Uint8Array.from([...bytes.subarray(0, at), ...bytes.subarray(at, at + length), ...bytes.subarray(at)])
+        bytes = replaced(bytes, at, 0, bytes.subarray(at, at + length))
         break
       case 4:
-        bytes = Uint8Array.from([...bytes.subarray(0, at), ...Array.from({ length }, () => pick(256)), ...bytes.subarray(at)])
+        bytes = replaced(
+          bytes,
+          at,
+          0,
+          Uint8Array.from({ length }, () => pick(256)),
+        )
         break
       case 5:
-        bytes = bytes.slice(0, at)
+        bytes = bytes.subarray(0, at)
         break
-      case 6: {
-        const cut = pick(other.length + 1)
-        bytes = Uint8Array.from([...bytes.subarray(0, at), ...other.subarray(cut)])
+      case 6:
+        bytes = Buffer.concat([bytes.subarray(0, at), other.subarray(pick(other.length + 1))])
+        break
+      case 7:
+        if (at < bytes.length) bytes[at] = (bytes[at] as number) + (pick(2) === 0 ? 1 : 255)
+        break
+      case 8: {
+        const from = pick(other.length + 1)
+        bytes = replaced(bytes, at, length, other.subarray(from, from + length))
         break
       }
-      default:
-        for (let i = at; i < Math.min(at + length, bytes.length); i++) bytes[i] = 0xff
+      case 9:
+        bytes.fill(0xff, at, Math.min(bytes.length, at + length))
+        break
+      case 10:
+        bytes = replaced(bytes, at, 0, tokens[pick(tokens.length)] as Uint8Array)
+        break
+      default: {
+        const token = tokens[pick(tokens.length)] as Uint8Array
+        bytes = replaced(bytes, at, token.length, token)
+      }
     }
   }
   return bytes
 }
 
-function corpus(name: string): Uint8Array[] {
+function files(name: string): string[] {
   const folder = join(CORPUS, name)
-  if (!existsSync(folder)) return []
-  return readdirSync(folder)
-    .sort()
-    .map((file) => Uint8Array.from(readFileSync(join(folder, file))))
+  return existsSync(folder) ? readdirSync(folder).sort() : []
+}
+
+function corpus(name: string): Uint8Array[] {
+  return files(name).map((file) => Uint8Array.from(readFileSync(join(CORPUS, name, file))))
 }
 
 /** What an input led to, as a short text; throws for an outcome that is not allowed. */
 async function outcome(target: FuzzTarget, input: Uint8Array): Promise<string> {
   try {
-    await target.run(input)
-    return 'accepted'
+    const running = target.run(Uint8Array.from(input))
+    const result = running instanceof Promise ? await bounded(running) : running
+    return typeof result === 'string' ? `accepted ${result}` : 'accepted'
   } catch (error) {
     if (!(error instanceof KithError) || !target.codes.includes(error.code)) throw error
-    return `${error.code} ${String(error.details.reason ?? error.message)}`
+    return `${error.code} ${String(error.details.reason ?? error.details.check ?? error.message)}`
+  }
+}
+
+async function bounded(running: Promise<unknown>): Promise<unknown> {
+  let timer: NodeJS.Timeout | undefined
+  const hang = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${HANG_MS} ms`)), HANG_MS)
+  })
+  try {
+    return await Promise.race([running, hang])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Runs `inside` between the target's `open` and `close`; an error thrown outside of any call is blamed on the input at work. */
+async function opened(target: FuzzTarget, inside: (at: (input: Uint8Array) => void) => Promise<void>): Promise<void> {
+  let current: Uint8Array | undefined
+  const blame = (): void => {
+    if (current !== undefined) process.stderr.write(`uncaught while at ${keep(target.name, current)}\n`)
+  }
+  process.on('uncaughtExceptionMonitor', blame)
+  try {
+    await target.open?.()
+    await inside((input) => {
+      current = input
+    })
+  } finally {
+    process.off('uncaughtExceptionMonitor', blame)
+    await target.close?.()
   }
 }
 
 export function fuzz(target: FuzzTarget): void {
   test(`${target.name}: every mutated input is answered with a value or one of its codes`, async () => {
-    const pick = generator(SEED)
-    const kept: Uint8Array[] = [...target.seeds, ...corpus(target.name)]
-    const seen = new Set<string>()
-    for (const input of kept) seen.add(await outcome(target, input))
-    assert.ok(seen.has('accepted'), 'the seeds are valid inputs')
-    const before = process.memoryUsage().rss
-    for (let i = 0; i < (target.iterations ?? 20_000) * FACTOR; i++) {
-      const input = mutate(kept[pick(kept.length)] as Uint8Array, kept[pick(kept.length)] as Uint8Array, pick)
-      let found: string
-      try {
-        found = await outcome(target, input)
-      } catch (error) {
-        const saved = keep(target.name, input)
-        throw new Error(`${target.name}: seed ${SEED}, iteration ${i}, input saved as ${saved}`, { cause: error })
-      }
-      if (seen.has(found) || kept.length >= MAX_KEPT) continue
-      seen.add(found)
-      kept.push(input)
-      if (process.env.KITH_FUZZ_KEEP === '1') keep(target.name, input)
+    await opened(target, (at) => loop(target, at))
+  })
+  test(`${target.name}: every drawn input is answered with a value or one of its codes`, async () => {
+    const property = fc.asyncProperty(target.arbitrary ?? fc.uint8Array({ maxLength: 600 }), async (input) => {
+      await outcome(target, input)
+    })
+    await opened(target, () => fc.assert(property, { seed: SEED, numRuns: 300 * FACTOR, interruptAfterTimeLimit: 2_000 * FACTOR }))
+  })
+}
+
+async function loop(target: FuzzTarget, at: (input: Uint8Array) => void): Promise<void> {
+  const pick = generator(SEED)
+  const { iterations = 20_000, seconds = DEFAULT_SECONDS, maxBytes = 16_384 } = target
+  const bases: Uint8Array[] = [...target.seeds, ...corpus(target.name)]
+  const seen = new Set<string>()
+  for (const [index, input] of bases.entries()) {
+    at(input)
+    const found = await outcome(target, input)
+    if (index < target.seeds.length) assert.ok(found.startsWith('accepted'), `seed ${index} is a valid input, but: ${found}`)
+    seen.add(found)
+  }
+  const before = process.memoryUsage().rss
+  const end = performance.now() + seconds * 1_000 * FACTOR
+  for (let i = 0; i < iterations * FACTOR && performance.now() < end; i++) {
+    const input = mutate(bases[pick(bases.length)] as Uint8Array, bases[pick(bases.length)] as Uint8Array, pick, target.tokens).subarray(0, maxBytes)
+    at(input)
+    let found: string
+    try {
+      found = await outcome(target, input)
+    } catch (error) {
+      throw new Error(`${target.name}: seed ${SEED}, iteration ${i}, input saved as ${keep(target.name, input)}`, { cause: error })
     }
-    const grown = process.memoryUsage().rss - before
-    assert.ok(grown < (target.memoryBytes ?? 192 * 2 ** 20), `memory grew by ${grown} bytes`)
+    if (seen.has(found) || bases.length >= MAX_BASES) continue
+    seen.add(found)
+    bases.push(input)
+    if (KEEP && input.length <= MAX_FILE_BYTES && files(target.name).length < MAX_FILES) keep(target.name, input)
+  }
+  const grown = process.memoryUsage().rss - before
+  assert.ok(grown < (target.memoryBytes ?? 192 * 2 ** 20), `memory grew by ${grown} bytes`)
+}
+
+/** Every seed and every kept input, once. */
+export function replay(target: FuzzTarget): void {
+  test(`${target.name}: every kept input is answered with a value or one of its codes`, async () => {
+    await opened(target, async (at) => {
+      for (const input of target.seeds) {
+        at(input)
+        assert.ok((await outcome(target, input)).startsWith('accepted'), 'a seed is a valid input')
+      }
+      for (const file of files(target.name)) {
+        const input = readFileSync(join(CORPUS, target.name, file))
+        try {
+          await outcome(target, input)
+        } catch (error) {
+          throw new Error(`test/corpus/${target.name}/${file}`, { cause: error })
+        }
+      }
+    })
   })
 }
 
