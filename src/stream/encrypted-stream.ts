@@ -139,7 +139,7 @@ export class EncryptedStream implements AsyncIterable<Uint8Array>, AsyncDisposab
     if (this.#inbox.wanted) throw new TypeError('somebody still waits for a message of this stream')
     this.#taken = true
     const session = this.#session
-    session.onRecord = () => false
+    session.hold()
     session.putBack(this.#inbox.drain())
     this.#settleDrain(null)
     return session

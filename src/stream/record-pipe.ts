@@ -15,6 +15,7 @@ export class RecordPipe implements BytePipe {
 
   constructor(session: Session) {
     this.#session = session
+    session.hold()
     session.sender.onFlush = () => this.onFlush()
     session.sender.onDrain = () => this.onDrain()
     session.onEnd = () => session.close()

@@ -121,6 +121,11 @@ export class Session {
     this.#unread.push(...messages)
   }
 
+  /** Hands out nothing until `resume`. */
+  hold(): void {
+    this.#reader.hold()
+  }
+
   /** Hands out what waits and what comes. */
   resume(): void {
     if (this.finished) return
