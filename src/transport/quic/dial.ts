@@ -1,9 +1,8 @@
-import type { PublicKey } from '../../core/bytes.ts'
-import { equal } from '../../core/bytes.ts'
+import { equal, type PublicKey } from '../../core/bytes.ts'
 import type { Clock } from '../../core/clock.ts'
 import { KithError } from '../../core/errors.ts'
 import type { DialOptions } from '../types.ts'
-import { formatAddress, parseAddress, resolveHost } from './address.ts'
+import { type Endpoint, formatAddress, parseAddress, resolveHost } from './address.ts'
 import type { Clients } from './clients.ts'
 import { fromDial } from './errors.ts'
 import { parseRemote } from './keys.ts'
@@ -22,6 +21,14 @@ export interface Dialled {
   readonly address: string
 }
 
+interface Dial {
+  readonly clients: Clients
+  readonly clock: Clock
+  readonly expect: PublicKey
+  /** Aborted when the dial is over, in whatever way: attempts that are still under way are given up. */
+  readonly over: AbortSignal
+}
+
 /**
  * Connects to the first address that answers and compares its key before a byte is written. The promise settles at once on abort and at the
  * deadline; connections that come later are ended.
@@ -30,22 +37,21 @@ export function connect(clients: Clients, clock: Clock, address: string, options
   const { signal } = options
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason)
-    let done = false
+    const over = new AbortController()
     const finish = (settle: () => void): void => {
-      if (done) return
-      done = true
+      if (over.signal.aborted) return
       deadline.cancel()
       signal.removeEventListener('abort', abort)
       settle()
+      over.abort()
     }
     const abort = (): void => finish(() => reject(signal.reason))
-    const deadline = clock.after(timeoutMs, () =>
-      finish(() => reject(new KithError('ADDRESS_UNREACHABLE', `nobody answered at ${address}`, { details: { address, timeoutMs } }))),
-    )
+    const silence = (): KithError => new KithError('ADDRESS_UNREACHABLE', `nobody answered at ${address}`, { details: { address, timeoutMs } })
+    const deadline = clock.after(timeoutMs, () => finish(() => reject(silence())), { keepAlive: true })
     signal.addEventListener('abort', abort, { once: true })
-    race(clients, clock, address, options.expect, () => done).then(
+    race({ clients, clock, expect: options.expect, over: over.signal }, address).then(
       (dialled) => {
-        if (done) dialled.native.abort()
+        if (over.signal.aborted) dialled.native.abort()
         finish(() => resolve(dialled))
       },
       (error: unknown) => finish(() => reject(error)),
@@ -53,7 +59,7 @@ export function connect(clients: Clients, clock: Clock, address: string, options
   })
 }
 
-async function race(clients: Clients, clock: Clock, address: string, expect: PublicKey, done: () => boolean): Promise<Dialled> {
+async function race(dial: Dial, address: string): Promise<Dialled> {
   const { host, port } = parseAddress(address, 1)
   const endpoints = (await resolveHost(host)).slice(0, MOST_ADDRESSES)
   return new Promise((resolve, reject) => {
@@ -62,10 +68,10 @@ async function race(clients: Clients, clock: Clock, address: string, expect: Pub
     let next = 0
     const start = (): void => {
       const endpoint = endpoints[next]
-      if (endpoint === undefined || won || done()) return
+      if (endpoint === undefined || won || dial.over.aborted) return
       next++
-      const timer = clock.after(STAGGER_MS, start)
-      attempt(clients, endpoint.ip, port, endpoint.family, expect).then(
+      const timer = dial.clock.after(STAGGER_MS, start)
+      attempt(dial, endpoint, port).then(
         (dialled) => {
           timer.cancel()
           if (won) return dialled.native.abort()
@@ -75,8 +81,8 @@ async function race(clients: Clients, clock: Clock, address: string, expect: Pub
         (error: unknown) => {
           timer.cancel()
           failed++
-          if (failed === endpoints.length) return reject(error)
-          start()
+          if (failed === endpoints.length) reject(error)
+          else start()
         },
       )
     }
@@ -85,20 +91,16 @@ async function race(clients: Clients, clock: Clock, address: string, expect: Pub
   })
 }
 
-async function attempt(clients: Clients, ip: string, port: number, family: 4 | 6, expect: PublicKey): Promise<Dialled> {
+async function attempt(dial: Dial, { ip, family }: Endpoint, port: number): Promise<Dialled> {
   const address = formatAddress(ip, port)
-  let native: NativeConnection
+  let native: NativeConnection | undefined
   try {
-    native = await clients.connect(ip, port, family)
-  } catch (error) {
-    throw fromDial(error, address)
-  }
-  try {
+    native = await dial.clients.connect(ip, port, family, dial.over)
     const remote = parseRemote(native.remoteMultiaddr())
-    if (!equal(remote.key, expect)) throw new KithError('WRONG_KEY', undefined, { details: { address } })
+    if (!equal(remote.key, dial.expect)) throw new KithError('WRONG_KEY', undefined, { details: { address } })
     return { native, first: await native.outboundStream(), remoteKey: remote.key, address }
   } catch (error) {
-    native.abort()
+    native?.abort()
     throw error instanceof KithError ? error : fromDial(error, address)
   }
 }
