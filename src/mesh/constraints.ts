@@ -6,12 +6,12 @@ export const PEER_CLASSES: readonly PeerClass[] = ['isolated', 'known', 'partner
 const KIB = 1024
 const MIB = 1024 * KIB
 
-/** Limits per class. Messages and bursts are those of the founding texts; links count devices of one DID, streams are per link, bytes are window memory per DID. */
+/** Limits per class. Messages and bursts are those of the founding texts; links are connections of one DID, streams are those open on all of them in both directions, bytes are buffers per DID. */
 export const DEFAULT_CONSTRAINTS: Readonly<Record<PeerClass, ConstraintSet>> = {
-  isolated: { messagesPerSecond: 10, burst: 5, links: 2, streams: 16, bufferBytes: 1 * MIB },
-  known: { messagesPerSecond: 20, burst: 10, links: 10, streams: 100, bufferBytes: 32 * MIB },
-  partner: { messagesPerSecond: 100, burst: 25, links: 10, streams: 256, bufferBytes: 64 * MIB },
-  federated: { messagesPerSecond: 200, burst: 50, links: 10, streams: 512, bufferBytes: 128 * MIB },
+  isolated: { messagesPerSecond: 10, burst: 5, links: 5, streams: 32, bufferBytes: 1 * MIB },
+  known: { messagesPerSecond: 20, burst: 10, links: 10, streams: 256, bufferBytes: 32 * MIB },
+  partner: { messagesPerSecond: 100, burst: 25, links: 20, streams: 512, bufferBytes: 64 * MIB },
+  federated: { messagesPerSecond: 200, burst: 50, links: 20, streams: 1_024, bufferBytes: 128 * MIB },
 }
 
 export type ConstraintOverrides = { readonly [C in PeerClass]?: Partial<ConstraintSet> }

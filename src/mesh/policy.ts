@@ -57,8 +57,8 @@ export interface LocalPolicy extends Policy {
    */
   allow(principal: string, action: string, target?: string): Promise<RuleText>
   deny(principal: string, action: string, target?: string): Promise<RuleText>
-  /** Takes out the rules that name this principal. */
-  forget(principal: Did): Promise<void>
+  /** Takes out the rules that allow this peer something; those that deny it something stay. */
+  forgetAllowed(peer: Did): Promise<void>
   /** Allowed rules that were stored but are not valid any more, for the log. */
   readonly dropped: readonly RuleText[]
 }
@@ -127,8 +127,8 @@ class OrderedRules implements LocalPolicy {
     return this.#insert('deny', principal, action, target)
   }
 
-  async forget(principal: Did): Promise<void> {
-    await this.#change((rules) => rules.filter((rule) => rule.principal !== principal))
+  async forgetAllowed(peer: Did): Promise<void> {
+    await this.#change((rules) => rules.filter((rule) => rule.principal !== peer || rule.effect === 'deny'))
   }
 
   #fallback({ peer, action, target }: PolicyRequest): { readonly allowed: boolean; readonly rule: string } {

@@ -97,7 +97,7 @@ export type LinkEvent =
 
 export interface CandidateResult {
   readonly url: string
-  /** `ok`, `active`, or the error code. */
+  /** `active`, `ok`, `untried`, or the error code. */
   readonly result: string
   readonly reason: string
 }

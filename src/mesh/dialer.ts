@@ -1,0 +1,291 @@
+import { equal, type PublicKey, toHex } from '../core/bytes.ts'
+import type { Clock } from '../core/clock.ts'
+import { asKithError, type ErrorCode, isKithError, KithError } from '../core/errors.ts'
+import { Lru } from '../core/lru.ts'
+import type { Random } from '../core/random.ts'
+import type { Did } from '../identity/did.ts'
+import type { Channel, Transport } from '../transport/types.ts'
+import type { AddressBook } from './address-book.ts'
+import { schemeOf } from './addresses.ts'
+import { abortError } from './errors.ts'
+import type { KnownKeys } from './known-keys.ts'
+import type { Member } from './link-member.ts'
+import { locate } from './locate.ts'
+import { race } from './race.ts'
+import type { CandidateResult } from './types.ts'
+
+/** One way that might lead to a peer. */
+export interface Candidate {
+  readonly url: string
+  /** The machine expected there; without one it is located first (PN-2). */
+  readonly linkKey: PublicKey | undefined
+}
+
+export interface DialerComponents {
+  readonly transports: ReadonlyMap<string, Transport>
+  readonly localKey: () => PublicKey
+  readonly clock: Clock
+  readonly random: Random
+  readonly book: AddressBook
+  readonly known: KnownKeys
+  /** Schemes from the most to the least liked. */
+  readonly prefer: () => readonly string[]
+  readonly requirePostQuantum: () => boolean
+  /** Addresses heard of by discovery. */
+  readonly found: (did: Did) => readonly Candidate[]
+  /** Hello and the link table: makes a channel a connection of the peer, or closes it. */
+  readonly establish: (channel: Channel, did: Did, signal: AbortSignal) => Promise<Member>
+  /** For counting: the scheme and `ok` or the error code. */
+  readonly onResult?: (scheme: string, result: string) => void
+}
+
+/** One attempt, from locate to the verdict. */
+const ATTEMPT_MS = 20_000
+const REMEMBERED_PEERS = 1_000
+const REMEMBERED_URLS = 16
+
+/** Answers of the peer itself: no other address will change them. */
+const DEFINITE: ReadonlySet<ErrorCode> = new Set([
+  'POLICY_DENIED',
+  'HELLO_REFUSED',
+  'BANNED',
+  'DEVICE_CLONED',
+  'DEVICE_REVOKED',
+  'VERSION_UNSUPPORTED',
+  'CHAIN_FORKED',
+  'CHAIN_STALE',
+  'CHAIN_INVALID',
+  'BINDING_INVALID',
+  'BINDING_EXPIRED',
+  'BINDING_STALE',
+  'BUDGET_EXCEEDED',
+  'WRONG_PEER',
+  'SELF_DIAL',
+])
+
+interface Flight {
+  readonly promise: Promise<Member>
+  readonly stop: AbortController
+  waiting: number
+}
+
+/**
+ * Finds a way to a peer: races what is known of its addresses over the transports, in the order of preference; asks who is there when no link key is known
+ * or the one that was known has gone. What happened on each way is kept for `why`.
+ */
+export class Dialer {
+  readonly #components: DialerComponents
+  readonly #flights: Map<Did, Flight> = new Map()
+  readonly #results: Lru<Did, Map<string, CandidateResult>> = new Lru(REMEMBERED_PEERS)
+  readonly #offsets: Lru<Did, number> = new Lru(REMEMBERED_PEERS)
+  readonly #stop: AbortController = new AbortController()
+
+  constructor(components: DialerComponents) {
+    this.#components = components
+  }
+
+  dialing(did: Did): boolean {
+    return this.#flights.has(did)
+  }
+
+  results(did: Did): readonly CandidateResult[] {
+    return [...(this.#results.get(did)?.values() ?? [])]
+  }
+
+  /** The peer's clock minus ours in ms, as last seen. */
+  clockOffset(did: Did): number | undefined {
+    return this.#offsets.get(did)
+  }
+
+  noteOffset(did: Did, ms: number): void {
+    this.#offsets.set(did, ms)
+  }
+
+  /** Every address known of a peer, the most promising first. */
+  candidates(did: Did): readonly Candidate[] {
+    const known = this.#components.book.get(did)?.addresses ?? []
+    const all = new Map<string, Candidate & { lastSuccessMs: number }>()
+    for (const { url, linkKey, lastSuccessMs } of known) all.set(url, { url, linkKey, lastSuccessMs })
+    for (const { url, linkKey } of this.#components.found(did)) if (!all.has(url)) all.set(url, { url, linkKey, lastSuccessMs: 0 })
+    return [...all.values()].sort((a, b) => this.rank(schemeOf(a.url)) - this.rank(schemeOf(b.url)) || b.lastSuccessMs - a.lastSuccessMs)
+  }
+
+  /** Place of a scheme in the order of preference: less is better. */
+  rank(scheme: string): number {
+    const order = this.#components.prefer()
+    const at = order.indexOf(scheme)
+    return at === -1 ? order.length : at
+  }
+
+  /**
+   * A link with this peer over whatever works. Calls for the same peer share one race.
+   * @throws KithError `PEER_UNREACHABLE` with the result of each address, what the peer itself answered, `ABORTED`.
+   */
+  async dial(did: Did, signal?: AbortSignal): Promise<Member> {
+    if (signal?.aborted === true) throw abortError(signal)
+    let flight = this.#flights.get(did)
+    if (flight === undefined) {
+      const stop = new AbortController()
+      const promise = this.race(did, this.candidates(did), stop.signal).finally(() => this.#flights.delete(did))
+      promise.catch(() => undefined)
+      flight = { promise, stop, waiting: 0 }
+      this.#flights.set(did, flight)
+    }
+    flight.waiting++
+    try {
+      return await abortable(flight.promise, signal)
+    } finally {
+      flight.waiting--
+      if (flight.waiting === 0) flight.stop.abort(new KithError('ABORTED', 'nobody waits for this link any more'))
+    }
+  }
+
+  /** Races exactly these. @throws as `dial`. */
+  async race(did: Did, candidates: readonly Candidate[], signal: AbortSignal): Promise<Member> {
+    if (candidates.length === 0) {
+      throw new KithError('PEER_UNREACHABLE', 'no address of this peer is known', { details: { did, candidates: [] }, next: `kith peers add ${did} URL` })
+    }
+    const result = await race(candidates, {
+      clock: this.#components.clock,
+      signal: AbortSignal.any([signal, this.#stop.signal]),
+      attempt: (candidate, stop) => this.attempt(did, candidate, stop),
+    })
+    if (result.won) return result.value
+    const errors = result.errors.map((error) => asKithError(error, 'INTERNAL'))
+    const definite = errors.find(({ code }) => DEFINITE.has(code))
+    const only = errors.length === 1 ? errors[0] : undefined
+    if (definite !== undefined) throw definite
+    const urls = new Set(candidates.map(({ url }) => url))
+    const details = this.results(did)
+      .filter(({ url }) => urls.has(url))
+      .map(({ url, result: code, reason }) => ({ url, result: code, reason }))
+    throw new KithError(
+      'PEER_UNREACHABLE',
+      only === undefined ? `none of ${candidates.length} addresses answered` : `its address did not answer: ${only.message}`,
+      {
+        details: { did, candidates: details },
+        next: `kith why ${did}`,
+        cause: errors[0],
+      },
+    )
+  }
+
+  /** One way, once; its result is remembered. @throws KithError whatever kept it from becoming a link. */
+  async attempt(did: Did, candidate: Candidate, signal: AbortSignal): Promise<Member> {
+    const { clock } = this.#components
+    const late = new AbortController()
+    const timer = clock.after(ATTEMPT_MS, () => late.abort(new KithError('TIMEOUT', 'no link within 20 s')))
+    try {
+      const stop = AbortSignal.any([signal, late.signal])
+      const member = await this.#connect(did, candidate, stop)
+      this.#remember(did, { url: candidate.url, result: 'ok', reason: `connected over ${member.path.scheme}` })
+      await this.#note(did, candidate.url, { ok: true, linkKey: member.link.linkKey })
+      return member
+    } catch (thrown) {
+      const error = signal.aborted ? abortError(signal) : late.signal.aborted ? late.signal.reason : asKithError(thrown, 'INTERNAL')
+      if (!signal.aborted) {
+        this.#remember(did, { url: candidate.url, result: error.code, reason: error.message })
+        await this.#note(did, candidate.url, { ok: false })
+      }
+      throw error
+    } finally {
+      timer.cancel()
+    }
+  }
+
+  close(): void {
+    this.#stop.abort(new KithError('CLOSED'))
+  }
+
+  async #connect(did: Did, candidate: Candidate, signal: AbortSignal): Promise<Member> {
+    const transport = this.#components.transports.get(schemeOf(candidate.url))
+    if (transport === undefined) throw new KithError('SCHEME_UNAVAILABLE', `this node has no transport for ${schemeOf(candidate.url)}`)
+    const expect = candidate.linkKey ?? (await this.#locate(transport, did, candidate.url, signal))
+    try {
+      return await this.#dialKey(transport, did, candidate.url, expect, signal)
+    } catch (error) {
+      if (transport.locate === undefined || candidate.linkKey === undefined || !mayHeal(error)) throw error
+      const now = await this.#locate(transport, did, candidate.url, signal)
+      if (isKithError(error, 'WRONG_KEY') && equal(now, candidate.linkKey)) throw error
+      const member = await this.#dialKey(transport, did, candidate.url, now, signal)
+      if (!equal(now, candidate.linkKey)) await this.#healed(did, candidate.linkKey, now)
+      return member
+    }
+  }
+
+  async #dialKey(transport: Transport, did: Did, url: string, expect: PublicKey, signal: AbortSignal): Promise<Member> {
+    if (equal(expect, this.#components.localKey())) throw new KithError('SELF_DIAL')
+    const channel = await transport.dial(url, { expect, signal })
+    if (this.#components.requirePostQuantum() && !channel.postQuantum) {
+      channel.close()
+      throw new KithError('SCHEME_UNAVAILABLE', `${transport.scheme} is not post-quantum and link.require_pq is set`, {
+        next: 'kith config show link.require_pq',
+      })
+    }
+    return await this.#components.establish(channel, did, signal)
+  }
+
+  async #locate(transport: Transport, did: Did, url: string, signal: AbortSignal): Promise<PublicKey> {
+    const { clock, random, known } = this.#components
+    if (transport.locate === undefined) {
+      const [latest] = [...(known.peer(did)?.devices ?? [])].filter(({ revoked }) => !revoked).sort((a, b) => b.lastSeenMs - a.lastSeenMs)
+      if (latest !== undefined) return latest.linkKey
+    }
+    const located = await locate(transport, url, { did, chain: await known.chain(did), clock, random, signal })
+    this.noteOffset(did, located.clockOffsetMs)
+    known.adopt(located.chain)
+    return located.linkKey
+  }
+
+  /** One machine has a new key: all its addresses get it, unless the new key is another machine we knew already. */
+  async #healed(did: Did, before: PublicKey, now: PublicKey): Promise<void> {
+    const addresses = this.#components.book.get(did)?.addresses ?? []
+    if (addresses.some(({ linkKey }) => linkKey !== undefined && equal(linkKey, now))) return
+    const stale = addresses.filter(({ linkKey }) => linkKey !== undefined && equal(linkKey, before))
+    if (stale.length > 0)
+      await this.#components.book
+        .addAddresses(
+          did,
+          stale.map(({ url }) => ({ url, linkKey: now })),
+        )
+        .catch(() => undefined)
+  }
+
+  /** The book is a help, not a condition: a store that fails does not end a link. */
+  async #note(did: Did, url: string, result: { readonly ok: boolean; readonly linkKey?: PublicKey }): Promise<void> {
+    await this.#components.book.note(did, url, result).catch(() => undefined)
+  }
+
+  #remember(did: Did, result: CandidateResult): void {
+    this.#components.onResult?.(schemeOf(result.url), result.result)
+    const results = this.#results.get(did) ?? new Map<string, CandidateResult>()
+    results.delete(result.url)
+    results.set(result.url, result)
+    if (results.size > REMEMBERED_URLS) results.delete(results.keys().next().value as string)
+    this.#results.set(did, results)
+  }
+}
+
+/**
+ * What locating again can change: the machine's key was replaced while we were apart, or the identity's history grew beyond what a greeting carries.
+ * The identity itself answers both.
+ */
+function mayHeal(error: unknown): boolean {
+  return isKithError(error, 'WRONG_KEY') || (isKithError(error, 'CHAIN_STALE') && !error.remote)
+}
+
+/** The promise, or the signal's reason, whichever is first. */
+export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(abortError(signal))
+    if (signal.aborted) return abort()
+    signal.addEventListener('abort', abort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
+}
+
+/** Names a device in maps. */
+export function deviceId(did: Did, linkKey: PublicKey | undefined): string {
+  return `${did} ${linkKey === undefined ? '*' : toHex(linkKey)}`
+}

@@ -1,0 +1,181 @@
+import type { Clock } from '../core/clock.ts'
+import { asKithError, KithError } from '../core/errors.ts'
+import type { Logger } from '../core/observe/log.ts'
+import type { Random } from '../core/random.ts'
+import type { Did } from '../identity/did.ts'
+import type { Device } from '../identity/types.ts'
+import type { Channel } from '../transport/types.ts'
+import type { Admission } from './admission.ts'
+import type { Budgets, LinkBudget } from './admission-budget.ts'
+import { greet } from './hello.ts'
+import type { HelloCache } from './hello-cache.ts'
+import type { AuthenticatedLink, GreetContext, Refusal } from './hello-types.ts'
+import type { KnownKeys } from './known-keys.ts'
+import type { Member } from './link-member.ts'
+import type { LinkTable } from './link-table.ts'
+import type { Decision, PeerClass } from './types.ts'
+
+export interface GateComponents {
+  readonly device: () => Device
+  readonly known: KnownKeys
+  readonly cache: HelloCache
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly boot: number
+  readonly table: () => LinkTable
+  readonly admission: Admission
+  readonly budgets: Budgets
+  readonly classOf: (did: Did) => PeerClass
+  readonly mayLink: (did: Did) => Decision
+  readonly requirePq: () => boolean
+  /** A connection was taken into the table. */
+  readonly onMember: (member: Member, link: AuthenticatedLink) => void
+  readonly onWarning: (did: Did, error: KithError) => void
+}
+
+/** Windows of strangers stay at the protocol's initial size. */
+const STRANGER_WINDOW_BYTES = 256 * 1024
+
+/**
+ * The way from a channel to a connection in the link table: source budget, Hello, policy, budget of the class, rules for duplicates. Nothing here believes
+ * a claim: everything after `greet` is about an identity that has proved itself.
+ */
+export class Gate {
+  readonly #components: GateComponents
+  readonly #run: Uint8Array
+  /** Charged at the verdict, before the connection exists. */
+  readonly #charged: Map<Channel, LinkBudget> = new Map()
+  readonly #budgets: Map<Member, LinkBudget> = new Map()
+  readonly #stop: AbortController = new AbortController()
+
+  constructor(components: GateComponents) {
+    this.#components = components
+    this.#run = components.random.bytes(8)
+  }
+
+  /** A channel that somebody opened to us. */
+  accept(channel: Channel): void {
+    const { admission, logger } = this.#components
+    const lease = this.#stop.signal.aborted ? undefined : admission.greeting(channel)
+    if (lease === undefined) {
+      channel.close()
+      return
+    }
+    void this.#greet(channel, undefined, this.#stop.signal)
+      .catch((error: unknown) => logger.debug('greeting failed', { scheme: channel.path.scheme, code: asKithError(error, 'INTERNAL').code }))
+      .finally(() => lease.release())
+  }
+
+  /** A channel that we opened to this identity. @throws KithError as `greet`; `DUPLICATE`, `DEVICE_CLONED`, `BUDGET_EXCEEDED`. */
+  establish(channel: Channel, did: Did, signal: AbortSignal): Promise<Member> {
+    return this.#greet(channel, did, AbortSignal.any([signal, this.#stop.signal]))
+  }
+
+  /** The class or limits of a peer changed. */
+  refresh(did: Did): void {
+    for (const [member, budget] of this.#budgets) {
+      if (member.link.did !== did) continue
+      try {
+        budget.refresh()
+      } catch (error) {
+        void member.close(asKithError(error, 'BUDGET_EXCEEDED'))
+      }
+    }
+  }
+
+  close(): void {
+    this.#stop.abort(new KithError('CLOSED'))
+  }
+
+  async #greet(channel: Channel, expect: Did | undefined, signal: AbortSignal): Promise<Member> {
+    let link: AuthenticatedLink
+    try {
+      link = await greet(channel, this.#context(), expect === undefined ? { signal } : { expect, signal })
+    } catch (error) {
+      // The verdict may have been yes before the channel was lost.
+      this.#charged.get(channel)?.leave()
+      this.#charged.delete(channel)
+      throw error
+    }
+    return this.#take(link)
+  }
+
+  #context(): GreetContext {
+    const { device, known, cache, clock, random, logger, boot, table } = this.#components
+    return {
+      device: device(),
+      known,
+      cache,
+      clock,
+      random,
+      log: logger,
+      boot,
+      run: this.#run,
+      live: (key) => table().live(key),
+      accept: (link) => this.#verdict(link),
+    }
+  }
+
+  /** The listener's answer, once the other side has proved itself. */
+  #verdict(link: AuthenticatedLink): Refusal | undefined {
+    try {
+      this.#admit(link)
+      return undefined
+    } catch (thrown) {
+      const error = asKithError(thrown, 'INTERNAL')
+      if (error.code === 'DEVICE_CLONED') this.#components.onWarning(link.did, error)
+      return { code: error.code }
+    }
+  }
+
+  /** @throws KithError */
+  #admit(link: AuthenticatedLink): void {
+    const { mayLink, requirePq, table, budgets } = this.#components
+    if (requirePq() && !link.postQuantum.exchange) throw new KithError('HELLO_REFUSED', 'links that are not post-quantum are refused here')
+    if (!mayLink(link.did).allowed) throw new KithError('POLICY_DENIED')
+    const refused = table().refusal(link)
+    if (refused !== undefined) throw refused
+    this.#charged.set(
+      link.channel,
+      budgets.enter(link, (error) => this.#evict(link.channel, error)),
+    )
+  }
+
+  #take(link: AuthenticatedLink): Member {
+    const { channel } = link
+    if (!this.#charged.has(channel)) {
+      try {
+        this.#admit(link)
+      } catch (error) {
+        const refused = asKithError(error, 'INTERNAL')
+        if (refused.code === 'DEVICE_CLONED') this.#components.onWarning(link.did, refused)
+        // The other side has let us in already: it learns the reason from the connection's end.
+        void channel.multiplex().close(refused.number, refused.code)
+        throw refused
+      }
+    }
+    const budget = this.#charged.get(channel)
+    this.#charged.delete(channel)
+    try {
+      const stranger = this.#components.classOf(link.did) === 'isolated'
+      const connection = channel.multiplex(stranger ? { windowBytes: STRANGER_WINDOW_BYTES, linkWindowBytes: STRANGER_WINDOW_BYTES } : {})
+      const member = this.#components.table().add(link, connection)
+      if (budget !== undefined) this.#budgets.set(member, budget)
+      void connection.closed.then(() => {
+        budget?.leave()
+        this.#budgets.delete(member)
+      })
+      this.#components.onMember(member, link)
+      return member
+    } catch (error) {
+      budget?.leave()
+      throw error
+    }
+  }
+
+  #evict(channel: Channel, error: KithError): void {
+    for (const member of this.#budgets.keys()) if (member.link.channel === channel) void member.close(error)
+    if (this.#charged.delete(channel)) channel.close()
+  }
+}

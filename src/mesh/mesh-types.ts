@@ -1,0 +1,177 @@
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../core/clock.ts'
+import type { Logger } from '../core/observe/log.ts'
+import type { Metrics } from '../core/observe/metrics.ts'
+import type { Random } from '../core/random.ts'
+import type { Store } from '../core/store/types.ts'
+import type { Did } from '../identity/did.ts'
+import type { Device } from '../identity/types.ts'
+import type { LinkStream, Transport } from '../transport/types.ts'
+import type { BookPeer } from './address-book.ts'
+import type { AdmissionLimits, AdmissionStatus } from './admission.ts'
+import type { IsolatedLimits } from './admission-budget.ts'
+import type { ConstraintOverrides } from './constraints.ts'
+import type { Discovery } from './discovery.ts'
+import type { DiscoveredPeer } from './found-peers.ts'
+import type { InviteStatus } from './invite.ts'
+import type { RuleText } from './policy-rules.ts'
+import type { Decision, Explanation, LeanHandler, LinkEvent, LinkStatus, PeerClass, Policy, ProtocolOptions, StreamHandler } from './types.ts'
+
+/** Settings that `reload` may change while the node runs. */
+export interface MeshConfig {
+  /** Schemes from the most to the least liked. Default: `DEFAULT_PREFER`. */
+  readonly prefer?: readonly string[]
+  /** Refuse links whose key exchange is not post-quantum. Default false. */
+  readonly requirePq?: boolean
+  /** Changes to the table of limits per class. */
+  readonly limits?: ConstraintOverrides
+  /** The node's own control and gateway ports: forwarded only by a rule that names host and port. */
+  readonly ownPorts?: readonly number[]
+  readonly admission?: Partial<AdmissionLimits>
+  readonly isolated?: Partial<IsolatedLimits>
+  /** How long `close` lets streams run on, in ms. Default 2,000. */
+  readonly drainMs?: number
+}
+
+export const DEFAULT_PREFER: readonly string[] = ['memory', 'tcp', 'quic', 'udx', 'tls', 'wss', 'relay']
+
+export interface MeshComponents {
+  readonly device: Device
+  readonly store: Store
+  readonly transports: readonly Transport[]
+  /**
+   * A further source of decisions, classes and limits (trust, later). The owner's own rules come first: this is asked for protocols registered with
+   * `access: 'policy'`, and for classes and limits of peers that are not in the address book.
+   */
+  readonly policy?: Policy
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly metrics?: Metrics
+  readonly config?: MeshConfig
+  readonly discovery?: Discovery | readonly Discovery[]
+  /** IP addresses of this machine's interfaces. Default: asked of the system. */
+  readonly interfaces?: () => readonly string[]
+}
+
+export interface PeerBook {
+  /** Puts a peer in, or adds addresses to one. @throws KithError `DID_INVALID`, `ADDRESS_INVALID`, `BUDGET_EXCEEDED`. */
+  add(did: string, options?: { readonly name?: string; readonly urls?: readonly string[]; readonly class?: PeerClass }): Promise<BookPeer>
+  /** @throws TypeError for a bad name. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
+  rename(peer: string, name: string): Promise<BookPeer>
+  /** Ends its links, takes back its class and the rules that allow it something; rules that deny stay. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
+  forget(peer: string): Promise<Did>
+  list(): readonly BookPeer[]
+  get(did: Did): BookPeer | undefined
+  /** @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
+  resolve(peer: string): Did
+}
+
+/** The local rules; itself the `Policy` that services ask. */
+export interface MeshPolicy extends Policy {
+  /** `principal`: a peer as in `resolve`, a class, or `*`. @throws TypeError for a rule that could never match. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
+  allow(principal: string, action: string, target?: string): Promise<RuleText>
+  deny(principal: string, action: string, target?: string): Promise<RuleText>
+  list(): readonly RuleText[]
+  /** @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
+  test(peer: string, action: string, target?: string): Decision
+}
+
+export interface InviteMade {
+  readonly id: string
+  /** Whoever has it may use it: shown once, never logged. */
+  readonly ticket: string
+  readonly class: PeerClass
+  readonly uses: number
+  readonly expiresMs: number
+}
+
+export interface MeshInvites {
+  /**
+   * @param options class: `known` (default), `partner`, `federated`. expiresMs: lifetime, default 10 minutes, at most 30 days. uses: default 1. trustTicket: the
+   * class needs no comparing of words.
+   * @throws TypeError. @throws KithError `ADDRESS_INVALID` when this node listens nowhere, `BUDGET_EXCEEDED`.
+   */
+  create(options?: { readonly class?: PeerClass; readonly expiresMs?: number; readonly uses?: number; readonly trustTicket?: boolean }): Promise<InviteMade>
+  list(): readonly InviteStatus[]
+  /** @throws KithError `NOT_FOUND`. */
+  revoke(id: string): Promise<void>
+}
+
+export interface Joined {
+  readonly did: Did
+  readonly name: string
+  /** Four words, the same on both sides. */
+  readonly words: string
+  readonly class: PeerClass
+  readonly pending: PeerClass | null
+}
+
+export interface NetworkStats {
+  readonly links: number
+  readonly connections: number
+  readonly streams: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly isolatedLinks: number
+  readonly admission: AdmissionStatus
+}
+
+export interface Waiting {
+  readonly signal?: AbortSignal
+}
+
+/** A running node's links, peers and rules. */
+export interface Mesh extends AsyncDisposable {
+  readonly did: Did
+  /** Where others reach this node, unspecified addresses replaced by those of the interfaces. */
+  readonly addresses: readonly string[]
+  /** Schemes this node can dial. */
+  readonly schemes: readonly string[]
+  readonly book: PeerBook
+  readonly policy: MeshPolicy
+  readonly invites: MeshInvites
+  /** Begins to look for and to link the peers of the address book. @throws KithError `STORE_FAILED`. */
+  start(): Promise<void>
+  /** Stops listening, lets streams end for a moment, closes all links. Idempotent. The store and the device stay open. */
+  close(): Promise<void>
+  /** @returns the actual URLs. @throws KithError `ADDRESS_INVALID`, `ADDRESS_IN_USE`, `SCHEME_UNAVAILABLE`. */
+  listen(url: string, options?: Waiting): Promise<readonly string[]>
+  /** Serves a protocol with Node streams; the returned function ends that. @throws TypeError for a bad or taken name. */
+  handle(protocol: string, handler: StreamHandler, options?: ProtocolOptions): () => void
+  /** The same with lean streams: the handler sets its callbacks before it returns. */
+  handleLean(protocol: string, handler: LeanHandler, options?: ProtocolOptions): () => void
+  /**
+   * Opens a stream; dials if needed. A refusal arrives on the stream.
+   * @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`, `PEER_UNREACHABLE`, `ABORTED`, or what the peer answered to the greeting.
+   */
+  open(peer: string, protocol: string, options?: Waiting): Promise<Duplex>
+  openLean(peer: string, protocol: string, options?: Waiting): Promise<LinkStream>
+  /** Links a peer now. With `url`, over exactly that address. @throws as `open`. */
+  dial(peer: string, options?: Waiting & { readonly url?: string }): Promise<LinkStatus>
+  /** Round trips through the peer's node, in ms. @throws as `open`. */
+  ping(peer: string, options?: Waiting & { readonly count?: number }): Promise<readonly number[]>
+  /** One entry per linked device, and one per peer of the address book without a link. */
+  links(): readonly LinkStatus[]
+  network(): { readonly discovered: readonly DiscoveredPeer[]; readonly stats: NetworkStats }
+  /**
+   * Pairs with the ticket's issuer.
+   * @throws KithError `INVITE_INVALID`, `INVITE_REFUSED`, `PEER_UNREACHABLE`, `CHAIN_FORKED`, `SELF_DIAL`, `ABORTED`.
+   */
+  join(ticket: string, options?: Waiting & { readonly name?: string }): Promise<Joined>
+  /** The words matched: the pending class takes effect. @throws KithError `CONFIRM_NOTHING`, `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
+  confirm(peer: string): Promise<BookPeer>
+  /** Which path is used and why not a better one; with an action, whether it is allowed here and by which rule. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
+  why(peer: string, action?: string, target?: string): Explanation
+  /** The network of this machine changed: everybody who is waited for is tried now. */
+  wake(): void
+  /**
+   * Goes on with another device: a renewed binding is used from the next greeting on; a new link key ends all links and needs transports made with it.
+   * @throws TypeError for another identity, or a new link key without transports.
+   */
+  replaceDevice(device: Device, options?: { readonly transports?: readonly Transport[] }): Promise<void>
+  /** Returns the way to stop. A listener that throws is logged and harms nobody. */
+  onEvent(listener: (event: LinkEvent) => void): () => void
+  /** @throws TypeError for a bad value; nothing is changed then. */
+  reload(config: MeshConfig): void
+}

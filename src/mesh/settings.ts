@@ -1,0 +1,25 @@
+import { constraintTable } from './constraints.ts'
+import { DEFAULT_PREFER, type MeshConfig } from './mesh-types.ts'
+import type { ConstraintSet, PeerClass } from './types.ts'
+
+/** A configuration with its defaults, checked as a whole before any of it counts. */
+export interface Settings {
+  readonly prefer: readonly string[]
+  readonly requirePq: boolean
+  readonly constraints: Readonly<Record<PeerClass, ConstraintSet>>
+  readonly ownPorts: readonly number[]
+  readonly drainMs: number
+}
+
+/** @throws TypeError with the name of the bad value. */
+export function meshSettings(config: MeshConfig): Settings {
+  const prefer = config.prefer ?? DEFAULT_PREFER
+  if (!Array.isArray(prefer) || !prefer.every((scheme) => typeof scheme === 'string' && /^[a-z][a-z0-9+.-]{0,15}$/.test(scheme))) {
+    throw new TypeError('prefer must be a list of schemes like tcp or quic')
+  }
+  const ownPorts = config.ownPorts ?? []
+  if (!ownPorts.every((port) => Number.isInteger(port) && port >= 1 && port <= 65_535)) throw new TypeError('ownPorts must be ports')
+  const drainMs = config.drainMs ?? 2_000
+  if (!(Number.isInteger(drainMs) && drainMs >= 0 && drainMs <= 60_000)) throw new TypeError('drainMs must be a whole number from 0 to 60000')
+  return { prefer: [...new Set(prefer)], requirePq: config.requirePq ?? false, constraints: constraintTable(config.limits), ownPorts: [...ownPorts], drainMs }
+}

@@ -1,0 +1,54 @@
+import type { KithError } from '../core/errors.ts'
+import type { BookPeer } from './address-book.ts'
+import type { Link } from './link-table.ts'
+import type { LinkStatus, PeerClass } from './types.ts'
+
+type Known = Pick<BookPeer, 'name' | 'class' | 'pending'> | undefined
+
+/** A device that is linked. */
+export function linkStatus(link: Link, peer: Known, held: PeerClass): LinkStatus {
+  const { current } = link
+  const members = [...link.members]
+  const sum = (of: (member: (typeof members)[number]) => number): number => members.reduce((total, member) => total + of(member), 0)
+  return {
+    did: link.did,
+    name: peer?.name ?? null,
+    linkKey: link.key,
+    state: current === undefined ? 'idle' : 'connected',
+    class: held,
+    pendingClass: peer?.pending ?? null,
+    path: current?.path ?? null,
+    rttMs: current?.rttMs ?? null,
+    since: current === undefined ? null : new Date(Math.min(...members.map(({ sinceMs }) => sinceMs))).toISOString(),
+    // The control stream is ours, not a user's.
+    streams: sum(({ connection, controlAttached }) => Math.max(0, connection.streamCount - Number(controlAttached))),
+    bytesIn: sum(({ connection }) => connection.bytesIn),
+    bytesOut: sum(({ connection }) => connection.bytesOut),
+    retryInMs: null,
+    lastError: null,
+  }
+}
+
+/** A peer of the address book without any link. */
+export function unlinkedStatus(
+  peer: BookPeer,
+  linkKey: string,
+  retry: { readonly state: LinkStatus['state']; readonly retryInMs: number | null; readonly lastError: KithError | undefined },
+): LinkStatus {
+  return {
+    did: peer.did,
+    name: peer.name,
+    linkKey,
+    state: retry.state,
+    class: peer.class,
+    pendingClass: peer.pending,
+    path: null,
+    rttMs: null,
+    since: null,
+    streams: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    retryInMs: retry.retryInMs,
+    lastError: retry.lastError === undefined ? null : { code: retry.lastError.code, message: retry.lastError.message },
+  }
+}

@@ -1,0 +1,88 @@
+import type { Did } from '../identity/did.ts'
+import { schemeOf } from './addresses.ts'
+import type { Dialer } from './dialer.ts'
+import type { Link } from './link-table.ts'
+import type { CandidateResult, Decision, Explanation } from './types.ts'
+
+/** Beyond this a difference of clocks is worth saying. */
+const CLOCK_MS = 30_000
+
+export interface WhyInput {
+  readonly did: Did
+  readonly links: readonly Link[]
+  readonly dialer: Dialer
+  readonly schemes: readonly string[]
+  readonly prefer: readonly string[]
+  readonly decision: Decision | undefined
+}
+
+/**
+ * What `why` answers: the path in use, and for every other way what came of it: the code it failed with, that it was not tried because a better one works,
+ * that this node has no transport for it; a difference of clocks is named wherever it may explain a failure.
+ */
+export function explain(input: WhyInput): Explanation {
+  const { did, links, dialer, decision } = input
+  const current = links.map((link) => link.current).find((member) => member !== undefined)
+  const clock = clockNote(dialer.clockOffset(did))
+  const results = new Map(dialer.results(did).map((result) => [result.url, result]))
+  const candidates: CandidateResult[] = []
+  for (const member of links.flatMap((link) => [...link.members])) {
+    if (member.state === 'closed') continue
+    const inbound = member.link.role === 'listener' ? 'the peer connected to us' : 'we connected to the peer'
+    const state = member.state === 'retiring' ? 'drains: the link moved to another connection' : member === current ? 'in use' : 'spare'
+    candidates.push({ url: member.path.address, result: member === current ? 'active' : 'ok', reason: withNote(`${state}; ${inbound}`, clock) })
+    results.delete(member.path.address)
+  }
+  for (const { url } of dialer.candidates(did)) {
+    if (candidates.some((candidate) => candidate.url === url)) continue
+    candidates.push(untried(url, results.get(url), input, current?.path.scheme, clock))
+    results.delete(url)
+  }
+  for (const result of results.values()) candidates.push({ ...result, reason: withNote(result.reason, clock) })
+  for (const scheme of betterSchemes(input, current?.path.scheme)) {
+    if (candidates.some(({ url }) => schemeOf(url) === scheme)) continue
+    const here = input.schemes.includes(scheme)
+    candidates.push({
+      url: `${scheme}:`,
+      result: here ? 'untried' : 'SCHEME_UNAVAILABLE',
+      reason: here ? `no ${scheme} address of this peer is known` : `this node has no transport for ${scheme}`,
+    })
+  }
+  return {
+    path: current?.path ?? null,
+    candidates,
+    decision: decision === undefined ? null : decision.allowed ? 'allowed' : 'denied',
+    rule: decision?.rule ?? null,
+    next: decision?.next ?? nextStep(did, candidates, current !== undefined),
+  }
+}
+
+function untried(url: string, tried: CandidateResult | undefined, input: WhyInput, active: string | undefined, clock: string | undefined): CandidateResult {
+  const scheme = schemeOf(url)
+  if (!input.schemes.includes(scheme)) return { url, result: 'SCHEME_UNAVAILABLE', reason: `this node has no transport for ${scheme}` }
+  if (tried !== undefined && tried.result !== 'ok') return { ...tried, reason: withNote(tried.reason, clock) }
+  if (tried !== undefined) return { url, result: 'ok', reason: 'worked before' }
+  const better = active !== undefined && input.dialer.rank(active) <= input.dialer.rank(scheme)
+  return { url, result: 'untried', reason: better ? `${active} is preferred and works` : 'not tried yet' }
+}
+
+/** Schemes the owner likes better than the one in use; all of them while there is none. */
+function betterSchemes({ prefer, schemes }: WhyInput, active: string | undefined): readonly string[] {
+  if (active === undefined) return prefer.filter((scheme) => schemes.includes(scheme) && scheme !== 'memory')
+  const at = prefer.indexOf(active)
+  return (at === -1 ? prefer : prefer.slice(0, at)).filter((scheme) => scheme !== 'memory')
+}
+
+function nextStep(did: Did, candidates: readonly CandidateResult[], linked: boolean): string | null {
+  if (linked) return null
+  return candidates.some(({ url }) => url.includes('//')) ? `kith network dial ${did}` : `kith peers add ${did} URL`
+}
+
+function clockNote(offsetMs: number | undefined): string | undefined {
+  if (offsetMs === undefined || Math.abs(offsetMs) < CLOCK_MS) return undefined
+  return `its clock is ${Math.round(Math.abs(offsetMs) / 1000)} s ${offsetMs > 0 ? 'ahead of' : 'behind'} ours`
+}
+
+function withNote(reason: string, note: string | undefined): string {
+  return note === undefined ? reason : `${reason} (${note})`
+}
