@@ -4,8 +4,10 @@ import { KithError } from '../core/errors.ts'
 import type { Random } from '../core/random.ts'
 import type { Signer } from '../core/signer.ts'
 import { WireChannel } from './memory/channel.ts'
-import { MemoryHub, type MemoryNetwork } from './memory/network.ts'
+import { WireDuplex } from './memory/duplex.ts'
+import { MemoryHub, type MemoryNetwork, type MemoryServer, type Offer } from './memory/network.ts'
 import { WireEnd } from './memory/wire.ts'
+import { acceptStack, dialStack } from './stack.ts'
 import type { Channel, DialOptions, Listener, ListenOptions, Path, Source, Transport } from './types.ts'
 
 export { createMemoryNetwork, type MemoryNetwork } from './memory/network.ts'
@@ -15,13 +17,15 @@ export interface MemoryTransportOptions {
   readonly signer: Signer
   readonly random: Random
   readonly clock: Clock
+  /** Runs the encrypted stream with the post-quantum step on top, as over a socket, instead of plain frames. Both ends must agree. Default false. */
+  readonly secure?: boolean
   /** What others see as the source, and what `cut` and `sever` know it by. Default: a fresh one. */
   readonly name?: string
 }
 
 /**
- * Connections inside one process, at addresses `memory://NAME`, over a network that can be slow, cut and broken on purpose. Plain frames; the network
- * vouches for the keys.
+ * Connections inside one process, at addresses `memory://NAME`, over a network that can be slow, cut and broken on purpose.
+ * Plain frames by default: the network vouches for the keys.
  */
 export function createMemoryTransport(options: MemoryTransportOptions): Transport {
   if (!(options.network instanceof MemoryHub)) throw new TypeError('network: what createMemoryNetwork made')
@@ -45,19 +49,11 @@ class MemoryTransport implements Transport {
     const name = nameOf(address)
     const hub = this.#hub
     if (hub.servers.has(name)) throw new KithError('ADDRESS_IN_USE', undefined, { details: { address } })
-    const { signer, clock } = this.#options
-    const server = {
-      key: signer.publicKey,
-      accept: (wire: WireEnd, source: Source, dialerKey: typeof signer.publicKey, binding: Uint8Array): boolean => {
-        const admission = options.admit === undefined ? { release: () => {} } : options.admit(source, () => wire.break(new KithError('HANDSHAKE_FAILED')))
-        if (admission === undefined) return false
-        admission.release()
-        const path = pathTo(source.host)
-        const info = { role: 'listener', localKey: signer.publicKey, remoteKey: dialerKey, path, postQuantum: false } as const
-        onChannel(new WireChannel(wire, info, binding, clock))
-        return true
-      },
-      locate: (request: Uint8Array, source: Source): Uint8Array | undefined => options.onLocate?.(request, source),
+    const server: MemoryServer = {
+      key: this.#options.signer.publicKey,
+      secure: this.#secure,
+      accept: (offer) => this.#accept(offer, onChannel, options),
+      locate: (request, source) => options.onLocate?.(request, source),
     }
     hub.servers.set(name, server)
     const close = async (): Promise<void> => {
@@ -75,14 +71,18 @@ class MemoryTransport implements Transport {
     if (equal(expect, signer.publicKey)) throw new KithError('SELF_DIAL')
     await this.#travel(name, 2, signal)
     const server = this.#hub.find(this.#name, name)
-    if (!equal(server.key, expect)) throw new KithError('WRONG_KEY', undefined, { details: { address } })
+    const secure = this.#secure
+    if (server.secure !== secure) throw new KithError('HANDSHAKE_FAILED', 'One end is secure and the other is not.', { details: { address } })
+    if (!secure && !equal(server.key, expect)) throw new KithError('WRONG_KEY', undefined, { details: { address } })
     const wire = this.#wire(name)
     const binding = random.bytes(32)
-    if (!server.accept(wire[1], this.#source(), signer.publicKey, binding)) {
+    if (!server.accept({ wire: wire[1], source: this.#source(), dialerKey: signer.publicKey, binding })) {
       wire[0].break(new KithError('HANDSHAKE_FAILED'))
       throw new KithError('HANDSHAKE_FAILED', 'The other side does not take connections from here.', { details: { address } })
     }
-    const info = { role: 'dialer', localKey: signer.publicKey, remoteKey: server.key, path: pathTo(name), postQuantum: false } as const
+    const path = pathTo(name)
+    if (secure) return await dialStack(new WireDuplex(wire[0]), expect, signal, { signer, clock, random, path })
+    const info = { role: 'dialer', localKey: signer.publicKey, remoteKey: server.key, path, postQuantum: false } as const
     return new WireChannel(wire[0], info, binding, clock)
   }
 
@@ -93,6 +93,34 @@ class MemoryTransport implements Transport {
     const answer = this.#hub.find(this.#name, name).locate(request.slice(), this.#source())
     if (answer === undefined) throw new KithError('LOCATE_FAILED', undefined, { details: { address } })
     return answer.slice()
+  }
+
+  get #secure(): boolean {
+    return this.#options.secure ?? false
+  }
+
+  #accept({ wire, source, dialerKey, binding }: Offer, onChannel: (channel: Channel) => void, options: ListenOptions): boolean {
+    const { signer, clock, random } = this.#options
+    let shaking = true
+    const evict = (): void => {
+      if (shaking) wire.break(new KithError('HANDSHAKE_FAILED'))
+    }
+    const admission = options.admit === undefined ? { release: () => {} } : options.admit(source, evict)
+    if (admission === undefined) return false
+    const path = pathTo(source.host)
+    const ended = (): void => {
+      shaking = false
+      admission.release()
+    }
+    if (this.#secure) {
+      const accepted = acceptStack(new WireDuplex(wire), { signer, clock, random, path })
+      accepted.finally(ended).then(onChannel, () => {})
+      return true
+    }
+    ended()
+    const info = { role: 'listener', localKey: signer.publicKey, remoteKey: dialerKey, path, postQuantum: false } as const
+    onChannel(new WireChannel(wire, info, binding, clock))
+    return true
   }
 
   #source(): Source {

@@ -74,13 +74,15 @@ export interface Connections extends Channels {
   readonly b: Connection
 }
 
-/** Both ends of one connection, after one message each way. */
+/** Both ends of one connection, after three messages: as many as Hello takes. */
 export async function connections(t: TestContext, setup: Setup, options: MultiplexOptions = {}): Promise<Connections> {
   const scene = await channels(t, setup)
   scene.near.send(Buffer.from('ready?'))
   await within('a message', scene.far.receive())
   scene.far.send(Buffer.from('ready.'))
   await within('an answer', scene.near.receive())
+  scene.near.send(Buffer.from('go'))
+  await within('the last message', scene.far.receive())
   const a = scene.near.multiplex(options)
   const b = scene.far.multiplex(options)
   t.after(() => Promise.all([a.close(), b.close()]))

@@ -3,11 +3,20 @@ import { KithError } from '../../core/errors.ts'
 import type { Source } from '../types.ts'
 import { type WireEnd, wireLost } from './wire.ts'
 
+/** What a dialer brings: one end of a fresh wire, and what a plain listener believes of it. */
+export interface Offer {
+  readonly wire: WireEnd
+  readonly source: Source
+  readonly dialerKey: PublicKey
+  readonly binding: Uint8Array
+}
+
 /** What a listening transport leaves with the network. */
 export interface MemoryServer {
   readonly key: PublicKey
-  /** Takes one end of a fresh wire; undefined refuses it. */
-  accept(wire: WireEnd, source: Source, dialerKey: PublicKey, binding: Uint8Array): boolean
+  readonly secure: boolean
+  /** False turns the dialer away. */
+  accept(offer: Offer): boolean
   locate(request: Uint8Array, source: Source): Uint8Array | undefined
 }
 

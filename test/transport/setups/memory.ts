@@ -9,7 +9,10 @@ export function memorySetup(options: { secure?: boolean; latencyMs?: number }): 
     const network = createMemoryNetwork(options.latencyMs === undefined ? {} : { latencyMs: options.latencyMs })
     const side = (name: string) => {
       const signer = createSigner('link', randomSeed(systemRandom))
-      return { transport: createMemoryTransport({ network, signer, random: systemRandom, clock: systemClock, name }), key: signer.publicKey }
+      return {
+        transport: createMemoryTransport({ network, signer, random: systemRandom, clock: systemClock, name, secure: options.secure ?? false }),
+        key: signer.publicKey,
+      }
     }
     return {
       dialer: side('near'),
