@@ -102,7 +102,7 @@ class Greeting {
     const hash = helloHash(this.#channel.channelBinding, dialerHello, listenerHello)
 
     const listenerProof = await preface.receive(MESSAGE_LISTENER_PROOF)
-    this.#checkProof('listener', listenerProof, proofMessage('listener', hash, NO_BYTES), remote)
+    this.#checkProof(listenerProof, proofMessage('listener', hash, NO_BYTES), remote)
     const verified = await verifyKnowledge(remote, this.#channel.remoteKey, this.#context)
     preface.check()
     const link = this.#link(remote, verified, hash, remote.message.timeMs - (startedAt + answeredAt) / 2)
@@ -126,7 +126,7 @@ class Greeting {
     preface.send(listenerProof)
 
     const dialerProof = await preface.receive(MESSAGE_DIALER_PROOF)
-    this.#checkProof('dialer', dialerProof, proofMessage('dialer', hash, listenerProof), remote)
+    this.#checkProof(dialerProof, proofMessage('dialer', hash, listenerProof), remote)
     const link = await this.#decide(remote, hash, receivedAt)
     preface.conclude(encodeVerdict(0))
     this.#learn(link, remote)
@@ -200,9 +200,9 @@ class Greeting {
     return makeProof(role, message, this.#suite(remote), linkSigner, mldsaSigner)
   }
 
-  #checkProof(role: HelloRole, bytes: Uint8Array, message: Uint8Array, remote: CheckedHello): void {
+  #checkProof(bytes: Uint8Array, message: Uint8Array, remote: CheckedHello): void {
     try {
-      checkProof(bytes, message, { role, suite: this.#suite(remote), linkKey: this.#channel.remoteKey, mldsa: remote.binding.deviceMldsa })
+      checkProof(bytes, message, { suite: this.#suite(remote), linkKey: this.#channel.remoteKey, mldsa: remote.binding.deviceMldsa })
     } catch (error) {
       if (!isKithError(error, 'WIRE_MALFORMED')) throw error
       throw new KithError('PROOF_INVALID', 'the proof does not decode', { details: { check: 'size' }, cause: error })

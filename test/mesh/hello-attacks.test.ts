@@ -121,6 +121,12 @@ describe('hello under attack', () => {
     assertRefused(listener, 'WRONG_PEER', 'peer-did')
   })
 
+  test('a listener that hides whom the dialer asked for and answers as itself, WRONG_PEER', async () => {
+    const [ann, bob, eve] = [await testNode('ann'), await testNode('bob'), await testNode('eve')]
+    const { dialer } = await meet(ann, bob, { expect: eve.device.did, tap: editHello('to-listener', (hello) => ({ ...hello, expectedDid: undefined })) })
+    assertRefused(dialer, 'WRONG_PEER', 'peer-did')
+  })
+
   test('a binding of somebody else’s device: with the own link key in the Hello, with the other’s identity, with both', async () => {
     const [ann, bob, mallory] = [await testNode('ann'), await testNode('bob'), await testNode('mallory')]
     // Mallory's identity certifies... ann's device: what mallory can get is ann's genuine binding, nothing else.

@@ -242,6 +242,16 @@ describe('hello and chains', () => {
     assert.equal(linked(listener).chain.index, 1)
   })
 
+  test('two devices of one identity: the one that knows of the rotation is not set back by the other', async () => {
+    const identity = testIdentity('ann')
+    const laptop = await testNode('laptop', { identity: { ...identity } })
+    rotateIdentity(identity)
+    const home = await testNode('home', { identity })
+    const { dialer, listener } = await meet(laptop, home)
+    assert.deepEqual([linked(listener).chain.index, linked(listener).chainStale], [1, true])
+    assert.equal(linked(dialer).chain.index, 1)
+  })
+
   test('a device certified by keys that were compromised, BINDING_INVALID', async () => {
     const [ann, bob] = [await testNode('ann'), await testNode('bob')]
     const thief = await testNode('ann/thief', { identity: { ...ann.identity } })

@@ -161,7 +161,8 @@ describe('locate', () => {
     const [ann, bob, eve] = [await testNode('ann'), await testNode('bob'), await testNode('eve')]
     // Eve knows the DID and signs with her own device.
     const posing = { ...eve, device: { ...eve.device, didKey: bob.device.didKey } }
-    assertRefused(await ask(ann, addressOf(posing), bob).then(unexpected, asError), 'LOCATE_FAILED')
+    for (const chain of [undefined, bob.identity.chain])
+      assertRefused(await ask(ann, addressOf(posing), bob, { chain }).then(unexpected, asError), 'LOCATE_FAILED')
   })
 
   test('a binding that has run out, BINDING_EXPIRED; an older chain than known, what is known decides', async () => {
