@@ -6,6 +6,7 @@
  * fast-check feeds every target too, and shrinks what it finds.
  *
  * `KITH_FUZZ_KEEP=1` writes interesting inputs to the corpus. `KITH_FUZZ_SEED` repeats a run, `KITH_FUZZ_FACTOR` makes it longer.
+ * `KITH_FUZZ_VERBOSE=1` tells the outcomes of each target and how often each came.
  * `npm test` replays the corpus once (`replay`).
  */
 import assert from 'node:assert/strict'
@@ -20,6 +21,7 @@ export const CORPUS: string = join(import.meta.dirname, '..', 'corpus')
 const SEED = Number(process.env.KITH_FUZZ_SEED ?? Date.now() % 1_000_000)
 const FACTOR = Number(process.env.KITH_FUZZ_FACTOR ?? 1)
 const KEEP = process.env.KITH_FUZZ_KEEP === '1'
+const VERBOSE = process.env.KITH_FUZZ_VERBOSE === '1'
 const INTERESTING = [0, 1, 0x0f, 0x10, 0x1f, 0x20, 0x7f, 0x80, 0xfe, 0xff]
 /** Bases of further mutations in one run. */
 const MAX_BASES = 2_000
@@ -189,7 +191,7 @@ export function fuzz(target: FuzzTarget): void {
     const property = fc.asyncProperty(target.arbitrary ?? fc.uint8Array({ maxLength: 600 }), async (input) => {
       await outcome(target, input)
     })
-    await opened(target, () => fc.assert(property, { seed: SEED, numRuns: 300 * FACTOR, interruptAfterTimeLimit: 2_000 * FACTOR }))
+    await opened(target, () => fc.assert(property, { seed: SEED, includeErrorInReport: true, numRuns: 300 * FACTOR, interruptAfterTimeLimit: 2_000 * FACTOR }))
   })
 }
 
@@ -197,12 +199,12 @@ async function loop(target: FuzzTarget, at: (input: Uint8Array) => void): Promis
   const pick = generator(SEED)
   const { iterations = 20_000, seconds = DEFAULT_SECONDS, maxBytes = 16_384 } = target
   const bases: Uint8Array[] = [...target.seeds, ...corpus(target.name)]
-  const seen = new Set<string>()
+  const seen = new Map<string, number>()
   for (const [index, input] of bases.entries()) {
     at(input)
     const found = await outcome(target, input)
     if (index < target.seeds.length) assert.ok(found.startsWith('accepted'), `seed ${index} is a valid input, but: ${found}`)
-    seen.add(found)
+    seen.set(found, 1)
   }
   const before = process.memoryUsage().rss
   const end = performance.now() + seconds * 1_000 * FACTOR
@@ -215,11 +217,13 @@ async function loop(target: FuzzTarget, at: (input: Uint8Array) => void): Promis
     } catch (error) {
       throw new Error(`${target.name}: seed ${SEED}, iteration ${i}, input saved as ${keep(target.name, input)}`, { cause: error })
     }
-    if (seen.has(found) || bases.length >= MAX_BASES) continue
-    seen.add(found)
+    const times = seen.get(found) ?? 0
+    seen.set(found, times + 1)
+    if (times > 0 || bases.length >= MAX_BASES) continue
     bases.push(input)
     if (KEEP && input.length <= MAX_FILE_BYTES && files(target.name).length < MAX_FILES) keep(target.name, input)
   }
+  if (VERBOSE) process.stderr.write(`${target.name}\n${[...seen].map(([found, times]) => `${String(times).padStart(8)}  ${found}\n`).join('')}`)
   const grown = process.memoryUsage().rss - before
   assert.ok(grown < (target.memoryBytes ?? 192 * 2 ** 20), `memory grew by ${grown} bytes`)
 }
