@@ -9,7 +9,7 @@ export interface CommandContext {
   readonly home: string
   readonly output: Output
   readonly terminal: Terminal
-  readonly env: Readonly<Record<string, string | undefined>>
+  readonly env: NodeJS.ProcessEnv
   readonly json: boolean
   readonly quiet: boolean
   /** `--yes`: questions are answered with their safe default. */

@@ -1,20 +1,28 @@
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/observe/log.ts'
+import type { Random } from '../core/random.ts'
+import type { Home } from '../identity/home.ts'
+import type { Mesh } from '../mesh/mesh-types.ts'
 import type { ConfigHolder } from './config/holder.ts'
 import type { EventHub } from './events.ts'
+import type { IdentityService } from './identity/service.ts'
 import type { LogStore } from './logs/store.ts'
 import type { NodeStatus } from './status.ts'
 import type { Supervisor } from './supervisor.ts'
 
-/** The running node as the control routes see it. */
+/** The running node as its services and control routes see it. */
 export interface NodeContext {
-  readonly home: string
+  readonly home: Home
   readonly clock: Clock
+  readonly random: Random
   readonly logger: Logger
   readonly config: ConfigHolder
   readonly logs: LogStore
   readonly events: EventHub
   readonly supervisor: Supervisor
+  readonly identity: IdentityService
+  /** @throws KithError that says why the node has no mesh at the moment: `IDENTITY_MISSING`, `IDENTITY_LOCKED`, `DEGRADED`. */
+  readonly mesh: Mesh
   status(): NodeStatus
   /** Stops all services, then, once the answer is out, the control interface. */
   stop(): Promise<void>

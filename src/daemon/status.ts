@@ -1,4 +1,5 @@
 import type { LinkStatus, PeerClass } from '../mesh/types.ts'
+import type { PairingStatus } from './pairings.ts'
 import type { ServiceStatus, Trouble } from './service.ts'
 
 export interface PeerStatus {
@@ -34,6 +35,8 @@ export interface NodeStatus {
   readonly listen: readonly string[]
   readonly degraded: readonly Trouble[]
   readonly peers: readonly PeerStatus[]
+  /** Pairings of the last hour, with the words to compare. */
+  readonly pairings: readonly PairingStatus[]
   readonly services: readonly ServiceStatus[]
   readonly identity: {
     /** When the machine's binding ends unless the identity is unlocked before; null without an identity. */

@@ -25,7 +25,7 @@ const CONFIG_FILE = 'config.toml'
 /** A larger file is not one that a person wrote. */
 const MAX_FILE_BYTES = 262_144
 /** Read by the command line itself or by the launcher; not settings. */
-const NOT_SETTINGS: ReadonlySet<string> = new Set(['KITH_HOME', 'KITH_NODE', 'KITH_LAUNCHER'])
+const NOT_SETTINGS: ReadonlySet<string> = new Set(['KITH_HOME', 'KITH_NODE', 'KITH_LAUNCHER', 'KITH_DETACHED'])
 
 export function configFile(home: string): string {
   return join(home, CONFIG_FILE)

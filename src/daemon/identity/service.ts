@@ -36,6 +36,8 @@ export interface IdentityServiceOptions {
 export class IdentityService implements Service {
   readonly name = 'identity'
   readonly #options: IdentityServiceOptions
+  /** Called when the keys in use changed, or only their binding; one owner, set before the first start. */
+  onChange: (what: 'keys' | 'binding') => Promise<void> = async () => {}
   #device: LocalDevice | undefined
   #mode: PassphraseMode = 'passphrase'
   #given: Secret | undefined
@@ -49,6 +51,10 @@ export class IdentityService implements Service {
   get device(): LocalDevice {
     if (this.#device === undefined) throw new KithError('IDENTITY_LOCKED', 'The node has no keys at the moment.', { next: 'kith status' })
     return this.#device
+  }
+
+  get mode(): PassphraseMode {
+    return this.#mode
   }
 
   /** Undefined while the node has no keys. */
@@ -100,17 +106,22 @@ export class IdentityService implements Service {
       using identity = await openIdentity(home, { passphrase })
       await renewBinding(home, this.device, identity, { passphrase, clock, random, ...this.#workFactor() })
     })
+    await this.onChange('binding')
     return await this.#saved()
   }
 
-  /** Gives this machine new link keys, saved; the caller restarts what runs on the old ones. @throws as `renew`. */
+  /** Gives this machine new link keys, saved before they are used; links begin again with them. @throws as `renew`. */
   async rotate(given: Secret | undefined): Promise<IdentitySummary> {
     const { home, clock, random } = this.#options
     await this.#unlocked(given, async (passphrase) => {
       using identity = await openIdentity(home, { passphrase })
       const before = this.device
       this.#device = await rotateDeviceKey(home, before, identity, { passphrase, clock, random, ...this.#workFactor() })
-      before.close()
+      try {
+        await this.onChange('keys')
+      } finally {
+        before.close()
+      }
     })
     return await this.#saved()
   }

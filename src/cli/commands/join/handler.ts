@@ -13,7 +13,9 @@ export const run: CommandHandler = async ({ daemon, output, terminal, signal, co
   output.result(peer, (palette) => [
     `${palette.good('paired')} with ${palette.strong(harmless(peer.name))}  ${palette.quiet(peer.did)}`,
     `words: ${palette.strong(peer.words)}   ${palette.quiet('the other machine must show the same')}`,
-    ...(peer.pending === null ? [] : [palette.warn(`${peer.pending} takes effect when the other side confirms (kith confirm, over there)`)]),
+    ...(peer.pending === null
+      ? []
+      : [palette.quiet(`it is known now, and ${peer.pending} once you have compared the words: ${command(`kith confirm ${peer.name}`)}`)]),
     palette.quiet(`next: ${command('kith status')}`),
   ])
   return undefined

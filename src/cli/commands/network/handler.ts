@@ -30,13 +30,14 @@ export const dial: CommandHandler = async ({ daemon, output }, { args, options }
 
 export const stats: CommandHandler = async ({ daemon, output }) => {
   const result = await (await daemon()).call('GET /v1/network/stats', {})
-  output.result(result, (palette) =>
+  output.result(result, () =>
     table([
       ['links', String(result.links)],
       ['streams', String(result.streams)],
       ['received', bytes(result.bytes_in)],
       ['sent', bytes(result.bytes_out)],
-      ...Object.entries(result.counters).map(([name, value]) => [{ text: name, style: palette.quiet }, String(value)]),
+      ['links of strangers', String(result.isolated_links)],
+      ['connections', String(result.connections)],
     ]),
   )
   return undefined

@@ -25,7 +25,7 @@ export const spec: CommandSpec = {
       name: 'stats',
       summary: 'Print counters of the network',
       examples: ['kith network stats', 'kith network stats --json'],
-      json: '{links, streams, bytes_in, bytes_out, counters: {name: number}}',
+      json: '{links, connections, streams, bytes_in, bytes_out, isolated_links, admission}',
       load: async () => ({ run: (await import('./handler.ts')).stats }),
     },
     {

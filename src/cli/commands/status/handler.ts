@@ -8,7 +8,13 @@ const SOON_MS = 7 * 86_400_000
 
 export const run: CommandHandler = async ({ daemon, output, command }) => {
   const status = await (await daemon()).call('GET /v1/status', {})
-  output.result(status, (palette) => [...self(status, palette), ...troubles(status, palette, command), '', ...links(status, palette, command)])
+  output.result(status, (palette) => [
+    ...self(status, palette),
+    ...troubles(status, palette, command),
+    ...pairings(status, palette, command),
+    '',
+    ...links(status, palette, command),
+  ])
   return undefined
 }
 
@@ -46,6 +52,16 @@ function troubles(status: NodeStatus, palette: Palette, command: (text: string) 
   return status.degraded.flatMap(({ message, next }) => [
     `${palette.warn('degraded')}  ${harmless(message)}`,
     ...(next === null ? [] : [palette.quiet(`          next: ${command(next)}`)]),
+  ])
+}
+
+/** Pairings that somebody has to look at: the words, and what confirms them. */
+function pairings(status: NodeStatus, palette: Palette, command: (text: string) => string): string[] {
+  return status.pairings.flatMap(({ did, name, words, pending }) => [
+    `${palette.good('paired')}  ${harmless(name)}  words: ${palette.strong(words)}`,
+    ...(pending === null || !status.peers.some((peer) => peer.did === did && peer.pending_class !== null)
+      ? []
+      : [palette.quiet(`        the same over there? then: ${command(`kith confirm ${name}`)}`)]),
   ])
 }
 

@@ -1,6 +1,10 @@
 import type { ControlApi } from '../api.ts'
 import type { RoutesOf } from '../route.ts'
+import { identityRoutes } from './identity.ts'
+import { networkRoutes } from './network.ts'
 import { nodeRoutes } from './node.ts'
+import { peersRoutes } from './peers.ts'
+import { policyRoutes } from './policy.ts'
 
 /** Every route of the control interface. A new group is a file, a line here and one in `api.ts`. */
-export const controlRoutes: RoutesOf<ControlApi> = { ...nodeRoutes }
+export const controlRoutes: RoutesOf<ControlApi> = { ...nodeRoutes, ...identityRoutes, ...peersRoutes, ...networkRoutes, ...policyRoutes }

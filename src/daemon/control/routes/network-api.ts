@@ -1,3 +1,4 @@
+import type { AdmissionStatus } from '../../../mesh/admission.ts'
 import type { PeerStatus } from '../../status.ts'
 import type { Json, Nothing } from '../route.ts'
 
@@ -13,11 +14,13 @@ export interface DiscoveredPeer {
 
 export interface NetworkStats {
   readonly links: number
+  readonly connections: number
   readonly streams: number
   readonly bytes_in: number
   readonly bytes_out: number
-  /** Counters by name, as the metrics have them. */
-  readonly counters: { readonly [name: string]: number }
+  /** Links of peers that are not in the address book; they share one budget. */
+  readonly isolated_links: number
+  readonly admission: AdmissionStatus
 }
 
 export interface NetworkStatus {

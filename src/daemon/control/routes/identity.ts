@@ -1,0 +1,57 @@
+import { z } from 'zod'
+import { KithError } from '../../../core/errors.ts'
+import { hasIdentity } from '../../../identity/keystore.ts'
+import type { NodeContext } from '../../context.ts'
+import { setUpIdentity } from '../../identity/setup.ts'
+import { viewDevice } from '../../identity/view.ts'
+import { json, type RoutesOf, withSecret } from '../route.ts'
+import type { IdentityApi } from './identity-api.ts'
+
+const nothing = z.object({})
+
+export const identityRoutes: RoutesOf<IdentityApi> = {
+  'GET /v1/identity': json(nothing, (context) => {
+    requireKeys(context)
+    return viewDevice(context.identity.device, context.identity.mode)
+  }),
+  'POST /v1/identity/unlock': withSecret(nothing, async (context, _input, secret) => {
+    if (secret !== undefined) context.identity.give(secret)
+    await context.supervisor.retry('identity')
+    requireKeys(context)
+    return { did: context.identity.device.did, listen: context.status().listen }
+  }),
+  'POST /v1/identity/create': withSecret(
+    z.object({ name: z.string().max(200).optional(), words: z.coerce.number().int().optional() }),
+    async (context, { name, words }, secret) => {
+      const { home, clock, random, identity } = context
+      if (await hasIdentity(home)) throw new KithError('IDENTITY_EXISTS', undefined, { next: 'kith id show' })
+      const { summary, phrase } = await setUpIdentity({
+        home,
+        clock,
+        random,
+        ...(secret === undefined ? {} : { passphrase: secret }),
+        ...(name === undefined ? {} : { name }),
+        ...(words === undefined ? {} : { words }),
+      })
+      // Never over this interface: the owner reads it from the key file, on a terminal.
+      phrase.wipe()
+      if (secret !== undefined) identity.give(secret)
+      await context.supervisor.retry('identity')
+      return summary
+    },
+  ),
+  'POST /v1/identity/renew': withSecret(nothing, async (context, _input, secret) => {
+    requireKeys(context)
+    return await context.identity.renew(secret)
+  }),
+  'POST /v1/identity/rotate': withSecret(nothing, async (context, _input, secret) => {
+    requireKeys(context)
+    const previous = context.identity.summary?.link_key ?? ''
+    return { ...(await context.identity.rotate(secret)), previous_link_key: previous }
+  }),
+}
+
+function requireKeys({ supervisor }: NodeContext): void {
+  const error = supervisor.errorOf('identity')
+  if (error !== undefined) throw error
+}

@@ -1,0 +1,176 @@
+import type { Clock } from '../core/clock.ts'
+import { isKithError, KithError } from '../core/errors.ts'
+import type { Logger } from '../core/observe/log.ts'
+import type { Metrics } from '../core/observe/metrics.ts'
+import type { Random } from '../core/random.ts'
+import { openSqliteStore } from '../core/store/sqlite.ts'
+import type { Store } from '../core/store/types.ts'
+import type { Home } from '../identity/home.ts'
+import { createMesh } from '../mesh/mesh.ts'
+import type { Mesh, MeshConfig } from '../mesh/mesh-types.ts'
+import type { ProtocolOptions, StreamHandler } from '../mesh/types.ts'
+import type { ConfigHolder } from './config/holder.ts'
+import type { Config } from './config/settings.ts'
+import { createDiscovery } from './discovery.ts'
+import type { EventHub } from './events.ts'
+import type { IdentityService } from './identity/service.ts'
+import { choosePort, rememberPort } from './ports.ts'
+import type { Service, Trouble } from './service.ts'
+import { createTransports } from './transports.ts'
+
+/** All interfaces, IPv4; the transports that can take IPv6 listen there too. */
+const ANY = '0.0.0.0'
+
+export interface MeshServiceOptions {
+  readonly home: Home
+  readonly config: ConfigHolder
+  readonly identity: IdentityService
+  readonly events: EventHub
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly metrics: Metrics
+}
+
+/** Store, transports and mesh of the node: everything that needs its keys and is not a service of its own. */
+export class MeshService implements Service {
+  readonly name = 'mesh'
+  readonly needs: readonly string[] = ['identity']
+  readonly #options: MeshServiceOptions
+  #store: Store | undefined
+  #mesh: Mesh | undefined
+  readonly #handlers: Map<string, { readonly handler: StreamHandler; readonly options: ProtocolOptions }> = new Map()
+  #listen: readonly string[] = []
+  #insteadOf: number | null = null
+  #failed: readonly Omit<Trouble, 'service'>[] = []
+  #stopWatching: (() => void) | undefined
+
+  constructor(options: MeshServiceOptions) {
+    this.#options = options
+  }
+
+  /** Undefined while the service does not run. */
+  get mesh(): Mesh | undefined {
+    return this.#mesh
+  }
+
+  get store(): Store | undefined {
+    return this.#store
+  }
+
+  /** Actual addresses, as bound. */
+  get listen(): readonly string[] {
+    return this.#listen
+  }
+
+  /** The port that was wanted and is taken; null when it was free. */
+  get insteadOfPort(): number | null {
+    return this.#insteadOf
+  }
+
+  /** Serves a protocol whenever the mesh runs, now and after each restart; the returned function ends that. @throws TypeError for a bad or taken name. */
+  handle(protocol: string, handler: StreamHandler, options: ProtocolOptions = {}): () => void {
+    if (this.#handlers.has(protocol)) throw new TypeError(`the protocol ${protocol} has a handler already`)
+    let stop = this.#mesh?.handle(protocol, handler, options)
+    this.#handlers.set(protocol, { handler, options })
+    return () => {
+      this.#handlers.delete(protocol)
+      stop?.()
+      stop = undefined
+    }
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    const { home, config, identity, events, clock, random, logger, metrics } = this.#options
+    this.#store = await openSqliteStore(home.paths.store)
+    const { device } = identity
+    const wanted = await this.#addresses(config.current)
+    const mesh = await createMesh({
+      device,
+      store: this.#store,
+      transports: createTransports({ device, clock, random, logger }),
+      clock,
+      random,
+      logger,
+      metrics,
+      config: meshConfig(config.current),
+      discovery: await createDiscovery({ config: config.current, listen: wanted, clock, random, logger }),
+    })
+    this.#mesh = mesh
+    const stopEvents = mesh.onEvent((event) => events.emit(event))
+    const stopConfig = config.onChange((next) => mesh.reload(meshConfig(next)))
+    this.#stopWatching = () => {
+      stopEvents()
+      stopConfig()
+    }
+    for (const [protocol, { handler, options }] of this.#handlers) mesh.handle(protocol, handler, options)
+    await this.#listenOn(mesh, wanted, signal)
+    await mesh.start()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopWatching?.()
+    this.#stopWatching = undefined
+    const mesh = this.#mesh
+    const store = this.#store
+    this.#mesh = undefined
+    this.#store = undefined
+    this.#listen = []
+    await mesh?.close()
+    await store?.close()
+  }
+
+  health(): readonly Omit<Trouble, 'service'>[] {
+    return this.#failed
+  }
+
+  /** The machine has new link keys: links end and begin again on transports made for them. */
+  async deviceChanged(): Promise<void> {
+    const { identity, clock, random, logger } = this.#options
+    const { device } = identity
+    await this.#mesh?.replaceDevice(device, { transports: createTransports({ device, clock, random, logger }) })
+  }
+
+  /** The binding was renewed; the keys are the same. */
+  async bindingChanged(): Promise<void> {
+    await this.#mesh?.replaceDevice(this.#options.identity.device)
+  }
+
+  /** As configured, else the peer port on all interfaces for every kind of path that works here. */
+  async #addresses(config: Config): Promise<readonly string[]> {
+    if (config.listen.length > 0) return config.listen
+    const { home } = this.#options
+    const choice = await choosePort(home.paths.root, ANY)
+    this.#insteadOf = choice.insteadOf
+    await rememberPort(home.paths.root, choice.port)
+    return [`tcp://${ANY}:${choice.port}`, `quic://${ANY}:${choice.port}`]
+  }
+
+  /**
+   * An address that was asked for and cannot be used is an error; of the default ones, each kind of path that does not work here is left out.
+   * The node runs when it listens anywhere at all.
+   */
+  async #listenOn(mesh: Mesh, wanted: readonly string[], signal: AbortSignal): Promise<void> {
+    const asked = this.#options.config.current.listen.length > 0
+    const listen: string[] = []
+    const failed: Omit<Trouble, 'service'>[] = []
+    for (const url of wanted) {
+      try {
+        listen.push(...(await mesh.listen(url, { signal })))
+      } catch (error) {
+        if (!isKithError(error)) throw error
+        if (!asked && error.code === 'SCHEME_UNAVAILABLE') continue
+        failed.push({ code: error.code, message: `${url}: ${error.message}`, next: error.next ?? 'kith doctor' })
+        this.#options.logger.warn('cannot listen', { url, code: error.code })
+      }
+    }
+    this.#listen = listen
+    this.#failed = failed
+    const first = failed[0]
+    if (listen.length === 0 && first !== undefined) throw new KithError(first.code, first.message, { next: first.next ?? 'kith doctor' })
+  }
+}
+
+function meshConfig(config: Config): MeshConfig {
+  return { prefer: ['memory', ...config['link.prefer']], requirePq: config['link.require_pq'], drainMs: config['shutdown.drain'] }
+}

@@ -1,0 +1,221 @@
+import type { Duplex } from 'node:stream'
+import { KithError } from '../core/errors.ts'
+import { Secret } from '../core/secret.ts'
+import type { BookPeer } from '../mesh/address-book.ts'
+import type { Joined, MeshPolicy, PeerBook } from '../mesh/mesh-types.ts'
+import type { Explanation, LinkEvent, PeerClass, ProtocolOptions, StreamHandler } from '../mesh/types.ts'
+import type { NodeEvent } from './events.ts'
+import { openRuntime, type Runtime } from './runtime.ts'
+import type { NodeStatus } from './status.ts'
+
+export interface NodeOptions {
+  /** Directory of the node's files; made when it is missing. One process at a time uses it. */
+  readonly home: string
+  /** Opens the keys. Absent: `ICN_KEYSTORE_PASSPHRASE`, the systemd credential, or a random one kept outside the home. */
+  readonly passphrase?: string | Uint8Array | Secret
+  /** Addresses to listen on, as `tcp://127.0.0.1:0`. Default: the configuration's, else the peer port on all interfaces. */
+  readonly listen?: readonly string[]
+  /** What peers call this machine, when its identity is made now. */
+  readonly name?: string
+  /** Whether to make an identity when the home has none. Default true. */
+  readonly create?: boolean
+  /** Whether to start at once. Default true. */
+  readonly start?: boolean
+  /** Whether the command line can reach this node by its home. Default true. */
+  readonly control?: boolean
+}
+
+export interface InviteOptions {
+  /** Default `known`. Above it the class waits for `confirm`. */
+  readonly class?: Exclude<PeerClass, 'isolated'>
+  /** Default 10 minutes. */
+  readonly expiresMs?: number
+  /** Default 1. */
+  readonly uses?: number
+  /** The class takes effect without comparing words. */
+  readonly trustTicket?: boolean
+}
+
+interface Waiting {
+  readonly signal?: AbortSignal
+}
+
+/** What `node.on` tells: links that come, move and go; pairings; warnings; and the node's own state. */
+export interface NodeEvents {
+  link: Extract<LinkEvent, { type: 'up' | 'down' | 'moved' }>
+  paired: Extract<LinkEvent, { type: 'paired' }>
+  warning: Extract<LinkEvent, { type: 'warning' }>
+  state: Extract<NodeEvent, { type: 'ready' | 'degraded' | 'stopping' }>
+}
+
+const TOPIC: { readonly [T in NodeEvent['type']]: keyof NodeEvents } = {
+  up: 'link',
+  down: 'link',
+  moved: 'link',
+  paired: 'paired',
+  warning: 'warning',
+  ready: 'state',
+  degraded: 'state',
+  stopping: 'state',
+}
+
+/**
+ * One node: an identity, its links, its peers and its rules. Two in one process share nothing.
+ *
+ * Every method that waits takes `{ signal }`. While the node has no identity or its keys are locked, what needs them throws `IDENTITY_MISSING` or
+ * `IDENTITY_LOCKED`; `status()` always answers.
+ */
+export interface Node extends AsyncDisposable {
+  /** `did:icn:z...` @throws KithError `IDENTITY_MISSING`. */
+  readonly did: string
+  /** Where others reach this node. Empty while it does not run. */
+  readonly addresses: readonly string[]
+  readonly policy: MeshPolicy
+  /** The address book. */
+  readonly peers: Omit<PeerBook, 'get'>
+  /** Starts what `start: false` left. Idempotent. @throws KithError what keeps the node from running. */
+  start(): Promise<void>
+  /** A ticket for one pairing: whoever has it may use it. @throws TypeError. @throws KithError `ADDRESS_INVALID` when the node listens nowhere. */
+  invite(options?: InviteOptions): Promise<string>
+  /** Pairs with the node that made the ticket. @throws KithError `INVITE_INVALID`, `INVITE_REFUSED`, `PEER_UNREACHABLE`, `ABORTED`. */
+  join(ticket: string, options?: Waiting & { readonly name?: string }): Promise<Joined>
+  /** The words matched: the pending class takes effect. @throws KithError `CONFIRM_NOTHING`, `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
+  confirm(peer: string): Promise<BookPeer>
+  /**
+   * Serves a protocol on streams of peers; the returned function ends that. Open to peers in the address book unless `options.access` says otherwise.
+   * @throws TypeError for a bad or taken name.
+   */
+  handle(protocol: string, handler: StreamHandler, options?: ProtocolOptions): () => void
+  /** A stream to a peer (DID, prefix or name); dials if needed. @throws KithError `PEER_UNKNOWN`, `PEER_UNREACHABLE`, `ABORTED`. */
+  open(peer: string, protocol: string, options?: Waiting): Promise<Duplex>
+  /** Round trips in ms. @throws as `open`. */
+  ping(peer: string, options?: Waiting & { readonly count?: number }): Promise<readonly number[]>
+  /** The path taken and why not a better one; with an action, whether it is allowed here. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
+  why(peer: string, action?: string, target?: string): Explanation
+  /** The object behind `kith status --json`. */
+  status(): NodeStatus
+  /** Few, typed events. A listener that throws is logged and harms nobody. Returns the way to stop. */
+  on<T extends keyof NodeEvents>(topic: T, listener: (event: NodeEvents[T]) => void): () => void
+  /** Lets streams end for a moment, stops everything, frees the home. Idempotent. */
+  close(): Promise<void>
+}
+
+/**
+ * Opens the node of a home, making its identity when there is none.
+ *
+ * ```ts
+ * await using node = await createNode({ home: './a', listen: ['tcp://127.0.0.1:0'] })
+ * ```
+ *
+ * @throws KithError `HOME_IN_USE`, `HOME_UNSAFE`, `CONFIG_INVALID`, and, with `start`, what keeps the node from running: `PASSPHRASE_WRONG`, `ADDRESS_IN_USE`, ...
+ */
+export async function createNode(options: NodeOptions): Promise<Node> {
+  const passphrase = secretOf(options.passphrase)
+  try {
+    const runtime = await openRuntime({
+      home: options.home,
+      control: options.control ?? true,
+      start: options.start ?? true,
+      ...(options.listen === undefined ? {} : { flags: { listen: options.listen } }),
+      ...(passphrase === undefined ? {} : { passphrase }),
+      ...(options.create === false ? {} : { create: options.name === undefined ? {} : { name: options.name } }),
+    })
+    const node = new LocalNode(runtime, passphrase === options.passphrase ? undefined : passphrase)
+    if (options.start !== false) await node.start()
+    return node
+  } catch (error) {
+    if (passphrase !== options.passphrase) passphrase?.wipe()
+    throw error
+  }
+}
+
+function secretOf(passphrase: NodeOptions['passphrase']): Secret | undefined {
+  if (passphrase === undefined || passphrase instanceof Secret) return passphrase
+  if (passphrase.length === 0) throw new TypeError('a passphrase is not empty')
+  return Secret.take(typeof passphrase === 'string' ? Buffer.from(passphrase) : Buffer.from(passphrase))
+}
+
+class LocalNode implements Node {
+  readonly #runtime: Runtime
+  /** The copy made here; wiped at the end. */
+  readonly #passphrase: Secret | undefined
+
+  constructor(runtime: Runtime, passphrase: Secret | undefined) {
+    this.#runtime = runtime
+    this.#passphrase = passphrase
+  }
+
+  get did(): string {
+    const { did } = this.#runtime.status()
+    if (did === null) throw new KithError('IDENTITY_MISSING', undefined, { next: 'kith init' })
+    return did
+  }
+
+  get addresses(): readonly string[] {
+    return this.#runtime.status().listen
+  }
+
+  get policy(): MeshPolicy {
+    return this.#runtime.mesh.policy
+  }
+
+  get peers(): Omit<PeerBook, 'get'> {
+    return this.#runtime.mesh.book
+  }
+
+  async start(): Promise<void> {
+    await this.#runtime.startServices()
+    const error = this.#runtime.supervisor.errorOf('mesh')
+    if (error === undefined) return
+    // Who asked for a running node gets none, and the home is free again.
+    await this.close()
+    throw error
+  }
+
+  async invite(options: InviteOptions = {}): Promise<string> {
+    return (await this.#runtime.mesh.invites.create(options)).ticket
+  }
+
+  join(ticket: string, options: Waiting & { readonly name?: string } = {}): Promise<Joined> {
+    return this.#runtime.mesh.join(ticket, options)
+  }
+
+  confirm(peer: string): Promise<BookPeer> {
+    return this.#runtime.mesh.confirm(peer)
+  }
+
+  handle(protocol: string, handler: StreamHandler, options?: ProtocolOptions): () => void {
+    return this.#runtime.handle(protocol, handler, options)
+  }
+
+  open(peer: string, protocol: string, options: Waiting = {}): Promise<Duplex> {
+    return this.#runtime.mesh.open(peer, protocol, options)
+  }
+
+  ping(peer: string, options: Waiting & { readonly count?: number } = {}): Promise<readonly number[]> {
+    return this.#runtime.mesh.ping(peer, options)
+  }
+
+  why(peer: string, action?: string, target?: string): Explanation {
+    return this.#runtime.mesh.why(peer, action, target)
+  }
+
+  status(): NodeStatus {
+    return this.#runtime.status()
+  }
+
+  on<T extends keyof NodeEvents>(topic: T, listener: (event: NodeEvents[T]) => void): () => void {
+    return this.#runtime.events.on((event) => {
+      if (TOPIC[event.type] === topic) listener(event as NodeEvents[T])
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.#runtime.close()
+    this.#passphrase?.wipe()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}

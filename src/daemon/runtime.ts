@@ -1,0 +1,263 @@
+import { join } from 'node:path'
+import { type Clock, systemClock } from '../core/clock.ts'
+import { KithError } from '../core/errors.ts'
+import { createLogger, type Logger } from '../core/observe/log.ts'
+import { createMetrics, type MetricsRegistry } from '../core/observe/metrics.ts'
+import { type Random, systemRandom } from '../core/random.ts'
+import type { Secret } from '../core/secret.ts'
+import { type Home, openHome } from '../identity/home.ts'
+import { hasIdentity } from '../identity/keystore.ts'
+import type { Mesh } from '../mesh/mesh-types.ts'
+import type { ProtocolOptions, StreamHandler } from '../mesh/types.ts'
+import { type ConfigHolder, openConfig } from './config/holder.ts'
+import type { ConfigInput } from './config/load.ts'
+import type { NodeContext } from './context.ts'
+import { controlPlace, prepareControlPlace } from './control/place.ts'
+import { controlRoutes } from './control/routes/index.ts'
+import { type ControlServer, startControlServer } from './control/server.ts'
+import { writeToken } from './control/token.ts'
+import { createEventHub, type EventHub } from './events.ts'
+import { loadSummary } from './identity/describe.ts'
+import { IdentityService } from './identity/service.ts'
+import { setUpIdentity } from './identity/setup.ts'
+import { openLogFile } from './logs/file.ts'
+import { leveledLogger } from './logs/leveled.ts'
+import { createLogStore, type LogStore } from './logs/store.ts'
+import { MeshService } from './mesh-service.ts'
+import { createPairings, type Pairings } from './pairings.ts'
+import { type NodeStatus, peerStatus } from './status.ts'
+import { Supervisor } from './supervisor.ts'
+import { version } from './version.ts'
+
+export interface RuntimeOptions {
+  /** Directory of the node; made when it is missing. */
+  readonly home: string
+  readonly env?: NodeJS.ProcessEnv
+  /** Settings from the command line or a program; they win over file and environment. */
+  readonly flags?: ConfigInput['flags']
+  /** Stays the caller's. */
+  readonly passphrase?: Secret
+  readonly passphraseFile?: string
+  /** Makes an identity when the home has none. Absent: the node is degraded then. */
+  readonly create?: { readonly name?: string; readonly words?: number }
+  /** Whether the command line can reach this node. Default true. */
+  readonly control?: boolean
+  /** Whether the services start at once. Default true. */
+  readonly start?: boolean
+  readonly clock?: Clock
+  readonly random?: Random
+}
+
+/**
+ * The assembled node: one home, its services in order, and the control interface.
+ *
+ * ```text
+ * lock -> config -> logs -> control -> identity -> mesh        stop: the other way round
+ *                             |           |          |
+ *                             `-- answers even while these are down: degraded
+ * ```
+ */
+export class Runtime implements NodeContext {
+  readonly home: Home
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly metrics: MetricsRegistry
+  readonly config: ConfigHolder
+  readonly logs: LogStore
+  readonly events: EventHub
+  readonly supervisor: Supervisor
+  readonly identity: IdentityService
+  readonly pairings: Pairings
+  readonly #mesh: MeshService
+  readonly #startedMs: number
+  /** What is known of the identity while its keys are locked. */
+  #known: { readonly did: string; readonly name: string } | undefined
+  #control: ControlServer | undefined
+  #starting: Promise<void> | undefined
+  #stopping: Promise<void> | undefined
+  #ended: () => void = () => {}
+  /** Resolves when everything has stopped and the home is free. */
+  readonly closed: Promise<void>
+
+  constructor(home: Home, config: ConfigHolder, options: RuntimeOptions) {
+    const env = options.env ?? process.env
+    this.home = home
+    this.config = config
+    this.clock = options.clock ?? systemClock
+    this.random = options.random ?? systemRandom
+    this.#startedMs = this.clock.monotonic()
+    const { current } = config
+    this.logs = createLogStore(openLogFile({ path: join(home.paths.log, 'kith.log'), maxBytes: current['log.max_bytes'], keep: current['log.keep'] }))
+    this.logger = leveledLogger(createLogger({ level: 'debug', destination: this.logs }), () => config.current['log.level'])
+    this.metrics = createMetrics()
+    const { clock, random, logger, metrics } = this
+    this.events = createEventHub((error) => logger.error('event listener failed', { message: error instanceof Error ? error.message : 'unknown' }))
+    this.pairings = createPairings(this.events, clock)
+    this.supervisor = new Supervisor({ clock, random, logger })
+    this.identity = new IdentityService({
+      home,
+      clock,
+      random,
+      logger,
+      environment: env,
+      ...(options.passphrase === undefined ? {} : { passphrase: options.passphrase }),
+      ...(options.passphraseFile === undefined ? {} : { passphraseFile: options.passphraseFile }),
+    })
+    this.#mesh = new MeshService({ home, config, identity: this.identity, events: this.events, clock, random, logger, metrics })
+    this.identity.onChange = (what) => (what === 'keys' ? this.#mesh.deviceChanged() : this.#mesh.bindingChanged())
+    this.supervisor.add(this.identity)
+    this.supervisor.add(this.#mesh)
+    this.closed = new Promise((resolve) => {
+      this.#ended = resolve
+    })
+  }
+
+  get mesh(): Mesh {
+    const { mesh } = this.#mesh
+    const error = this.supervisor.errorOf('mesh')
+    if (error !== undefined) throw error
+    return mesh as Mesh
+  }
+
+  /** Serves a protocol whenever the mesh runs. @throws TypeError for a bad or taken name. */
+  handle(protocol: string, handler: StreamHandler, options?: ProtocolOptions): () => void {
+    return this.#mesh.handle(protocol, handler, options)
+  }
+
+  /** Path of the control socket; null without one. */
+  get control(): string | null {
+    return this.#control?.socket ?? null
+  }
+
+  /** The port that was wanted and is taken; null when it was free. */
+  get insteadOfPort(): number | null {
+    return this.#mesh.insteadOfPort
+  }
+
+  /** Opens the control interface, so that the node can be asked whatever happens to its services. */
+  async open(options: { readonly control: boolean }): Promise<void> {
+    this.#known = await loadSummary(this.home.paths.root)
+    if (options.control) await this.#openControl()
+  }
+
+  /** Starts the services. One that cannot start leaves the node degraded. Idempotent. */
+  startServices(): Promise<void> {
+    this.#starting ??= this.#startServices()
+    return this.#starting
+  }
+
+  async #startServices(): Promise<void> {
+    await this.supervisor.start()
+    const { did, listen, degraded } = this.status()
+    this.logger.info('node started', { version: version(), listen, degraded: degraded.map(({ code }) => code) })
+    if (did !== null && this.supervisor.isRunning('mesh')) this.events.emit({ type: 'ready', did, listen })
+    else this.events.emit({ type: 'degraded', degraded })
+  }
+
+  status(): NodeStatus {
+    const running = this.supervisor.isRunning('mesh') ? this.#mesh.mesh : undefined
+    const summary = this.identity.summary
+    return {
+      did: summary?.did ?? this.#known?.did ?? null,
+      name: summary?.name ?? this.#known?.name ?? null,
+      version: version(),
+      home: this.home.paths.root,
+      pid: process.pid,
+      uptime_s: Math.floor((this.clock.monotonic() - this.#startedMs) / 1_000),
+      listen: running?.addresses ?? [],
+      degraded: this.supervisor.troubles(),
+      peers: running?.links().map(peerStatus) ?? [],
+      pairings: this.pairings.recent(),
+      services: this.supervisor.services(),
+      identity: { binding_expires_at: summary?.binding_expires_at ?? null, passphrase: summary?.passphrase ?? null },
+    }
+  }
+
+  /** Stops the services; the control interface and the lock follow when the caller's turn is over. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stopServices()
+    return this.#stopping
+  }
+
+  /** Stops everything and frees the home. Idempotent. */
+  async close(): Promise<void> {
+    await this.stop()
+    await this.closed
+  }
+
+  async #stopServices(): Promise<void> {
+    this.events.emit({ type: 'stopping' })
+    await this.supervisor.stop()
+    this.logger.info('node stopped')
+    // The answer to the request that asked for this leaves before its connection is closed.
+    this.clock.after(LAST_ANSWER_MS, () => void this.#release(), { keepAlive: true })
+  }
+
+  async #release(): Promise<void> {
+    try {
+      await this.#control?.close()
+      this.logs.close()
+      await this.home.close()
+    } finally {
+      this.#ended()
+    }
+  }
+
+  async #openControl(): Promise<void> {
+    const place = controlPlace(this.home.paths.root)
+    await prepareControlPlace(place)
+    const token = await writeToken(place.token, this.random)
+    this.#control = await startControlServer({ place, token, routes: controlRoutes, context: this, logger: this.logger })
+  }
+}
+
+/** Time for the last answer to leave. */
+const LAST_ANSWER_MS = 20
+
+/**
+ * Takes the home and starts everything.
+ * @throws KithError `HOME_IN_USE` (details.pid), `HOME_UNSAFE`, `CONFIG_INVALID`, `DAEMON_RUNNING`. Everything else makes the node degraded.
+ */
+export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
+  const home = await takeHome(options.home)
+  let runtime: Runtime | undefined
+  try {
+    const config = await openConfig({
+      home: home.paths.root,
+      env: options.env ?? process.env,
+      ...(options.flags === undefined ? {} : { flags: options.flags }),
+    })
+    if (options.create !== undefined && !(await hasIdentity(home))) await createIdentity(home, options, options.create)
+    runtime = new Runtime(home, config, options)
+    await runtime.open({ control: options.control ?? true })
+    if (options.start ?? true) await runtime.startServices()
+    return runtime
+  } catch (error) {
+    if (runtime === undefined) await home.close()
+    else await runtime.close()
+    throw error
+  }
+}
+
+async function createIdentity(home: Home, options: RuntimeOptions, create: { readonly name?: string; readonly words?: number }): Promise<void> {
+  const { phrase } = await setUpIdentity({
+    home,
+    clock: options.clock ?? systemClock,
+    random: options.random ?? systemRandom,
+    environment: { ...(options.env ?? process.env) },
+    ...(options.passphrase === undefined ? {} : { passphrase: options.passphrase }),
+    ...create,
+  })
+  phrase.wipe()
+}
+
+async function takeHome(directory: string): Promise<Home> {
+  try {
+    return await openHome(directory)
+  } catch (error) {
+    if (error instanceof KithError && error.code === 'HOME_IN_USE')
+      throw new KithError('HOME_IN_USE', error.message, { details: error.details, next: 'kith down', cause: error })
+    throw error
+  }
+}

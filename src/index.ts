@@ -1,0 +1,33 @@
+export { type Detail, type ErrorCode, isKithError, KithError } from './core/errors.ts'
+export { Secret } from './core/secret.ts'
+export {
+  type Config,
+  createNode,
+  type InviteOptions,
+  type Node,
+  type NodeEvent,
+  type NodeEvents,
+  type NodeOptions,
+  type NodeStatus,
+  type PairingStatus,
+  type PassphraseMode,
+  type PeerStatus,
+  type ServiceState,
+  type ServiceStatus,
+  type SettingPath,
+  type Trouble,
+} from './daemon/index.ts'
+export type { Did } from './identity/did.ts'
+export type { BookPeer } from './mesh/address-book.ts'
+export type { Joined, MeshPolicy, PeerBook } from './mesh/mesh-types.ts'
+export type {
+  CandidateResult,
+  Decision,
+  Explanation,
+  LinkEvent,
+  PathStatus,
+  PeerClass,
+  ProtocolOptions,
+  StreamContext,
+  StreamHandler,
+} from './mesh/types.ts'
