@@ -1,28 +1,41 @@
 import assert from 'node:assert/strict'
+import { duplexPair } from 'node:stream'
 import { describe, test } from 'node:test'
 import { toHex } from '../../src/core/bytes.ts'
-import { seededRandom } from '../../src/core/random.ts'
+import { systemClock } from '../../src/core/clock.ts'
+import { seededRandom, systemRandom } from '../../src/core/random.ts'
 import { createAdmission } from '../../src/mesh/admission.ts'
 import { greet } from '../../src/mesh/hello.ts'
 import type { AuthenticatedLink, GreetContext } from '../../src/mesh/hello-types.ts'
 import { createLocateAnswerer, locate } from '../../src/mesh/locate.ts'
 import { createMemoryNetwork, createMemoryTransport } from '../../src/transport/memory.ts'
+import { acceptStack, dialStack } from '../../src/transport/stack.ts'
+import { createTcpTransport } from '../../src/transport/tcp.ts'
 import type { Listener, Transport } from '../../src/transport/types.ts'
 import { type TestNode, testNode } from './fixtures.ts'
 import { asError, assertRefused, assertTold, type Outcome } from './meeting.ts'
 
 interface World {
-  readonly scheme: string
+  readonly name: string
   readonly listenAt: string
   transport(node: TestNode): Transport
 }
 
-function memoryWorld(): World {
+function memoryWorld(secure: boolean): World {
   const network = createMemoryNetwork()
   return {
-    scheme: 'memory',
+    name: secure ? 'memory with the encrypted stream' : 'memory',
     listenAt: 'memory://bob',
-    transport: (node) => createMemoryTransport({ network, signer: node.device.linkSigner, random: seededRandom(toHex(node.linkKey)), clock: node.clock }),
+    transport: (node) =>
+      createMemoryTransport({ network, signer: node.device.linkSigner, random: seededRandom(toHex(node.linkKey)), clock: node.clock, secure }),
+  }
+}
+
+function tcpWorld(): World {
+  return {
+    name: 'tcp',
+    listenAt: 'tcp://127.0.0.1:0',
+    transport: (node) => createTcpTransport({ signer: node.device.linkSigner, random: systemRandom, clock: systemClock }),
   }
 }
 
@@ -65,9 +78,9 @@ async function echo(near: AuthenticatedLink, far: AuthenticatedLink): Promise<st
   return text
 }
 
-for (const makeWorld of [memoryWorld]) {
-  const { scheme } = makeWorld()
-  describe(`hello over ${scheme}`, () => {
+for (const makeWorld of [() => memoryWorld(false), () => memoryWorld(true), tcpWorld]) {
+  const { name } = makeWorld()
+  describe(`hello over ${name}`, () => {
     test('two nodes come to one link that carries streams', async () => {
       const world = makeWorld()
       const [ann, bob] = [await testNode('ann', { mldsa: true }), await testNode('bob', { mldsa: true })]
@@ -117,3 +130,15 @@ for (const makeWorld of [memoryWorld]) {
     })
   })
 }
+
+test('clocks an hour apart: the encrypted stream refuses before any greeting, HANDSHAKE_TIMESTAMP where it is noticed', async () => {
+  const [ann, bob] = [await testNode('ann'), await testNode('bob')]
+  bob.clock.advance(3_600_000)
+  const [near, far] = duplexPair()
+  const path = { scheme: 'tcp', address: 'tcp://192.0.2.1:1', direct: true }
+  const dialed = dialStack(near, bob.linkKey, never, { signer: ann.device.linkSigner, clock: ann.clock, random: seededRandom('ann'), path })
+  const accepted = acceptStack(far, { signer: bob.device.linkSigner, clock: bob.clock, random: seededRandom('bob'), path })
+  const [dialer, listener] = await Promise.all([dialed, accepted].map((side) => side.then(() => assert.fail('connected'), asError)))
+  assert.equal(listener?.code, 'HANDSHAKE_TIMESTAMP')
+  assert.equal(dialer?.code, 'HANDSHAKE_FAILED')
+})
