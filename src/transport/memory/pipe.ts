@@ -25,7 +25,10 @@ export class WirePipe implements BytePipe {
     this.#wire = wire
     wire.onParcel = (bytes) => this.#closed || this.onData(bytes, 0, bytes.length)
     wire.onDrain = () => this.#drained()
-    wire.onEnd = (error) => this.#ended(error)
+    wire.onEnd = (error) => {
+      wire.end()
+      this.#ended(error)
+    }
   }
 
   get blocked(): boolean {

@@ -42,7 +42,9 @@ export class WireEnd {
   #immediate: NodeJS.Immediate | null = null
   #lastDue = 0
   #over = false
+  /** We have ended our direction; the other side has ended its own. */
   #ended = false
+  #inEnded = false
 
   constructor(clock: Clock, travel: Travel) {
     this.#clock = clock
@@ -69,6 +71,7 @@ export class WireEnd {
     if (this.#ended || this.#over) return
     this.#ended = true
     this.#peer.#enqueue(null)
+    if (this.#inEnded) this.#finish(null)
   }
 
   /** Breaks the wire at both ends, at once. */
@@ -129,7 +132,7 @@ export class WireEnd {
       if (next === undefined || next.due > this.#clock.monotonic()) break
       this.#parcels.shift()
       if (next.bytes === null) {
-        this.#finish(null)
+        this.#endIn()
         return
       }
       given += next.bytes.length
@@ -147,6 +150,12 @@ export class WireEnd {
     if (!this.#over && before > mark && this.inFlight <= mark) this.onDrain()
   }
 
+  #endIn(): void {
+    this.#inEnded = true
+    this.onEnd(null)
+    if (this.#ended) this.#finish(null)
+  }
+
   #finish(error: KithError | null): void {
     if (this.#over) return
     this.#over = true
@@ -154,7 +163,7 @@ export class WireEnd {
     if (this.#immediate !== null) clearImmediate(this.#immediate)
     this.#parcels.clear()
     this.onOver()
-    this.onEnd(error)
+    if (!this.#inEnded) this.onEnd(error)
   }
 }
 
