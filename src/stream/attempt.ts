@@ -21,9 +21,10 @@ export class Attempt {
   readonly #deadline: Timer
   #over = false
 
-  /** @throws TypeError when the duplex is not fit; the signal's reason when aborted. */
+  /** @throws TypeError when the duplex does not carry bytes; KithError `HANDSHAKE_FAILED` when it has ended; the signal's reason when aborted. */
   constructor(duplex: Duplex, settings: Settings) {
     settings.signal?.throwIfAborted()
+    if (!Wire.open(duplex)) throw new KithError('HANDSHAKE_FAILED', 'the connection has ended')
     this.#settings = settings
     this.reader.hold()
     this.wire = new Wire(duplex, this.reader)

@@ -41,6 +41,7 @@ export async function requestLocate(duplex: Duplex, request: Uint8Array, options
   try {
     if (!isLocateRequest(request)) throw new TypeError('not a locate request')
     signal?.throwIfAborted()
+    if (!Wire.open(duplex)) throw new KithError('LOCATE_FAILED', 'the connection has ended')
     signal?.addEventListener('abort', abort, { once: true })
     reader.limit = MAX_LOCATE_ANSWER_BYTES
     reader.onViolation = (error) => answer.reject(error)

@@ -7,6 +7,11 @@ import { readIntoMemory } from './socket-reads.ts'
  * The bytes of a `Duplex`: fed to a frame reader in the cheapest way the duplex offers, written with a callback when the memory is free again.
  */
 export class Wire {
+  /** Whether a duplex is still open both ways. */
+  static open(duplex: Duplex): boolean {
+    return !duplex.destroyed && !duplex.readableEnded && !duplex.writableEnded
+  }
+
   /** A plain socket has copied or sent a chunk when its write callback runs; any other duplex may still hold on to the chunk. */
   readonly releasesMemory: boolean
   /** The other side ended its half. Once. */
@@ -24,7 +29,6 @@ export class Wire {
   /** @throws TypeError when the duplex cannot carry bytes both ways or is read by somebody else. */
   constructor(duplex: Duplex, reader: FrameReader) {
     if (duplex.readableObjectMode || duplex.writableObjectMode || duplex.readableEncoding !== null) throw new TypeError('the duplex must carry bytes')
-    if (duplex.destroyed || duplex.readableEnded || duplex.writableEnded) throw new TypeError('the duplex has ended')
     this.#duplex = duplex
     this.#reader = reader
     this.releasesMemory = duplex instanceof Socket && !('encrypted' in duplex)

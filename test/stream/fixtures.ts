@@ -87,6 +87,11 @@ export class ManualClock implements Clock {
   }
 }
 
+/** Lets everything that is under way in memory run to its end. */
+export async function settle(turns = 20): Promise<void> {
+  for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate)
+}
+
 export const dialerSeed = 0x11
 export const listenerSeed = 0x22
 

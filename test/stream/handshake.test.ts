@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { utf8 } from '../../src/core/bytes.ts'
+import { type PublicKey, type Signature, utf8 } from '../../src/core/bytes.ts'
 import { createSigner } from '../../src/core/crypto/ed25519.ts'
 import type { ErrorCode } from '../../src/core/errors.ts'
 import { keySlabUse } from '../../src/core/key-slab.ts'
 import { systemRandom } from '../../src/core/random.ts'
+import type { Signer } from '../../src/core/signer.ts'
 import { abandon, dialEnd, dialStart, type HandshakeInput, listenEnd, listenStart } from '../../src/stream/handshake.ts'
 import { Transcript } from '../../src/stream/transcript.ts'
 import { dialerSeed, listenerSeed, lowOrderPoints, seed } from './fixtures.ts'
@@ -58,6 +59,19 @@ const flip = (at: number) => (bytes: Uint8Array) => {
 
 test('handshake, honest sides, agree', () => run({}))
 test('handshake, upstream verification, agrees', () => run({ d: { zip215: true }, l: { zip215: true } }))
+
+test('handshake, a static key of small order, passes upstream verification and not ours', () => {
+  // The identity: with R the identity and S zero, every message verifies under ZIP 215.
+  const identity = Uint8Array.of(1, ...new Uint8Array(31))
+  const hostile: Signer = {
+    role: 'link',
+    publicKey: identity as PublicKey,
+    sign: () => Uint8Array.of(...identity, ...new Uint8Array(32)) as Signature,
+    close: () => undefined,
+  }
+  run({ d: { signer: hostile }, l: { peer: identity, zip215: true } })
+  assert.throws(() => run({ d: { signer: hostile }, l: { peer: identity } }), code('HANDSHAKE_FAILED'))
+})
 
 test('handshake, any byte of Syn flipped, fails', () => {
   // The first five bytes move the time by more than the window.

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { concat, toHex, utf8 } from '../../src/core/bytes.ts'
 import { encapsulate, generateMlKem768 } from '../../src/core/crypto/mlkem.ts'
-import { type ErrorCode, isKithError } from '../../src/core/errors.ts'
+import { type ErrorCode, isKithError, KithError } from '../../src/core/errors.ts'
 import { keySlabUse } from '../../src/core/key-slab.ts'
 import { dial } from '../../src/stream/dial.ts'
 import { EncryptedStream } from '../../src/stream/encrypted-stream.ts'
@@ -19,7 +19,7 @@ import {
 import { postQuantumSchedule } from '../../src/stream/postquantum-schedule.ts'
 import { SummaryLabel } from '../../src/stream/transcript.ts'
 import { byteByByte, duplexPair, type PairOptions } from './duplex-pair.ts'
-import { configs, connect, hex, ManualClock, signerOf, vectors } from './fixtures.ts'
+import { configs, connect, hex, ManualClock, settle, signerOf, vectors } from './fixtures.ts'
 import { knownBytes } from './seeded-rng.ts'
 
 const code = (expected: ErrorCode) => (error: unknown) => isKithError(error, expected) || assert.fail(`expected ${expected}, got ${String(error)}`)
@@ -365,13 +365,12 @@ test('man in the middle, bytes of the step flipped, are noticed on the way', { t
     const l = postQuantumListener(listener)
     const running = Promise.allSettled([preface(d, l)])
     // A flipped length may leave a side waiting for bytes that never come: the caller's bound on the preface ends that.
-    const bound = setTimeout(() => d.destroy(new Error('bound') as never), 50)
-    const outcome = await Promise.race([running, d.closed, l.closed])
-    clearTimeout(bound)
+    const outcome = await Promise.race([running, settle()])
     assert.ok(outcome === undefined || outcome[0]?.status === 'rejected', `byte ${at} of ${side}`)
-    d.close()
+    d.destroy(new KithError('TIMEOUT'))
     l.close()
     clock.advance(1_000)
-    await Promise.all([d.closed, l.closed, running])
+    const [preludes] = await Promise.all([running, d.closed, l.closed])
+    assert.equal(preludes[0]?.status, 'rejected', `byte ${at} of ${side}`)
   }
 })

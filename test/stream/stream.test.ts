@@ -13,10 +13,13 @@ import { frame } from '../../src/stream/frame.ts'
 import { listen } from '../../src/stream/listen.ts'
 import { requestLocate } from '../../src/stream/locate.ts'
 import { byteByByte, duplexPair } from './duplex-pair.ts'
-import { configs, connect, dialerSeed, keyOf, listenerSeed, ManualClock, seed } from './fixtures.ts'
+import { configs, connect, dialerSeed, keyOf, listenerSeed, ManualClock, seed, settle } from './fixtures.ts'
 
 const code = (expected: ErrorCode) => (error: unknown) => isKithError(error, expected) || assert.fail(`expected ${expected}, got ${String(error)}`)
 const text = (message: Uint8Array | undefined): string => Buffer.from(message ?? []).toString()
+
+/** A locate request, as far as this room looks into it. */
+const request = Buffer.concat([Buffer.from([0x4b, 0x10, 0x01]), Buffer.alloc(52, 9)])
 
 let leasedBefore = 0
 test.beforeEach(() => {
@@ -220,7 +223,7 @@ test('back-pressure, nobody receives, holds the sender', async () => {
   let held = false
   for (; sent < 200 && !held; sent++) {
     pending = dialer.send(message)
-    const first = await Promise.race([pending.then(() => 'sent'), new Promise((resolve) => setTimeout(resolve, 200, 'held'))])
+    const first = await Promise.race([pending.then(() => 'sent'), settle().then(() => 'held')])
     held = first === 'held'
   }
   assert.ok(held, 'a promise of send waits')
@@ -417,6 +420,14 @@ test('handshake, an end or a loss at any step, fails', async () => {
   await assert.rejects(listening, (error) => isKithError(error, 'HANDSHAKE_FAILED') && (error.cause as Error).message === 'cut')
 })
 
+test('handshake, over a duplex that has ended, fails at once', async () => {
+  const pair = duplexPair()
+  pair.a.destroy()
+  await assert.rejects(dial(pair.a, configs().dialing), code('HANDSHAKE_FAILED'))
+  await assert.rejects(listen(pair.a, configs().listening), code('HANDSHAKE_FAILED'))
+  await assert.rejects(requestLocate(pair.a, request), code('LOCATE_FAILED'))
+})
+
 test('handshake, a configuration out of range, is a TypeError and the duplex is destroyed', async () => {
   const bad: object[] = [
     { maxMessageBytes: 0 },
@@ -471,7 +482,7 @@ test('man in the middle, any byte of the handshake flipped, fails on at least on
     ]
     const settled = Promise.allSettled(trying)
     // A flipped length may leave one side waiting for bytes that never come: its deadline ends that.
-    for (let turn = 0; turn < 6; turn++) await new Promise(setImmediate)
+    await settle(6)
     clock.advance(5_000)
     const [dialer, listener] = await settled
     assert.equal(listener?.status, 'rejected', `byte ${at} of ${side}`)
@@ -497,8 +508,6 @@ function flipper(at: number): (bytes: Buffer) => Buffer[] {
 }
 
 // Locate.
-
-const request = Buffer.concat([Buffer.from([0x4b, 0x10, 0x01]), Buffer.alloc(52, 9)])
 
 test('locate, a request, gets its one answer and listen ends', async () => {
   const pair = duplexPair()
