@@ -20,7 +20,6 @@ export type HelloCheck =
   | 'mldsa'
   | 'boot'
   | 'run'
-  | 'closed'
 
 export function checkFailed(code: ErrorCode, check: HelloCheck, message: string, options: KithErrorOptions = {}): KithError {
   return new KithError(code, message, { ...options, details: { check, ...options.details } })

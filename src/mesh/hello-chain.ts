@@ -6,8 +6,13 @@ const sizes: WeakMap<ChainEntry, number> = new WeakMap()
 /** The count in front of the entries takes at most two bytes (1,000). */
 const COUNT_BYTES = 2
 
+/** What was last encoded of a list of entries: the own chain goes into every Hello. */
+const lastEncoded: WeakMap<readonly ChainEntry[], { readonly limit: number; readonly bytes: Uint8Array | undefined }> = new WeakMap()
+
 /** The whole chain when it fits, otherwise the longest run of last entries that does; undefined when not even the last one fits. */
 export function encodeLastEntries(entries: readonly ChainEntry[], limit: number): Uint8Array | undefined {
+  const known = lastEncoded.get(entries)
+  if (known?.limit === limit) return known.bytes
   let from = entries.length
   let left = limit - COUNT_BYTES
   while (from > 0) {
@@ -15,7 +20,9 @@ export function encodeLastEntries(entries: readonly ChainEntry[], limit: number)
     if (left < 0) break
     from--
   }
-  return from === entries.length ? undefined : encodeChain(entries.slice(from))
+  const bytes = from === entries.length ? undefined : encodeChain(entries.slice(from))
+  lastEncoded.set(entries, { limit, bytes })
+  return bytes
 }
 
 /** Entries from `index` on, as many as fit; undefined when there is none or the first does not fit. */

@@ -1,13 +1,11 @@
 import { equal, type PublicKey } from '../core/bytes.ts'
 import { parsePublicKey } from '../core/crypto/ed25519.ts'
 import { isKithError, KithError } from '../core/errors.ts'
-import { decodeBinding } from '../identity/binding.ts'
-import { decodeChain } from '../identity/chain-codec.ts'
 import { type Did, formatDid } from '../identity/did.ts'
-import type { Binding, ChainEntry, ChainState } from '../identity/types.ts'
+import type { Binding } from '../identity/types.ts'
 import type { Channel } from '../transport/types.ts'
 import { asHelloInvalid, checkFailed } from './errors.ts'
-import type { HelloCache } from './hello-cache.ts'
+import type { HelloCache, ShownChain } from './hello-cache.ts'
 import {
   decodeHello,
   EXCHANGE_CLASSICAL,
@@ -37,10 +35,8 @@ export interface CheckedHello {
   readonly did: Did
   readonly didKey: PublicKey
   readonly binding: Binding
-  /** Entries of the chain extension; empty without one. */
-  readonly entries: readonly ChainEntry[]
-  /** What the extension proves alone, when it begins at entry 0. */
-  readonly chain: ChainState | undefined
+  /** The chain extension. */
+  readonly shown: ShownChain | undefined
   readonly version: number
   readonly capabilities: bigint
 }
@@ -71,24 +67,12 @@ export function checkHello(bytes: Uint8Array, expected: HelloExpectation): Check
   }
   if (equal(message.ownLink, message.peerLink)) throw checkFailed('SELF_DIAL', 'self', 'a node does not connect to itself')
 
-  const binding = readBinding(message, did)
-  const entries = readChainExtension(message, did)
-  const extension = message.extensions.get(EXTENSION_CHAIN)
-  // A recovery is judged with the chains of its trustees as they are known here, so it waits for PROOF too.
-  const alone = extension !== undefined && entries[0]?.index === 0 && entries.every((entry) => entry.kind !== 'recover')
-  const chain = alone ? expected.cache.chain(extension, entries, expected.now) : undefined
+  const binding = readBinding(message, did, expected.cache)
+  const shown = readChainExtension(message, did, expected)
+  const chain = shown?.state
   if (chain !== undefined && binding.chainIndex <= chain.index) expected.cache.binding(message.binding, binding, { chain, now: expected.now })
 
-  return {
-    message,
-    did,
-    didKey,
-    binding,
-    entries,
-    chain,
-    version: agreeVersion(message, expected.versions),
-    capabilities: message.capabilities & expected.capabilities,
-  }
+  return { message, did, didKey, binding, shown, version: agreeVersion(message, expected.versions), capabilities: message.capabilities & expected.capabilities }
 }
 
 function readHello(bytes: Uint8Array): HelloMessage {
@@ -116,19 +100,19 @@ function readDidKey(bytes: Uint8Array): PublicKey {
 }
 
 /** Exactly for (own_did, own_link): a valid binding of somebody else, or of another device, says nothing about this one. */
-function readBinding(message: HelloMessage, did: Did): Binding {
-  const binding = decodeBinding(message.binding)
+function readBinding(message: HelloMessage, did: Did, cache: HelloCache): Binding {
+  const binding = cache.decodeBinding(message.binding)
   if (binding.did !== did) throw checkFailed('BINDING_INVALID', 'binding-did', 'the binding belongs to another identity')
   if (!equal(binding.linkKey, message.ownLink)) throw checkFailed('BINDING_INVALID', 'binding-link', 'the binding belongs to another device')
   return binding
 }
 
-function readChainExtension(message: HelloMessage, did: Did): readonly ChainEntry[] {
+function readChainExtension(message: HelloMessage, did: Did, expected: HelloExpectation): ShownChain | undefined {
   const bytes = message.extensions.get(EXTENSION_CHAIN)
-  if (bytes === undefined) return []
-  const entries = decodeChain(bytes)
-  if (entries.some((entry) => entry.did !== did)) throw checkFailed('CHAIN_INVALID', 'chain-extension', 'the chain belongs to another identity')
-  return entries
+  if (bytes === undefined) return undefined
+  const shown = expected.cache.chain(bytes, did, expected.now)
+  if (shown.entries.some((entry) => entry.did !== did)) throw checkFailed('CHAIN_INVALID', 'chain-extension', 'the chain belongs to another identity')
+  return shown
 }
 
 function agreeVersion(message: HelloMessage, own: { readonly min: number; readonly max: number }): number {

@@ -48,14 +48,15 @@ export async function verifyKnowledge(hello: CheckedHello, linkKey: PublicKey, c
 }
 
 async function currentChain(hello: CheckedHello, context: GreetContext): Promise<{ state: ChainState; stale: boolean }> {
-  const { did, didKey, entries } = hello
+  const { did, didKey, shown } = hello
+  const entries = shown?.entries ?? []
   const owner = context.known.revealedBy(didKey)
   if (owner !== undefined) throw checkFailed('CHAIN_INVALID', 'revealed-key', 'this key is a later key of another identity, not an identity of its own')
   const before = await knownChain(did, context)
-  const state = before === undefined ? hello.chain : before
+  const state = before === undefined ? shown?.state : before
   const need = hello.binding.chainIndex
   const first = entries[0]
-  if (first === undefined || (state === hello.chain && state !== undefined)) {
+  if (first === undefined || (state !== undefined && state === shown?.state)) {
     if (state === undefined || state.index < need) throw behind(did, state, need)
     return { state, stale: false }
   }

@@ -1,5 +1,4 @@
 import { asKithError, isKithError, KithError, remoteError } from '../core/errors.ts'
-import { decodeBinding } from '../identity/binding.ts'
 import { type Did, didPublicKey } from '../identity/did.ts'
 import type { Channel } from '../transport/types.ts'
 import { asHelloInvalid } from './errors.ts'
@@ -86,7 +85,7 @@ class Greeting {
     this.#context = context
     this.#preface = preface
     this.#binding = context.device.binding
-    this.#ownMldsa = decodeBinding(this.#binding).deviceMldsa !== undefined
+    this.#ownMldsa = context.cache.ownBinding(this.#binding).deviceMldsa !== undefined
     this.#versions = context.versions ?? DEFAULT_VERSIONS
     this.#capabilities = context.capabilities ?? 0n
   }
@@ -94,7 +93,7 @@ class Greeting {
   async dial(expect: Did | undefined): Promise<AuthenticatedLink> {
     const preface = this.#preface
     const startedAt = this.#context.clock.now()
-    const dialerHello = this.#hello('dialer', expect)
+    const dialerHello = this.#hello('dialer', expect === undefined ? undefined : didPublicKey(expect))
     preface.send(dialerHello)
     const listenerHello = await preface.receive(MESSAGE_LISTENER_HELLO)
     const answeredAt = this.#context.clock.now()
@@ -119,7 +118,7 @@ class Greeting {
     const dialerHello = await preface.receive(MESSAGE_DIALER_HELLO)
     const receivedAt = this.#context.clock.now()
     const remote = this.#check(dialerHello, undefined)
-    const listenerHello = this.#hello('listener', remote.did)
+    const listenerHello = this.#hello('listener', remote.didKey)
     preface.send(listenerHello)
     const hash = helloHash(this.#channel.channelBinding, dialerHello, listenerHello)
     const listenerProof = this.#prove('listener', proofMessage('listener', hash, NO_BYTES), remote)
@@ -151,7 +150,7 @@ class Greeting {
     }
   }
 
-  #hello(role: HelloRole, expectedDid: Did | undefined): Uint8Array {
+  #hello(role: HelloRole, expectedDid: Uint8Array | undefined): Uint8Array {
     const { device, clock, random, boot, run } = this.#context
     const message: HelloMessage = {
       role,
@@ -163,7 +162,7 @@ class Greeting {
       boot,
       run,
       ownDid: device.didKey,
-      expectedDid: expectedDid === undefined ? undefined : didPublicKey(expectedDid),
+      expectedDid,
       ownLink: this.#channel.localKey,
       peerLink: this.#channel.remoteKey,
       transport: transportNumber(this.#channel.path.scheme),
@@ -234,7 +233,8 @@ class Greeting {
 
   #learn(link: AuthenticatedLink, remote: CheckedHello): void {
     const bytes = remote.message.extensions.get(EXTENSION_CHAIN)
-    this.#context.cache.remember(link.binding, bytes !== undefined && remote.chain !== undefined ? { bytes, state: remote.chain } : undefined)
+    const { shown } = remote
+    this.#context.cache.remember(link.binding, bytes === undefined || shown === undefined ? undefined : { bytes, shown })
     this.#context.known.learn({ did: link.did, linkKey: link.linkKey, chain: link.chain, binding: link.binding, boot: link.remoteBoot, run: link.remoteRun })
   }
 }

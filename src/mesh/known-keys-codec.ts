@@ -6,7 +6,7 @@ import { bytesN, type Codec, constant, decode, encode, mapped, struct, u8, u32, 
  *
  * ```text
  * mesh/known    key did 32             01 | u8 flags | u64 first_seen_ms | u64 last_seen_ms | u32 chain index | head 32
- *                                      flags: 1 kept, 2 ML-DSA seen, 4 forked
+ *                                      flags: 1 kept, 2 ML-DSA seen, 4 forked, 8 anchored
  * mesh/device   key did 32 | link 32   01 | u8 flags | u64 serial | u64 boot | run 8 | u64 last_seen_ms           flags: 1 revoked
  * mesh/chain    key did 32             the chain's state (`identity/chain-store.ts`)
  * mesh/revealed key Ed25519 32          did 32 of the chain in which it is a later generation
@@ -23,6 +23,8 @@ export interface KnownRecord {
   /** A device of it proved itself with ML-DSA: none is accepted without any more. */
   mldsa: boolean
   forked: boolean
+  /** Somebody else than the peer vouches for the chain. */
+  anchored: boolean
   firstSeenMs: number
   lastSeenMs: number
   index: number
@@ -49,7 +51,7 @@ function flags<Name extends string>(names: readonly Name[]): Codec<Readonly<Reco
 
 interface KnownRow {
   readonly _version: undefined
-  readonly flags: Readonly<Record<'kept' | 'mldsa' | 'forked', boolean>>
+  readonly flags: Readonly<Record<'kept' | 'mldsa' | 'forked' | 'anchored', boolean>>
   readonly firstSeenMs: number
   readonly lastSeenMs: number
   readonly index: number
@@ -67,7 +69,7 @@ interface DeviceRow {
 
 const knownRow: Codec<KnownRow> = struct<KnownRow>({
   _version: constant(1),
-  flags: flags(['kept', 'mldsa', 'forked']),
+  flags: flags(['kept', 'mldsa', 'forked', 'anchored']),
   firstSeenMs: uint53,
   lastSeenMs: uint53,
   index: u32,
@@ -83,8 +85,8 @@ const deviceRow: Codec<DeviceRow> = struct<DeviceRow>({
   lastSeenMs: uint53,
 })
 
-export function encodeKnown({ kept, mldsa, forked, ...row }: KnownRecord): Uint8Array {
-  return encode(knownRow, { ...row, flags: { kept, mldsa, forked }, _version: undefined })
+export function encodeKnown({ kept, mldsa, forked, anchored, firstSeenMs, lastSeenMs, index, head }: KnownRecord): Uint8Array {
+  return encode(knownRow, { firstSeenMs, lastSeenMs, index, head, flags: { kept, mldsa, forked, anchored }, _version: undefined })
 }
 
 export function decodeKnown(value: Uint8Array): KnownRecord {

@@ -5,6 +5,7 @@ import { KithError } from '../core/errors.ts'
 import { Lru } from '../core/lru.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Store } from '../core/store/types.ts'
+import { anchorChain } from '../identity/chain.ts'
 import { decodeChainState, encodeChainState } from '../identity/chain-store.ts'
 import { type Did, didPublicKey, formatDid } from '../identity/did.ts'
 import type { Binding, ChainState } from '../identity/types.ts'
@@ -57,6 +58,7 @@ export interface KnownPeer {
   readonly did: Did
   readonly kept: boolean
   readonly mldsa: boolean
+  readonly anchored: boolean
   readonly forked: boolean
   readonly firstSeenMs: number
   readonly lastSeenMs: number
@@ -83,8 +85,11 @@ export interface KnownComponents {
 }
 
 interface Entry extends KnownRecord {
+  readonly key: Uint8Array
   readonly devices: Map<string, DeviceRecord>
 }
+
+const FRESH = { kept: false, mldsa: false, anchored: false, forked: false } as const
 
 /** Reads the small records. @throws KithError `STORE_FAILED`. */
 export async function openKnownKeys(components: KnownComponents): Promise<KnownKeys> {
@@ -117,7 +122,7 @@ export class KnownKeys {
   async load(): Promise<void> {
     for await (const { key, value } of this.#store.scan(KNOWN_NS)) {
       const did = formatDid(parsePublicKey(key))
-      this.#entries.set(did, { ...decodeKnown(value), devices: new Map() })
+      this.#entries.set(did, { key, ...decodeKnown(value), devices: new Map() })
     }
     for await (const { key, value } of this.#store.scan(DEVICE_NS)) {
       const did = formatDid(parsePublicKey(key.subarray(0, 32)))
@@ -135,7 +140,7 @@ export class KnownKeys {
   peer(did: Did): KnownPeer | undefined {
     const entry = this.#entries.get(did)
     if (entry === undefined) return undefined
-    const { devices, ...record } = entry
+    const { devices, key: _, ...record } = entry
     return { did, ...record, devices: [...devices].map(([id, device]) => ({ linkKey: linkOfId(id) as PublicKey, ...device })) }
   }
 
@@ -147,15 +152,15 @@ export class KnownKeys {
   /** The chain as adopted here. @throws KithError `STORE_FAILED`. */
   async chain(did: Did): Promise<ChainState | undefined> {
     const cached = this.#chains.get(did)
-    if (cached !== undefined || !this.#entries.has(did)) return cached
-    const key = didPublicKey(did)
+    const key = this.#entries.get(did)?.key
+    if (cached !== undefined || key === undefined) return cached
     const pending = this.#writes.pending(CHAIN_NS, key)
     const value = pending === undefined ? await this.#store.get(CHAIN_NS, key) : pending.value
-    // Another call may have adopted a longer chain meanwhile.
+    // Another call may have adopted a longer chain, or forgotten this one, meanwhile.
     const newer = this.#chains.get(did)
     if (newer !== undefined || value === undefined) return newer
     const chain = decodeChainState(value)
-    this.#chains.set(did, chain)
+    if (this.#entries.get(did)?.index === chain.index) this.#chains.set(did, chain)
     return chain
   }
 
@@ -167,7 +172,7 @@ export class KnownKeys {
   /** After a PROOF. Serials and boots only rise. */
   learn(learned: Learned): void {
     const now = this.#clock.now()
-    const entry = this.#adopt(learned.did, learned.chain, now)
+    const entry = this.#adopt(learned.chain, now)
     entry.lastSeenMs = now
     this.#entries.delete(learned.did)
     this.#entries.set(learned.did, entry)
@@ -182,16 +187,23 @@ export class KnownKeys {
       lastSeenMs: now,
     }
     entry.devices.set(id, device)
-    this.#writeDevice(learned.did, id, device)
-    this.#trimDevices(learned.did, entry)
-    this.#writeEntry(learned.did, entry)
+    this.#writeDevice(entry, id, device)
+    this.#trimDevices(entry)
+    this.#writeEntry(entry)
     this.#trimStrangers(learned.did)
   }
 
   /** A chain that was verified from the one known here (`adoptChain`), by whatever way it came. Shorter ones than known are ignored. */
   adopt(chain: ChainState): void {
-    this.#writeEntry(chain.did, this.#adopt(chain.did, chain, this.#clock.now()))
+    this.#writeEntry(this.#adopt(chain, this.#clock.now()))
     this.#trimStrangers(chain.did)
+  }
+
+  /** A person's decision between contradicting histories (`repinChain`): stands whatever was known. */
+  repin(chain: ChainState): void {
+    const entry = this.#adopt(chain, this.#clock.now())
+    this.#setChain(entry, chain)
+    this.#writeEntry(entry)
   }
 
   /** Whether a person or the address book holds on to this identity: it is never forgotten to make room. */
@@ -200,7 +212,7 @@ export class KnownKeys {
     if (entry === undefined || entry.kept === kept) return
     entry.kept = kept
     this.#strangers += kept ? -1 : 1
-    this.#writeEntry(did, entry)
+    this.#writeEntry(entry)
     this.#trimStrangers(did)
   }
 
@@ -211,7 +223,7 @@ export class KnownKeys {
     const device = entry?.devices.get(id)
     if (entry === undefined || device === undefined) throw new KithError('PEER_UNKNOWN', 'this device was never seen')
     device.revoked = true
-    this.#writeDevice(did, id, device)
+    this.#writeDevice(entry, id, device)
   }
 
   /** Forgets everything of an identity: the next meeting is a first one. */
@@ -219,12 +231,12 @@ export class KnownKeys {
     const entry = this.#entries.get(did)
     if (entry === undefined) return
     if (!entry.kept) this.#strangers--
-    const key = didPublicKey(did)
+    const { key } = entry
     this.#entries.delete(did)
     this.#chains.delete(did)
     this.#writes.delete(KNOWN_NS, key)
     this.#writes.delete(CHAIN_NS, key)
-    for (const id of entry.devices.keys()) this.#writes.delete(DEVICE_NS, deviceKey(did, id))
+    for (const id of entry.devices.keys()) this.#writes.delete(DEVICE_NS, deviceKey(key, id))
     for (const [id, of] of this.#revealed) {
       if (of !== did) continue
       this.#revealed.delete(id)
@@ -246,50 +258,52 @@ export class KnownKeys {
     await this.#writes.close()
   }
 
-  #adopt(did: Did, chain: ChainState, now: number): Entry {
+  #adopt(shown: ChainState, now: number): Entry {
+    const { did } = shown
     let entry = this.#entries.get(did)
     if (entry === undefined) {
-      entry = { kept: false, mldsa: false, forked: false, firstSeenMs: now, lastSeenMs: now, index: chain.index, head: chain.head, devices: new Map() }
+      entry = { ...FRESH, key: didPublicKey(did), firstSeenMs: now, lastSeenMs: now, index: -1, head: shown.head, devices: new Map() }
       this.#entries.set(did, entry)
       this.#strangers++
-      this.#writeChain(chain)
-    } else if (this.#chains.get(did) !== chain && chain.index >= entry.index) {
-      this.#writeChain(chain)
     }
-    if (chain.index >= entry.index) {
-      entry.index = chain.index
-      entry.head = chain.head
-      entry.forked = chain.status === 'forked'
-    }
+    if (shown.index < entry.index || this.#chains.get(did) === shown) return entry
+    // What was worked out before somebody vouched for the chain, or before it forked, does not take that back.
+    if (entry.forked && shown.status !== 'forked') return entry
+    this.#setChain(entry, entry.anchored ? anchorChain(shown) : shown)
     return entry
   }
 
-  #writeChain(chain: ChainState): void {
+  #setChain(entry: Entry, chain: ChainState): void {
+    entry.index = chain.index
+    entry.head = chain.head
+    entry.forked = chain.status === 'forked'
+    entry.anchored = chain.status === 'anchored'
     this.#chains.set(chain.did, chain)
-    this.#writes.put(CHAIN_NS, didPublicKey(chain.did), encodeChainState(chain))
+    this.#writes.put(CHAIN_NS, entry.key, encodeChainState(chain))
     for (const { keys, index } of chain.entries) {
-      if (index === 0 || this.#revealed.has(linkId(keys.ed25519))) continue
-      this.#revealed.set(linkId(keys.ed25519), chain.did)
-      this.#writes.put(REVEALED_NS, keys.ed25519, didPublicKey(chain.did))
+      const id = linkId(keys.ed25519)
+      if (index === 0 || this.#revealed.has(id)) continue
+      this.#revealed.set(id, chain.did)
+      this.#writes.put(REVEALED_NS, keys.ed25519, entry.key)
     }
   }
 
-  #writeEntry(did: Did, entry: Entry): void {
-    this.#writes.put(KNOWN_NS, didPublicKey(did), encodeKnown(entry))
+  #writeEntry(entry: Entry): void {
+    this.#writes.put(KNOWN_NS, entry.key, encodeKnown(entry))
   }
 
-  #writeDevice(did: Did, id: string, device: DeviceRecord): void {
-    this.#writes.put(DEVICE_NS, deviceKey(did, id), encodeDevice(device))
+  #writeDevice(entry: Entry, id: string, device: DeviceRecord): void {
+    this.#writes.put(DEVICE_NS, deviceKey(entry.key, id), encodeDevice(device))
   }
 
-  #trimDevices(did: Did, entry: Entry): void {
+  #trimDevices(entry: Entry): void {
     const limit = entry.kept ? this.#limits.devicesPerKept : this.#limits.devicesPerStranger
     if (entry.devices.size <= limit) return
     let oldest: [string, DeviceRecord] | undefined
     for (const item of entry.devices) if (!item[1].revoked && (oldest === undefined || item[1].lastSeenMs < oldest[1].lastSeenMs)) oldest = item
     if (oldest === undefined) return
     entry.devices.delete(oldest[0])
-    this.#writes.delete(DEVICE_NS, deviceKey(did, oldest[0]))
+    this.#writes.delete(DEVICE_NS, deviceKey(entry.key, oldest[0]))
   }
 
   #trimStrangers(except: Did): void {
@@ -302,6 +316,6 @@ export class KnownKeys {
   }
 }
 
-function deviceKey(did: Did, id: string): Uint8Array {
-  return Buffer.concat([didPublicKey(did), linkOfId(id)])
+function deviceKey(key: Uint8Array, id: string): Uint8Array {
+  return Buffer.concat([key, linkOfId(id)])
 }

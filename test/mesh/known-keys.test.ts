@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { toHex } from '../../src/core/bytes.ts'
 import { manualClock } from '../../src/core/clock.ts'
 import { KithError } from '../../src/core/errors.ts'
 import { silentLogger } from '../../src/core/observe/log.ts'
 import { createMemoryStore } from '../../src/core/store/memory.ts'
 import type { Store } from '../../src/core/store/types.ts'
 import { decodeBinding } from '../../src/identity/binding.ts'
+import { adoptChain, anchorChain, repinChain } from '../../src/identity/chain.ts'
 import { type KnownKeys, type Learned, openKnownKeys } from '../../src/mesh/known-keys.ts'
 import { decodeDevice, decodeKnown } from '../../src/mesh/known-keys-codec.ts'
 import { certify, NOW, rotateIdentity, runOf, type TestNode, testIdentity, testNode } from './fixtures.ts'
@@ -64,6 +66,38 @@ describe('known keys', () => {
     known.learn(learned(ann, { chain: short }))
     assert.equal(known.peer(ann.device.did)?.index, 1)
     assert.equal((await known.chain(ann.device.did))?.index, 1)
+  })
+
+  test('an anchor survives a greeting that began before it, and the growth of the chain', async () => {
+    const ann = await testNode('ann')
+    const before = ann.identity.chain
+    const { known, store } = await open()
+    known.learn(learned(ann))
+    known.adopt(anchorChain(before))
+    known.learn(learned(ann, { chain: before }))
+    assert.equal((await known.chain(ann.device.did))?.status, 'anchored')
+    rotateIdentity(ann.identity)
+    known.learn(learned(ann))
+    await known.close()
+    const { known: again } = await open(store)
+    assert.deepEqual([again.peer(ann.device.did)?.anchored, (await again.chain(ann.device.did))?.status], [true, 'anchored'])
+  })
+
+  test('a fork is not taken back by what was worked out before it, only by a person', async () => {
+    const ann = await testNode('ann')
+    const other = { ...ann.identity }
+    rotateIdentity(ann.identity)
+    rotateIdentity(other, { branch: 'other ' })
+    const { known } = await open()
+    known.learn(learned(ann))
+    const { state, outcome } = adoptChain(ann.identity.chain, other.chain.entries, { now: NOW })
+    assert.equal(outcome, 'forked')
+    known.adopt(state)
+    known.learn(learned(ann))
+    assert.deepEqual([known.peer(ann.device.did)?.forked, (await known.chain(ann.device.did))?.status], [true, 'forked'])
+    known.repin(repinChain(state, other.chain.entries, { now: NOW }))
+    const chain = await known.chain(ann.device.did)
+    assert.deepEqual([known.peer(ann.device.did)?.forked, chain?.status, toHex(chain?.head ?? new Uint8Array())], [false, 'anchored', toHex(other.chain.head)])
   })
 
   test('writes wait for each other and reach the store as one batch after a moment', async () => {
