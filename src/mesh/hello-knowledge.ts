@@ -32,16 +32,16 @@ export async function verifyKnowledge(hello: CheckedHello, linkKey: PublicKey, c
     revoked: () => device?.revoked === true,
   })
   if (known.peer(did)?.mldsa === true && binding.deviceMldsa === undefined) {
-    throw checkFailed('DOWNGRADE_REFUSED', 'mldsa', 'this identity has used post-quantum keys before and now comes without')
+    throw checkFailed('DOWNGRADE_REFUSED', 'mldsa', 'this identity has used post-quantum keys before and now comes without', { details: { did } })
   }
   if (device !== undefined && hello.message.boot < device.boot) {
     throw checkFailed('DEVICE_CLONED', 'boot', 'the device counts fewer starts than it did before', {
-      details: { boot: hello.message.boot, seen: device.boot },
+      details: { did, boot: hello.message.boot, seen: device.boot },
     })
   }
   for (const live of context.live?.(linkKey) ?? []) {
     if (live.boot === hello.message.boot && !equal(live.run, hello.message.run)) {
-      throw checkFailed('DEVICE_CLONED', 'run', 'another running node with this device key is connected')
+      throw checkFailed('DEVICE_CLONED', 'run', 'another running node with this device key is connected', { details: { did } })
     }
   }
   return { binding, chain: chain.state, stale: chain.stale }
