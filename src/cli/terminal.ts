@@ -1,5 +1,5 @@
 import { KithError } from '../core/errors.ts'
-import { Secret } from '../core/secret.ts'
+import type { Secret } from '../core/secret.ts'
 
 /** Questions to a person. Without a terminal on both ends nothing is ever asked. */
 export interface Terminal {
@@ -44,7 +44,9 @@ export function createTerminal(streams: TerminalStreams): Terminal {
       if (!interactive) throw new KithError('PASSPHRASE_REQUIRED', undefined, { next: 'kith --help' })
       const answer = await readAnswer(streams, question, false, signal)
       try {
-        return answer.length === 0 ? undefined : Secret.take(answer.bytes.subarray(0, answer.length))
+        // Guarded memory is loaded when there is a secret to guard: most commands have none, and should start fast.
+        const { Secret: Guarded } = await import('../core/secret.ts')
+        return answer.length === 0 ? undefined : Guarded.take(answer.bytes.subarray(0, answer.length))
       } finally {
         answer.bytes.fill(0)
       }

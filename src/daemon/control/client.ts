@@ -57,7 +57,7 @@ export function createControlClient(options: ControlClientOptions): ControlClien
     async *lines(route, input, { signal } = {}) {
       const answer = await send(place, route, { query: input }, signal)
       if (answer.statusCode !== 200) await readAnswer(answer)
-      yield* readLines(answer) as AsyncIterable<never>
+      yield* readLines(answer, signal) as AsyncIterable<never>
     },
   }
 }
@@ -131,7 +131,7 @@ async function readAnswer(answer: IncomingMessage): Promise<unknown> {
   return value
 }
 
-async function* readLines(answer: IncomingMessage): AsyncGenerator<unknown> {
+async function* readLines(answer: IncomingMessage, signal: AbortSignal | undefined): AsyncGenerator<unknown> {
   answer.setEncoding('utf8')
   let rest = ''
   try {
@@ -143,6 +143,7 @@ async function* readLines(answer: IncomingMessage): AsyncGenerator<unknown> {
       if (rest.length > MAX_LINE_CHARS) throw new KithError('CONTROL_FAILED', 'The daemon sent a line that is too long.')
     }
   } catch (error) {
+    if (signal?.aborted === true) throw signal.reason
     // The daemon going away ends the stream; that is how following a stopped node ends.
     if (error instanceof KithError) throw error
     if ((error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error

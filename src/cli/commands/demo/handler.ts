@@ -92,7 +92,7 @@ export const run: CommandHandler = async (context) => {
   }
   try {
     const [desk, laptop] = await show.time(async () => {
-      const opened = [await open('desk'), await open('laptop')] as const
+      const opened = await Promise.all([open('desk'), open('laptop')])
       const detail = opened.map((node) => `${node.status().name ?? ''} ${node.did}`).join('; ')
       return [{ step: 'two nodes make their identities and start', command: 'kith init && kith up --detach', detail }, opened] as const
     })
