@@ -2,7 +2,7 @@ import type { Clock } from '../core/clock.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Random } from '../core/random.ts'
-import type { Did } from '../identity/did.ts'
+import { type Did, isDid } from '../identity/did.ts'
 import type { Device } from '../identity/types.ts'
 import type { Channel } from '../transport/types.ts'
 import type { Admission } from './admission.ts'
@@ -31,7 +31,7 @@ export interface GateComponents {
   readonly requirePq: () => boolean
   /** A connection was taken into the table. */
   readonly onMember: (member: Member, link: AuthenticatedLink) => void
-  readonly onWarning: (did: Did, error: KithError) => void
+  readonly onWarning: (did: Did | null, error: KithError) => void
 }
 
 /** Windows of strangers stay at the protocol's initial size. */
@@ -63,7 +63,11 @@ export class Gate {
       return
     }
     void this.#greet(channel, undefined, this.#stop.signal)
-      .catch((error: unknown) => logger.debug('greeting failed', { scheme: channel.path.scheme, code: asKithError(error, 'INTERNAL').code }))
+      .catch((thrown: unknown) => {
+        const error = asKithError(thrown, 'INTERNAL')
+        logger.debug('greeting failed', { scheme: channel.path.scheme, code: error.code })
+        if (error.code === 'DEVICE_CLONED' && !error.remote) this.#warn(error)
+      })
       .finally(() => lease.release())
   }
 
@@ -123,9 +127,7 @@ export class Gate {
       this.#admit(link)
       return undefined
     } catch (thrown) {
-      const error = asKithError(thrown, 'INTERNAL')
-      if (error.code === 'DEVICE_CLONED') this.#components.onWarning(link.did, error)
-      return { code: error.code }
+      return { code: asKithError(thrown, 'INTERNAL').code }
     }
   }
 
@@ -149,7 +151,7 @@ export class Gate {
         this.#admit(link)
       } catch (error) {
         const refused = asKithError(error, 'INTERNAL')
-        if (refused.code === 'DEVICE_CLONED') this.#components.onWarning(link.did, refused)
+        if (refused.code === 'DEVICE_CLONED') this.#warn(refused)
         // The other side has let us in already: it learns the reason from the connection's end.
         void channel.multiplex().close(refused.number, refused.code)
         throw refused
@@ -172,6 +174,12 @@ export class Gate {
       budget?.leave()
       throw error
     }
+  }
+
+  /** Something the owner should look at. The identity in it has proved itself. */
+  #warn(error: KithError): void {
+    const { did } = error.details
+    this.#components.onWarning(typeof did === 'string' && isDid(did) ? did : null, error)
   }
 
   #evict(channel: Channel, error: KithError): void {

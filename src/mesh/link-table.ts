@@ -51,6 +51,8 @@ export class Link {
   readonly leads: boolean
   readonly members: Set<Member> = new Set()
   selected: Member | undefined
+  /** Signs of life that are awaited before a newcomer is chosen or passed over. */
+  deciding = 0
   /** Of the table's counter, for "the device last used". */
   used = 0
   /** What was reported by the last event; undefined when the link is down. */
@@ -241,6 +243,8 @@ export class LinkTable {
   }
 
   #choose(link: Link): void {
+    // Whoever connects again may have lost the connection that still looks alive here: it decides whether it answers.
+    if (link.deciding > 0 && link.selected?.state === 'live' && !link.selected.suspect) return
     const best = link.live.sort((a, b) => this.#rank(a, b))[0]
     if (best === undefined) return
     if (best !== link.selected) {
@@ -270,9 +274,10 @@ export class LinkTable {
 
   /** Looks whether a connection still answers; if not within a second, others are used. */
   #doubt(link: Link, member: Member): void {
+    link.deciding++
     void member.answers(SUSPECT_MS).then((alive) => {
-      if (alive || member.state !== 'live' || member.suspect) return
-      member.suspect = true
+      link.deciding--
+      if (!alive && member.state === 'live') member.suspect = true
       this.#changed(link)
     })
   }

@@ -611,7 +611,7 @@ class MeshNode implements Mesh {
 
   async #openControl(member: Member): Promise<void> {
     try {
-      member.attachControl(await this.#router.open(member, LINK_PROTOCOL))
+      await this.#router.openControl(member)
     } catch (error) {
       // Either the connection is gone, which its end tells, or it is on its way out.
       this.#components.logger.debug('no control stream', { peer: member.link.did, code: asKithError(error, 'INTERNAL').code })

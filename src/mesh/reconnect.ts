@@ -8,6 +8,8 @@ import type { Did } from '../identity/did.ts'
 export const BASE_MS = 1_000
 export const CAP_MS = 300_000
 export const STEADY_MS = 60_000
+/** Whoever is woken spreads over this. */
+const WAKE_MS = 250
 
 /** A device that should be linked: a peer of the address book and one of its machines, or any machine when no key is known yet. */
 export interface Target {
@@ -79,7 +81,7 @@ export class Reconnector {
     for (const attempt of this.#attempts.values()) {
       if (attempt.timer === undefined || (did !== undefined && attempt.target.did !== did)) continue
       attempt.failures = 0
-      this.#schedule(attempt, this.#components.random.unit() * Math.min(250, BASE_MS))
+      this.#schedule(attempt, Math.round(this.#components.random.unit() * WAKE_MS))
     }
   }
 
@@ -116,7 +118,7 @@ export class Reconnector {
   }
 
   #jitter(failures: number): number {
-    return this.#components.random.unit() * Math.min(CAP_MS, BASE_MS * 2 ** Math.min(failures, 20))
+    return Math.round(this.#components.random.unit() * Math.min(CAP_MS, BASE_MS * 2 ** Math.min(failures, 20)))
   }
 
   #schedule(attempt: Attempt, ms: number): void {

@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { LinkStream } from '../transport/types.ts'
+import { LINK_PROTOCOL } from './link-control.ts'
 import type { LinkContext, Member } from './link-member.ts'
 import type { LeanHandler, ProtocolOptions, StreamContext, StreamHandler } from './types.ts'
 
@@ -91,9 +92,16 @@ export class Router {
       stream.reset(moved.number)
       throw moved
     }
-    if (protocol !== CONTROL) member.opened++
+    member.opened++
     stream.write(header(protocol))
     return stream
+  }
+
+  /** Opens the control stream: also on a connection that was passed over already, since its drain is agreed there. */
+  async openControl(member: Member): Promise<void> {
+    const stream = await member.connection.open()
+    stream.write(header(LINK_PROTOCOL))
+    member.attachControl(stream)
   }
 
   /** A stream the peer opened. Nothing is done for it before its header is whole. */
@@ -174,7 +182,6 @@ export class Router {
   }
 }
 
-const CONTROL = 'icn/link/1'
 const headers: Map<string, Uint8Array> = new Map()
 
 /** @throws TypeError */

@@ -9,6 +9,7 @@ import { createMesh } from '../../src/mesh/mesh.ts'
 import type { Mesh, MeshComponents } from '../../src/mesh/mesh-types.ts'
 import type { LinkEvent } from '../../src/mesh/types.ts'
 import { createMemoryNetwork, createMemoryTransport, type MemoryNetwork } from '../../src/transport/memory.ts'
+import type { Channel, Path, Transport } from '../../src/transport/types.ts'
 import { NOW, type TestDevice, type TestIdentity, testDevice, testIdentity } from './fixtures.ts'
 
 /** Nodes in one network and one time. */
@@ -29,6 +30,8 @@ export interface NodeOptions extends Partial<Omit<MeshComponents, 'device' | 'st
   readonly identity?: TestIdentity
   readonly device?: TestDevice
   readonly store?: Store
+  /** Further schemes that this node carries, over the same network (`asScheme`). */
+  readonly schemes?: readonly string[]
   /** Address to listen at; default `memory://NAME`, null for none. */
   readonly listen?: string | null
   readonly start?: boolean
@@ -57,7 +60,7 @@ export function createWorld(options: { latencyMs?: number } = {}): World {
   }
   async function until(condition: () => boolean, withinMs = 120_000): Promise<void> {
     const end = clock.monotonic() + withinMs
-    for (let i = 0; !condition(); i++) {
+    while (!condition()) {
       for (let turns = 0; turns < 20 && !condition(); turns++) await turn()
       if (condition()) return
       assert.ok(clock.monotonic() < end, 'the condition did not come to hold in time')
@@ -75,13 +78,30 @@ export function createWorld(options: { latencyMs?: number } = {}): World {
     return await watched
   }
   async function node(name: string, given: NodeOptions = {}): Promise<WorldNode> {
-    const { identity: givenIdentity, device: givenDevice, store = createMemoryStore(), listen = `memory://${name}`, start = true, ...rest } = given
+    const {
+      identity: givenIdentity,
+      device: givenDevice,
+      store = createMemoryStore(),
+      listen = `memory://${name}`,
+      start = true,
+      schemes = [],
+      ...rest
+    } = given
     const identity = givenIdentity ?? testIdentity(name)
     const device = givenDevice ?? testDevice(identity, name)
     device.name = name
     const random = seededRandom(`mesh ${name} ${meshes.length}`)
     const transport = createMemoryTransport({ network, signer: device.linkSigner, random, clock, name })
-    const mesh = await createMesh({ device, store, transports: [transport], clock, random, logger: silentLogger, interfaces: () => [], ...rest })
+    const mesh = await createMesh({
+      device,
+      store,
+      transports: [transport, ...schemes.map((scheme) => asScheme(transport, scheme))],
+      clock,
+      random,
+      logger: silentLogger,
+      interfaces: () => [],
+      ...rest,
+    })
     meshes.push(mesh)
     const events: LinkEvent[] = []
     mesh.onEvent((event) => events.push(event))
@@ -99,6 +119,29 @@ export function createWorld(options: { latencyMs?: number } = {}): World {
     close: async () => {
       await settle(Promise.all(meshes.map((mesh) => mesh.close())))
     },
+  }
+}
+
+/** The memory transport under another name: `tcp://x` is `memory://x-tcp`, so that paths can be told apart and liked differently. */
+export function asScheme(transport: Transport, scheme: string): Transport {
+  const inner = (url: string): string => `memory://${url.slice(scheme.length + 3)}-${scheme}`
+  const outer = (path: Path): Path => ({ ...path, scheme, address: path.address.replace(/^memory:/, `${scheme}:`).replace(new RegExp(`-${scheme}$`), '') })
+  const renamed = (channel: Channel): Channel => {
+    const { path } = channel
+    const multiplex = channel.multiplex.bind(channel)
+    return Object.assign(channel, {
+      path: outer(path),
+      multiplex: (options?: Parameters<Channel['multiplex']>[0]) => Object.assign(multiplex(options), { path: outer(path) }),
+    })
+  }
+  return {
+    scheme,
+    listen: async (address, onChannel, options) => {
+      const listener = await transport.listen(inner(address), (channel) => onChannel(renamed(channel)), options)
+      return { addresses: [address], close: () => listener.close() }
+    },
+    dial: async (address, options) => renamed(await transport.dial(inner(address), options)),
+    locate: async (address, request, options) => await (transport.locate as NonNullable<Transport['locate']>).call(transport, inner(address), request, options),
   }
 }
 
