@@ -6,7 +6,6 @@ import { type HybridSigner, signHybrid, verifyHybrid } from '../core/crypto/hybr
 import { labeled } from '../core/crypto/labels.ts'
 import { MLDSA_PUBLIC_KEY_BYTES, MLDSA_SIGNATURE_BYTES, verifyMldsa } from '../core/crypto/mldsa.ts'
 import { KithError } from '../core/errors.ts'
-import { didPublicKey } from './did.ts'
 import { didCodec, keySetSignatureCodec, publicKeyCodec, signatureCodec } from './keys.ts'
 import type { Binding, ChainState } from './types.ts'
 
@@ -160,7 +159,7 @@ export function checkBinding(binding: Binding, options: VerifyBindingOptions): v
   if (entry === undefined) throw invalid('the chain does not reach it', { have: chain.index, need: binding.chainIndex })
   if (!equal(entry.hash, binding.chainHead)) throw invalid('it was made on another chain')
   if (chain.closed) throw invalid('the identity was closed')
-  if (equal(binding.linkKey, didPublicKey(binding.did)) || chain.reveals(binding.linkKey)) throw invalid('its link key is an identity key')
+  if (chain.reveals(binding.linkKey)) throw invalid('its link key is an identity key')
   checkDates(binding, chain, now)
   if (binding.serial < (options.minSerial ?? 0)) {
     throw new KithError('BINDING_STALE', undefined, { details: { serial: binding.serial, seen: options.minSerial ?? 0 } })

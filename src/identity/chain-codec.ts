@@ -42,7 +42,7 @@ import type { ChainEntry, ChainKind, ChainReason, RecoveryAttestation, RecoveryP
 export const CHAIN_LABEL = 'icn/chain/v1'
 export const MAX_ENTRIES = 1000
 export const MAX_CHAIN_BYTES: number = 4 * 1024 * 1024
-export const MAX_TRUSTEES = 32
+const MAX_TRUSTEES = 32
 
 const KINDS: readonly ChainKind[] = ['inception', 'rotate', 'recover', 'close']
 const REASONS: readonly ChainReason[] = ['none', 'scheduled', 'lost', 'compromised']

@@ -108,7 +108,6 @@ export function judgeRecovery(
 function policyInForce(before: readonly ChainEntry[], times: readonly number[], atMs: number): RecoveryPolicy | undefined {
   let inForce: RecoveryPolicy | undefined
   for (const [at, entry] of before.entries()) {
-    if (samePolicy(entry.policy, inForce)) continue
     if (inForce !== undefined && atMs < (times[at] as number) + inForce.delayS * 1000) return inForce
     inForce = entry.policy
   }

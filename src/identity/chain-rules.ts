@@ -1,7 +1,7 @@
 import { equal } from '../core/bytes.ts'
 import { verifyHybrid } from '../core/crypto/hybrid.ts'
 import { labeled } from '../core/crypto/labels.ts'
-import { CHAIN_LABEL, invalidChain, MAX_TRUSTEES } from './chain-codec.ts'
+import { CHAIN_LABEL, invalidChain } from './chain-codec.ts'
 import { didPublicKey } from './did.ts'
 import { commitNext } from './keys.ts'
 import type { ChainEntry, KeySet, KeySetSignature, RecoveryPolicy } from './types.ts'
@@ -55,7 +55,7 @@ function checkSuccessor(previous: ChainEntry, entry: ChainEntry): void {
 
 function checkPolicy(entry: ChainEntry, policy: RecoveryPolicy): void {
   const { threshold, override, delayS, trustees } = policy
-  if (new Set(trustees).size !== trustees.length || trustees.length > MAX_TRUSTEES) throw invalidChain('a trustee is named twice')
+  if (new Set(trustees).size !== trustees.length) throw invalidChain('a trustee is named twice')
   if (trustees.includes(entry.did)) throw invalidChain('the identity is its own trustee')
   if (threshold < 1 || threshold > trustees.length) throw invalidChain('the recovery threshold cannot be met')
   if (override !== 0 && (override <= threshold || override > trustees.length)) throw invalidChain('the recovery override is not above the threshold')

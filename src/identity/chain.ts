@@ -68,19 +68,24 @@ export function adoptChain(known: ChainState | undefined, entries: readonly Chai
   return grow(state, shown.slice(shared), options)
 }
 
-/** `shown` goes on where `state` ends. */
+/** `tail` goes on where `state` ends. */
 function grow(state: ChainState, tail: readonly ChainEntry[], options: AdoptOptions): Adoption {
   const pending = state.pending
   const next = tail[0] as ChainEntry
-  if (pending !== undefined && !equal(pending.entry.hash, next.hash)) {
-    if (pending.overrides) return { state, outcome: 'pending' }
-    if (next.kind === 'recover' && !sameEvent(pending.entry, next)) {
-      extend(state, [next], options)
-      return { state: withFork(state, 'forked', { kept: pending.entry, other: next }), outcome: 'forked' }
-    }
-  }
+  if (pending !== undefined && next.kind === 'recover') return retell(state, pending, next, options)
+  if (pending?.overrides === true) return { state, outcome: 'pending' }
   const grown = extend(state, tail, options)
   return { state: grown, outcome: grown.index > state.index ? 'extended' : 'pending' }
+}
+
+/** A recovery is shown while one waits: the same one, whose delay runs on and which may have gathered its override quorum since, or a contradicting one. */
+function retell(state: ChainState, pending: PendingRecovery, recovery: ChainEntry, options: AdoptOptions): Adoption {
+  const before = update(state, { entries: state.entries.slice(0, recovery.index), pending: undefined })
+  checkEntry(before.entries.at(-1), recovery, options.now)
+  const quorum = judgeRecovery(before.entries, before.adoptedMs, recovery, options.now, options.chainOf)
+  if (!sameEvent(pending.entry, recovery)) return { state: withFork(state, 'forked', { kept: pending.entry, other: recovery }), outcome: 'forked' }
+  const stronger = quorum.overrides && !pending.overrides
+  return { state: stronger ? update(state, { pending: { ...pending, entry: recovery, overrides: true } }) : state, outcome: 'pending' }
 }
 
 /** `shown` differs from `state` at index `at`, which both have. */
@@ -115,7 +120,7 @@ function contest(state: ChainState, before: ChainState, recovery: ChainEntry, op
   const quorum = judgeRecovery(before.entries, before.adoptedMs, recovery, options.now, options.chainOf)
   const arrivedMs = state.adoptedMs[recovery.index] as number
   if (!quorum.overrides || options.now >= arrivedMs + quorum.delayMs) return { state, outcome: 'stale' }
-  if (state.pending?.overrides === true) return { state, outcome: 'pending' }
+  if (state.pending?.overrides === true) return retell(state, state.pending, recovery, options)
   return { state: update(state, { pending: wait(recovery, quorum, options.now) }), outcome: 'pending' }
 }
 
@@ -128,18 +133,15 @@ function extend(before: ChainState | undefined, tail: readonly ChainEntry[], opt
   for (const entry of tail) {
     checkEntry(entries.at(-1), entry, options.now)
     if (entry.kind === 'recover') {
-      pending = before?.pending !== undefined && equal(before.pending.entry.hash, entry.hash) ? before.pending : undefined
-      if (pending === undefined) {
-        const quorum = judgeRecovery(entries, adoptedMs, entry, options.now, options.chainOf)
+      const quorum = judgeRecovery(entries, adoptedMs, entry, options.now, options.chainOf)
+      // Heard of later, it counts at once: every attestation is older than the delay, and nothing known here competes with it.
+      if (options.now < quorum.newestMs + quorum.delayMs) {
         pending = wait(entry, quorum, options.now)
-        // Heard of later: every attestation is older than the delay, and nothing known here competes with it.
-        if (quorum.newestMs + quorum.delayMs <= options.now) pending = { ...pending, dueMs: options.now }
+        break
       }
-      if (options.now < pending.dueMs) break
     }
     entries.push(entry)
     adoptedMs.push(options.now)
-    pending = undefined
   }
   return new State({ entries, adoptedMs, status: before?.status ?? 'first-seen', forks: before?.forks ?? [], pending })
 }

@@ -108,6 +108,23 @@ test('rotation, each rule broken, refused', () => {
   bad({ reason: 'none' }, /no reason/)
   bad({ kind: 'inception' }, /second inception/)
   bad({}, /exactly a scheduled/, signer, signerOf('ann 0', false))
+  const attestation = {
+    trustee: entry.did,
+    recoveryId: new Uint8Array(16),
+    timeMs: T0,
+    signature: entry.signature.ed25519,
+    textSignature: entry.signature.ed25519,
+  }
+  assert.throws(() => adopt(first, { ...entry, attestations: [attestation] }), refused(/only a recovery carries/))
+})
+
+test('chain, of a thousand entries, is the longest', () => {
+  const who = person('ann')
+  for (let index = 1; index < 1000; index++) rotate(who, 'lost', { now: T0 + DAY })
+  assert.equal(adoptChain(undefined, decodeChain(encodeChain(who.chain.entries)), { now }).state.index, 999)
+  const more = [...who.chain.entries, rotation(who, 'lost')]
+  assert.throws(() => adoptChain(undefined, more, { now }), refused(/more than 1000/))
+  assert.throws(() => encodeChain(more), TypeError)
 })
 
 test('scheduled rotation, without the signature of the previous keys or with another, refused', () => {
@@ -182,6 +199,9 @@ test('adoption, a chain of another DID, refused', () => {
   assert.throws(() => adoptChain(ann.chain, bob.chain.entries, { now }), refused(/another DID/))
   assert.throws(() => adoptChain(undefined, bob.chain.entries, { now, did: ann.chain.did }), refused(/another DID/))
   assert.throws(() => adoptChain(ann.chain, ann.chain.entries, { now, did: bob.chain.did }), refused(/another DID/))
+  assert.throws(() => adoptChain(ann.chain, bob.chain.entries, { now, did: bob.chain.did }), refused(/another DID/))
+  const headless = forge(inception('ann'), { kind: 'recover', reason: 'lost' }, signerOf('ann 0', false))
+  assert.throws(() => adoptChain(ann.chain, [headless], { now }), refused(/does not begin/))
 })
 
 test('adoption, the state that was known, is never changed', () => {

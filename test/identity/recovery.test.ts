@@ -20,7 +20,9 @@ interface RecoverOptions {
   keys?: string
   change?: (attestations: RecoveryAttestation[]) => readonly RecoveryAttestation[]
   request?: Partial<RecoveryRequest>
-  entryPolicy?: RecoveryPolicy
+  entryPolicy?: RecoveryPolicy | null
+  next?: string
+  now?: number
 }
 
 /** A recovery of `who` behind the head of its chain. */
@@ -39,10 +41,10 @@ function recover(who: Person, options: RecoverOptions = {}): ChainEntry {
     chain: who.chain,
     signer: signerOf(keys, false),
     reason: 'lost',
-    next: keysOf(`${keys} next`, false),
-    policy: options.entryPolicy ?? policy,
+    next: keysOf(options.next ?? `${keys} next`, false),
+    policy: (options.entryPolicy === null ? undefined : (options.entryPolicy ?? policy)) as RecoveryPolicy,
     attestations: options.change?.(attestations) ?? attestations,
-    now: at,
+    now: options.now ?? at,
   })
 }
 
@@ -97,7 +99,10 @@ test('recovery, each rule of its attestations broken, refused', () => {
   bad({ by: [] }, /without attestations/)
   bad({ by: ['tia', 'tia'] }, /attests twice/)
   bad({ by: ['tia', 'eve'] }, /not by a trustee/)
-  bad({ at: seen + DAY + 1 }, /24 h ahead/)
+  bad({ at: seen + DAY + 1, now: seen }, /attestation is dated more than 24 h ahead/)
+  bad({ now: seen + DAY + 1 }, /entry is dated more than 24 h ahead/)
+  assert.throws(() => adopt(who.chain, [{ ...recover(who), previousSignature: recover(who).signature }], seen), refused(/not signed by the previous/))
+  bad({ entryPolicy: null }, /changes the policy/)
   bad({ change: ([a, b]) => [a, { ...b, recoveryId: new Uint8Array(16) }] as RecoveryAttestation[] }, /different recoveries/)
   bad({ change: ([a, b]) => [a, { ...b, signature: (a as RecoveryAttestation).signature }] as RecoveryAttestation[] }, /does not verify/)
   bad({ change: ([a, b]) => [a, { ...b, textSignature: (a as RecoveryAttestation).textSignature }] as RecoveryAttestation[] }, /does not verify/)
@@ -193,6 +198,37 @@ test('two complete recoveries to different keys, adopted or waiting, freeze the 
   const b = recover(who, { by: ['tea', 'tim'], keys: 'thief' })
   assert.equal(adopt(adopt(who.chain, [a], seen).state, [b], seen + 1).outcome, 'forked')
   assert.equal(adopt(adopt(who.chain, [a], T0 + 20 * DAY).state, [b], T0 + 20 * DAY + 1).outcome, 'forked')
+  const sameNext = recover(who, { by: ['tea', 'tim'], keys: 'thief', next: 'ann again next' })
+  assert.equal(adopt(adopt(who.chain, [a], seen).state, [sameNext], seen + 1).outcome, 'forked')
+})
+
+test('one recovery told twice with different times, while it waits, is one recovery and its delay does not begin again', () => {
+  const who = ann()
+  const first = adopt(who.chain, [recover(who)], seen).state
+  const again = adopt(first, [recover(who, { now: T0 + 10 * DAY + 5 })], seen + DAY)
+  assert.equal(again.outcome, 'pending')
+  assert.equal(again.state.status, 'first-seen')
+  assert.equal(again.state.pending?.dueMs, seen + 3 * DAY)
+})
+
+test('waiting recovery, shown again with the override quorum, can no longer be stopped and its delay does not begin again', () => {
+  const who = ann()
+  const first = adopt(who.chain, [recover(who)], seen).state
+  const stronger = adopt(first, [recover(who, { by: ['tia', 'tom', 'tea', 'tim'] })], seen + DAY).state
+  assert.equal(stronger.pending?.dueMs, seen + 3 * DAY)
+  assert.equal(adopt(stronger, [rotation(who, 'lost', { now: seen, policy: POLICY })], seen + DAY).outcome, 'pending')
+  assert.throws(() => adopt(first, [recover(who, { by: ['tia', 'eve'] })], seen + DAY), refused(/not by a trustee/))
+})
+
+test('two override recoveries against an adopted rotation, the same keys once, different ones never', () => {
+  const who = ann()
+  const by = ['tia', 'tom', 'tea', 'tim']
+  const stolen = adopt(who.chain, [rotation(who, 'lost', { now: T0 + 9 * DAY, policy: POLICY })], T0 + 9 * DAY).state
+  const contested = adopt(stolen, [recover(who, { by })], seen).state
+  const again = adopt(contested, [recover(who, { by, now: T0 + 10 * DAY + 5 })], seen + 1000)
+  assert.equal(again.outcome, 'pending')
+  assert.equal(again.state.pending?.dueMs, seen + 3 * DAY)
+  assert.equal(adopt(contested, [recover(who, { by, keys: 'thief' })], seen + 1000).outcome, 'forked')
 })
 
 test('thief of the keys who swaps the trustees, is undone by the old ones within the old delay and not by his own', () => {
