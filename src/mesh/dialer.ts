@@ -206,7 +206,7 @@ export class Dialer {
     } catch (error) {
       if (transport.locate === undefined || candidate.linkKey === undefined || !mayHeal(error)) throw error
       const now = await this.#locate(transport, did, candidate.url, signal)
-      if (isKithError(error, 'WRONG_KEY') && equal(now, candidate.linkKey)) throw error
+      if (!isKithError(error, 'CHAIN_STALE') && equal(now, candidate.linkKey)) throw error
       const member = await this.#dialKey(transport, did, candidate.url, now, signal)
       if (!equal(now, candidate.linkKey)) await this.#healed(did, candidate.linkKey, now)
       return member
@@ -268,10 +268,10 @@ export class Dialer {
 
 /**
  * What locating again can change: the machine's key was replaced while we were apart, or the identity's history grew beyond what a greeting carries.
- * The identity itself answers both.
+ * The identity itself answers both. On the encrypted stream a machine that is asked for another key just closes, so a failed handshake may mean that too.
  */
 function mayHeal(error: unknown): boolean {
-  return isKithError(error, 'WRONG_KEY') || (isKithError(error, 'CHAIN_STALE') && !error.remote)
+  return isKithError(error, 'WRONG_KEY') || isKithError(error, 'HANDSHAKE_FAILED') || (isKithError(error, 'CHAIN_STALE') && !error.remote)
 }
 
 /** The promise, or the signal's reason, whichever is first. */
