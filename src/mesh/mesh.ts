@@ -37,7 +37,7 @@ import { linkStatus, unlinkedStatus } from './status.ts'
 import type { Ticket } from './ticket.ts'
 import type { ConstraintSet, Explanation, LeanHandler, LinkEvent, LinkStatus, PeerClass, ProtocolOptions, StreamContext, StreamHandler } from './types.ts'
 import { Upgrader } from './upgrade.ts'
-import { explain } from './why.ts'
+import { explain, explainRefusal } from './why.ts'
 
 /** Everything that is read from the store before a mesh exists. */
 interface Opened {
@@ -267,7 +267,13 @@ class MeshNode implements Mesh {
   }
 
   async open(peer: string, protocol: string, options: Waiting = {}): Promise<Duplex> {
-    return (await this.openLean(peer, protocol, options)).toDuplex()
+    const did = this.#resolve(peer)
+    const stream = await this.openLean(did, protocol, options)
+    const duplex = stream.toDuplex()
+    // A refusal arrives as a number; who must run which command where is known here.
+    const { onError } = stream
+    stream.onError = (error, direction) => onError(explainRefusal(error, this.did, did, protocol), direction)
+    return duplex
   }
 
   async openLean(peer: string, protocol: string, options: Waiting = {}): Promise<LinkStream> {

@@ -234,7 +234,7 @@ export async function joinByTicket(stream: LinkStream, options: JoinOptions): Pr
   } catch (error) {
     const failure = asKithError(error, 'INTERNAL')
     stream.reset(failure.number)
-    throw failure.remote && REFUSALS.has(failure.code) ? refused(failure) : failure
+    throw failure.remote && failure.next === undefined && REFUSALS.has(failure.code) ? refused(failure) : failure
   } finally {
     reader.close()
   }

@@ -1,4 +1,5 @@
-import type { Did } from '../identity/did.ts'
+import { KithError } from '../core/errors.ts'
+import { type Did, shortDid } from '../identity/did.ts'
 import { schemeOf } from './addresses.ts'
 import type { Dialer } from './dialer.ts'
 import type { Link } from './link-table.ts'
@@ -85,4 +86,16 @@ function clockNote(offsetMs: number | undefined): string | undefined {
 
 function withNote(reason: string, note: string | undefined): string {
   return note === undefined ? reason : `${reason} (${note})`
+}
+
+/** What the other side's owner could do about a protocol that was refused. Other errors are given back as they are. */
+export function explainRefusal(error: KithError, me: Did, peer: Did, protocol: string): KithError {
+  if (!error.remote || (error.code !== 'POLICY_DENIED' && error.code !== 'PROTOCOL_UNKNOWN')) return error
+  const unknown = error.code === 'PROTOCOL_UNKNOWN'
+  return new KithError(error.code, `${shortDid(peer)} does not ${unknown ? 'offer' : 'let this node open'} ${protocol}`, {
+    remote: true,
+    details: { ...error.details, peer, protocol },
+    cause: error,
+    ...(unknown ? {} : { next: `kith allow ${me} open ${protocol} (on the other machine)` }),
+  })
 }
