@@ -60,8 +60,8 @@ async function connect(stack: Stack): Promise<Link> {
   world ??= start()
   const port = (await world).ports[stack]
   if (stack === 'tls') {
-    const options: ConnectionOptions = { port, host: '127.0.0.1', rejectUnauthorized: false, minVersion: 'TLSv1.3', allowHalfOpen: true }
-    const socket = connectTls(options)
+    const options: ConnectionOptions = { port, host: '127.0.0.1', rejectUnauthorized: false, minVersion: 'TLSv1.3' }
+    const socket = connectTls({ ...options, allowHalfOpen: true } as ConnectionOptions)
     await once(socket, 'secureConnect')
     socket.setNoDelay(true)
     return { open: () => duplexFlow(socket), close: () => socket.destroy() }

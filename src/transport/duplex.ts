@@ -1,11 +1,14 @@
 import { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../core/clock.ts'
+import { errorRow } from '../core/error-table.ts'
 import { KithError } from '../core/errors.ts'
 import type { LinkStream } from './types.ts'
 
 const HIGH_WATER_BYTES = 256 * 1024
 /** One piece of a large chunk: a blocked stream queues at most a few of these. */
 const PIECE_BYTES = 64 * 1024
+const CLOSED = errorRow('CLOSED').number
+const STREAM_RESET = errorRow('STREAM_RESET').number
 
 const OPTIONS = { allowHalfOpen: true, readableHighWaterMark: HIGH_WATER_BYTES, writableHighWaterMark: HIGH_WATER_BYTES } as const
 
@@ -101,10 +104,10 @@ class StreamDuplex extends Duplex {
     const written = this.#written
     this.#written = null
     this.#rest = []
-    const number = error instanceof KithError ? error.number : new KithError(error === null ? 'CLOSED' : 'STREAM_RESET').number
+    const number = error instanceof KithError ? error.number : error === null ? CLOSED : STREAM_RESET
     if (error !== null || !this.#ended) this.#stream.reset(number)
     else if (!this.#readEnded) this.#stream.stop(number)
-    written?.(error ?? new KithError('CLOSED'))
+    if (written !== null) written(error ?? new KithError('CLOSED'))
     done(error)
   }
 
