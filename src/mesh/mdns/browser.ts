@@ -89,7 +89,10 @@ export class Browser {
 
   #pointer(record: DnsRecord, source: string, touched: Set<Entry>): void {
     if (!sameName(record.name, this.#parts.service) || typeof record.data !== 'string') return
-    if ((record.ttl ?? 0) === 0) return this.#gone(record.data)
+    if ((record.ttl ?? 0) === 0) {
+      this.#gone(record.data)
+      return
+    }
     const entry = this.#entry(record.data, source)
     if (entry === undefined) return
     touched.add(entry)
@@ -97,7 +100,10 @@ export class Browser {
   }
 
   #detail(record: DnsRecord, source: string, touched: Set<Entry>): void {
-    if ((record.ttl ?? 0) === 0) return this.#gone(record.name)
+    if ((record.ttl ?? 0) === 0) {
+      this.#gone(record.name)
+      return
+    }
     const entry = this.#entry(record.name, source)
     if (entry === undefined) return
     touched.add(entry)

@@ -129,7 +129,10 @@ class Mdns implements Discovery {
 
   #received(message: Message, from: RemoteInfo, port: Port): void {
     if (this.#state !== 'started') return
-    if (!message.response) return this.#responder.onQuery(message, from, port)
+    if (!message.response) {
+      this.#responder.onQuery(message, from, port)
+      return
+    }
     this.#responder.onResponse(message, port)
     this.#browser.onResponse(message, from.address)
   }

@@ -117,7 +117,8 @@ export class Responder {
       if (record.type !== 'SRV' || (record.ttl ?? 0) === 0 || !sameName(record.name, own.instance)) continue
       const theirs = parseService(record.data)
       if (theirs === undefined || (theirs.port === mine?.port && sameName(theirs.target, mine.target))) continue
-      return this.#rename()
+      this.#rename()
+      return
     }
   }
 

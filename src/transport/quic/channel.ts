@@ -145,7 +145,10 @@ export class QuicChannel implements Channel {
   #frame(payload: Uint8Array): void {
     this.#received = true
     const waiter = this.#waiting.shift()
-    if (waiter !== undefined) return waiter.resolve(payload)
+    if (waiter !== undefined) {
+      waiter.resolve(payload)
+      return
+    }
     this.#messages.push(payload)
     if (this.#messages.length >= KEPT_MESSAGES) this.#link.first.pause()
     if (this.#messages.length > MOST_MESSAGES) this.#end(new KithError('STREAM_CORRUPT', 'too many messages before the greeting was over'))
@@ -170,7 +173,8 @@ export class QuicChannel implements Channel {
     if (this.#state !== 'open') return
     if (this.#link.native.stats().udpRxBytes > GREETING_BYTES) {
       this.#link.logger.debug('quic.greeting_flood', { address: this.path.address })
-      return this.#end(new KithError('STREAM_CORRUPT', 'too many bytes before the greeting was over'))
+      this.#end(new KithError('STREAM_CORRUPT', 'too many bytes before the greeting was over'))
+      return
     }
     this.#guard = this.#link.clock.after(GREETING_CHECK_MS, () => this.#check())
   }

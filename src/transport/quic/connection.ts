@@ -168,7 +168,10 @@ export class QuicConnection implements Connection, StreamOwner {
   }
   ended(stream: QuicStream): void {
     if (!this.#streams.delete(stream.id)) return
-    if (!stream.inbound) return this.#slots.release()
+    if (!stream.inbound) {
+      this.#slots.release()
+      return
+    }
     this.#inbound--
     this.#accept()
   }
@@ -225,7 +228,10 @@ export class QuicConnection implements Connection, StreamOwner {
     this.#nextInbound = stream.index + 1
     const early = this.#early.get(stream.id)
     this.#early.delete(stream.id)
-    if (early?.type === 'reset') return stream.discard()
+    if (early?.type === 'reset') {
+      stream.discard()
+      return
+    }
     if (this.#onStream === undefined) this.#arrived.push(stream)
     else this.#onStream(stream)
     if (early !== undefined) stream.stopped(early.code)
@@ -245,7 +251,8 @@ export class QuicConnection implements Connection, StreamOwner {
     try {
       message = decodeControl(payload)
     } catch (cause) {
-      return this.#lose(new KithError('MUX_PROTOCOL', undefined, { cause }))
+      this.#lose(new KithError('MUX_PROTOCOL', undefined, { cause }))
+      return
     }
     if (message === undefined) return
     if (message.type === 'reset' || message.type === 'stop') this.#cutByPeer(message)
@@ -262,8 +269,14 @@ export class QuicConnection implements Connection, StreamOwner {
   }
 
   #cutByPeer(message: Control<'reset' | 'stop'>): void {
-    if (!this.#budget.reset()) return this.#lose(new KithError('MUX_LIMIT', 'the peer resets too many streams'))
-    if (message.opener > 1) return this.#lose(new KithError('MUX_PROTOCOL'))
+    if (!this.#budget.reset()) {
+      this.#lose(new KithError('MUX_LIMIT', 'the peer resets too many streams'))
+      return
+    }
+    if (message.opener > 1) {
+      this.#lose(new KithError('MUX_PROTOCOL'))
+      return
+    }
     const id = message.index * 2 + message.opener
     const stream = this.#streams.get(id)
     if (stream !== undefined) {
@@ -273,7 +286,10 @@ export class QuicConnection implements Connection, StreamOwner {
     }
     const openedHere = (message.opener === 0) === (this.role === 'dialer')
     if (openedHere || message.index < this.#nextInbound) return
-    if (this.#early.size >= EARLY_LIMIT) return this.#lose(new KithError('MUX_LIMIT', 'the peer resets streams that it does not open'))
+    if (this.#early.size >= EARLY_LIMIT) {
+      this.#lose(new KithError('MUX_LIMIT', 'the peer resets streams that it does not open'))
+      return
+    }
     if (this.#early.get(id)?.type !== 'reset') this.#early.set(id, message)
   }
 
@@ -301,7 +317,10 @@ export class QuicConnection implements Connection, StreamOwner {
   }
 
   #closeByPeer(message: Extract<Control, { type: 'close' }>): void {
-    if (this.#state !== 'open') return this.#send({ type: 'closed' })
+    if (this.#state !== 'open') {
+      this.#send({ type: 'closed' })
+      return
+    }
     this.#state = 'closed by peer'
     this.#stopOpening({ error: message.code === 0 ? null : remoteError(message.code, message.reason), remote: true })
     this.#expected = message.sent

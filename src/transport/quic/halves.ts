@@ -153,7 +153,10 @@ export class WriteHalf {
   }
 
   #reset(): void {
-    if (this.#stream === undefined) return this.#settle()
+    if (this.#stream === undefined) {
+      this.#settle()
+      return
+    }
     this.#busy = true
     const settled = (): void => {
       this.#busy = false
@@ -249,7 +252,10 @@ export class ReadHalf {
   }
 
   #stop(): void {
-    if (this.#stream === undefined) return this.#settle()
+    if (this.#stream === undefined) {
+      this.#settle()
+      return
+    }
     this.#busy = true
     const settled = (): void => {
       this.#busy = false

@@ -77,7 +77,10 @@ export class QuicListener implements Listener {
   #settled(native: NativeConnection): void {
     this.#pending--
     this.#ended++
-    if (this.#closed) return native.abort()
+    if (this.#closed) {
+      native.abort()
+      return
+    }
     this.#connections++
     const gone = (): void => {
       this.#connections--

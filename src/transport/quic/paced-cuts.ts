@@ -20,7 +20,10 @@ export class PacedCuts {
   }
 
   send(message: Cut): void {
-    if (this.#waiting.size === 0 && this.#tokens.take()) return this.#send(message)
+    if (this.#waiting.size === 0 && this.#tokens.take()) {
+      this.#send(message)
+      return
+    }
     this.#waiting.push(message)
     this.#arm()
   }
