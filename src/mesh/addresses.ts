@@ -39,6 +39,9 @@ export function reachableAddresses(listening: readonly string[], interfaces: rea
       out.push(`${parts.scheme}://${family === 6 ? `[${address}]` : address}:${parts.port}`)
     }
   }
+  // A machine without any network still reaches itself: two homes on it can pair.
+  if (out.length === 0)
+    for (const { scheme, port } of listening.map(splitAddress).filter((parts) => parts !== undefined)) out.push(`${scheme}://127.0.0.1:${port}`)
   return [...new Set(out)].sort((a, b) => Number(isLocal(a)) - Number(isLocal(b)))
 }
 

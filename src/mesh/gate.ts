@@ -1,3 +1,4 @@
+import { equal } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
@@ -133,7 +134,9 @@ export class Gate {
 
   /** @throws KithError */
   #admit(link: AuthenticatedLink): void {
-    const { mayLink, requirePq, table, budgets } = this.#components
+    const { device, mayLink, requirePq, table, budgets } = this.#components
+    // The machine went on with another key while this greeting was under way.
+    if (!equal(link.channel.localKey, device().linkSigner.publicKey)) throw new KithError('GOING_AWAY', 'this machine goes on with another link key')
     if (requirePq() && !link.postQuantum.exchange) throw new KithError('HELLO_REFUSED', 'links that are not post-quantum are refused here')
     if (!mayLink(link.did).allowed) throw new KithError('POLICY_DENIED')
     const refused = table().refusal(link)

@@ -26,7 +26,7 @@ export interface World {
   close(): Promise<void>
 }
 
-export interface NodeOptions extends Partial<Omit<MeshComponents, 'device' | 'store' | 'clock'>> {
+export interface NodeOptions extends Partial<Omit<MeshComponents, 'device' | 'store'>> {
   readonly identity?: TestIdentity
   readonly device?: TestDevice
   readonly store?: Store
