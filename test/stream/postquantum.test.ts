@@ -2,60 +2,27 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { concat, toHex, utf8 } from '../../src/core/bytes.ts'
 import { encapsulate, generateMlKem768 } from '../../src/core/crypto/mlkem.ts'
-import { type ErrorCode, isKithError, KithError } from '../../src/core/errors.ts'
+import { type ErrorCode, isKithError } from '../../src/core/errors.ts'
 import { keySlabUse } from '../../src/core/key-slab.ts'
 import { dial } from '../../src/stream/dial.ts'
 import { EncryptedStream } from '../../src/stream/encrypted-stream.ts'
 import { dialEnd, dialStart, listenEnd, listenStart } from '../../src/stream/handshake.ts'
 import { listen } from '../../src/stream/listen.ts'
-import {
-  LINK_MESSAGE_BYTES,
-  LINK_NAMESPACE,
-  type PostQuantumChannel,
-  PREFACE_BYTES,
-  postQuantumDialer,
-  postQuantumListener,
-} from '../../src/stream/postquantum.ts'
+import { PREFACE_BYTES, postQuantumDialer, postQuantumListener } from '../../src/stream/postquantum.ts'
 import { postQuantumSchedule } from '../../src/stream/postquantum-schedule.ts'
 import { SummaryLabel } from '../../src/stream/transcript.ts'
-import { byteByByte, duplexPair, type PairOptions } from './duplex-pair.ts'
-import { configs, connect, hex, ManualClock, settle, signerOf, vectors } from './fixtures.ts'
+import { byteByByte, duplexPair } from './duplex-pair.ts'
+import { configs, connect, hex, signerOf, vectors } from './fixtures.ts'
+import { channels, flipStep, link, preface, streams, text } from './link-preface.ts'
 import { knownBytes } from './seeded-rng.ts'
 
 const code = (expected: ErrorCode) => (error: unknown) => isKithError(error, expected) || assert.fail(`expected ${expected}, got ${String(error)}`)
-const text = (message: Uint8Array): string => Buffer.from(message).toString()
-const link = { namespace: LINK_NAMESPACE, maxMessageBytes: LINK_MESSAGE_BYTES }
 
 let leasedBefore = 0
 test.beforeEach(() => {
   leasedBefore = keySlabUse().leased
 })
 test.afterEach(() => assert.equal(keySlabUse().leased, leasedBefore, 'every session key is released'))
-
-async function streams(options: PairOptions = {}, clock = new ManualClock()) {
-  const pair = duplexPair(options)
-  return { ...(await connect(pair, { dialing: { ...link, clock }, listening: { ...link, clock } })), pair, clock }
-}
-
-async function channels(options: PairOptions = {}): Promise<{ d: PostQuantumChannel; l: PostQuantumChannel; pair: ReturnType<typeof duplexPair> }> {
-  const { dialer, listener, pair } = await streams(options)
-  return { d: postQuantumDialer(dialer), l: postQuantumListener(listener), pair }
-}
-
-/** The whole preface as the mesh runs it. */
-async function preface(d: PostQuantumChannel, l: PostQuantumChannel, greeted = false): Promise<void> {
-  if (!greeted) d.send(utf8('hello d'))
-  assert.equal(text(await l.receive()), 'hello d')
-  l.send(utf8('hello l'))
-  l.send(utf8('proof l'))
-  assert.equal(text(await d.receive()), 'hello l')
-  assert.deepEqual(d.channelBinding, l.channelBinding)
-  assert.equal(text(await d.receive()), 'proof l')
-  d.send(utf8('proof d'))
-  assert.equal(text(await l.receive()), 'proof d')
-  l.send(utf8('verdict'))
-  assert.equal(text(await d.receive()), 'verdict')
-}
 
 test('key schedule, the vector of PN-3, matches', () => {
   const vector = vectors.handshake[2]
@@ -347,30 +314,4 @@ for (const [name, message] of [
   })
 }
 
-test('man in the middle, bytes of the step flipped, are noticed on the way', { timeout: 60_000 }, async () => {
-  // The dialer's second write is Ack, OFFER and the first message, its third DONE and a message; the listener's second write is the ANSWER.
-  const cases: { side: 'a' | 'b'; at: number }[] = []
-  for (let at = 138 + 33; at < 138 + 33 + 1_205; at += 23) cases.push({ side: 'a', at })
-  for (let at = 138 + 33 + 1_205 + 24; at < 138 + 33 + 1_205 + 24 + 52; at++) cases.push({ side: 'a', at })
-  for (let at = 138; at < 138 + 1_141; at += 23) cases.push({ side: 'b', at })
-  for (const { side, at } of cases) {
-    let seen = 0
-    const flip = (bytes: Buffer): Buffer[] => {
-      if (at >= seen && at < seen + bytes.length) bytes[at - seen] = (bytes[at - seen] as number) ^ 0x01
-      seen += bytes.length
-      return [bytes]
-    }
-    const { dialer, listener, clock } = await streams(side === 'a' ? { a2b: flip } : { b2a: flip })
-    const d = postQuantumDialer(dialer)
-    const l = postQuantumListener(listener)
-    const running = Promise.allSettled([preface(d, l)])
-    // A flipped length may leave a side waiting for bytes that never come: the caller's bound on the preface ends that.
-    const outcome = await Promise.race([running, settle()])
-    assert.ok(outcome === undefined || outcome[0]?.status === 'rejected', `byte ${at} of ${side}`)
-    d.destroy(new KithError('TIMEOUT'))
-    l.close()
-    clock.advance(1_000)
-    const [preludes] = await Promise.all([running, d.closed, l.closed])
-    assert.equal(preludes[0]?.status, 'rejected', `byte ${at} of ${side}`)
-  }
-})
+test('man in the middle, bytes of the step flipped, are noticed', { timeout: 60_000 }, () => flipStep(23))

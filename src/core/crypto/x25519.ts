@@ -1,7 +1,6 @@
 import sodium from 'sodium-native'
 
 /** X25519 (RFC 7748) by libsodium: scalars are clamped at use, any 32 bytes are one. */
-export const X25519_BYTES = 32
 
 /** Writes the public key of `secret` into `out`. */
 export function x25519PublicKey(out: Uint8Array, secret: Uint8Array): void {
