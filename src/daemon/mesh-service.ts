@@ -14,11 +14,11 @@ import type { Config } from './config/settings.ts'
 import { createDiscovery } from './discovery.ts'
 import type { EventHub } from './events.ts'
 import type { IdentityService } from './identity/service.ts'
-import { choosePort, rememberPort } from './ports.ts'
+import { choosePort, hasIpv6, rememberPort } from './ports.ts'
 import type { Service, Trouble } from './service.ts'
 import { createTransports } from './transports.ts'
 
-/** All interfaces, IPv4; the transports that can take IPv6 listen there too. */
+/** All interfaces, IPv4. */
 const ANY = '0.0.0.0'
 
 export interface MeshServiceOptions {
@@ -94,7 +94,14 @@ export class MeshService implements Service {
       logger,
       metrics,
       config: meshConfig(config.current),
-      discovery: await createDiscovery({ config: config.current, listen: wanted, clock, random, logger }),
+      discovery: createDiscovery({
+        config: config.current,
+        listen: wanted,
+        known: () => this.#mesh?.book.list().map(({ did }) => did) ?? [],
+        clock,
+        random,
+        logger,
+      }),
     })
     this.#mesh = mesh
     const stopEvents = mesh.onEvent((event) => events.emit(event))
@@ -140,14 +147,17 @@ export class MeshService implements Service {
   async #addresses(config: Config): Promise<readonly string[]> {
     if (config.listen.length > 0) return config.listen
     const { home } = this.#options
-    const choice = await choosePort(home.paths.root, ANY)
+    const ipv6 = await hasIpv6()
+    const choice = await choosePort(home.paths.root, ipv6 ? [ANY, '::'] : [ANY])
     this.#insteadOf = choice.insteadOf
     await rememberPort(home.paths.root, choice.port)
-    return [`tcp://${ANY}:${choice.port}`, `quic://${ANY}:${choice.port}`]
+    const at = (scheme: string, host: string): string => `${scheme}://${host}:${choice.port}`
+    // A TCP socket on :: takes IPv4 as well; the QUIC library's does not.
+    return ipv6 ? [at('tcp', '[::]'), at('quic', ANY), at('quic', '[::]')] : [at('tcp', ANY), at('quic', ANY)]
   }
 
   /**
-   * An address that was asked for and cannot be used is an error; of the default ones, each kind of path that does not work here is left out.
+   * An address that was asked for and cannot be used is reported; of the default ones, what does not work here is left out.
    * The node runs when it listens anywhere at all.
    */
   async #listenOn(mesh: Mesh, wanted: readonly string[], signal: AbortSignal): Promise<void> {
@@ -159,7 +169,7 @@ export class MeshService implements Service {
         listen.push(...(await mesh.listen(url, { signal })))
       } catch (error) {
         if (!isKithError(error)) throw error
-        if (!asked && error.code === 'SCHEME_UNAVAILABLE') continue
+        if (!asked && (error.code === 'SCHEME_UNAVAILABLE' || listen.length > 0)) continue
         failed.push({ code: error.code, message: `${url}: ${error.message}`, next: error.next ?? 'kith doctor' })
         this.#options.logger.warn('cannot listen', { url, code: error.code })
       }

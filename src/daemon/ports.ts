@@ -22,12 +22,13 @@ export interface PortChoice {
  * Free means free for TCP and UDP, so that one number serves all kinds of paths.
  * @throws KithError `ADDRESS_IN_USE` when a hundred in a row are taken.
  */
-export async function choosePort(home: string, host: string): Promise<PortChoice> {
+export async function choosePort(home: string, hosts: readonly string[]): Promise<PortChoice> {
   const wanted = (await rememberedPort(home)) ?? PEER_PORT
   for (let port = wanted; port < wanted + ATTEMPTS && port <= 65_535; port++) {
-    if ((await isFreeTcp(host, port)) && (await isFreeUdp(host, port))) return { port, insteadOf: port === wanted ? null : wanted }
+    const free = await Promise.all(hosts.flatMap((host) => [isFreeTcp(host, port), isFreeUdp(host, port)]))
+    if (free.every((each) => each)) return { port, insteadOf: port === wanted ? null : wanted }
   }
-  throw new KithError('ADDRESS_IN_USE', `The ports from ${wanted} on are taken.`, { details: { port: wanted }, next: `kith up --listen tcp://0.0.0.0:PORT` })
+  throw new KithError('ADDRESS_IN_USE', `The ports from ${wanted} on are taken.`, { details: { port: wanted }, next: 'kith up --listen tcp://0.0.0.0:PORT' })
 }
 
 export async function rememberPort(home: string, port: number): Promise<void> {
@@ -40,17 +41,22 @@ async function rememberedPort(home: string): Promise<number | undefined> {
   return port !== undefined && Number(port) >= 1 && Number(port) <= 65_535 ? Number(port) : undefined
 }
 
+/** Whether this machine has IPv6 at all: then one TCP socket serves both. */
+export function hasIpv6(): Promise<boolean> {
+  return isFreeTcp('::', 0)
+}
+
 function isFreeTcp(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer()
     server.once('error', () => resolve(false))
-    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(true)))
+    server.listen({ host, port, exclusive: true, ipv6Only: host === '::' }, () => server.close(() => resolve(true)))
   })
 }
 
 function isFreeUdp(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4' })
+    const socket = createSocket(host.includes(':') ? { type: 'udp6', ipv6Only: true } : { type: 'udp4' })
     socket.once('error', () => {
       socket.close()
       resolve(false)

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { z } from 'zod'
 import { formatDuration, parseDuration } from './duration.ts'
 
@@ -50,6 +51,13 @@ const whole = (min: number, max: number): z.ZodType<number> => {
 
 const flag: z.ZodType<boolean> = z.boolean('expected true or false')
 
+/** An address and the length of its prefix, as it is written everywhere. */
+const network: z.ZodType<string> = z.string('expected a network such as "192.168.1.0/24"').refine((text) => {
+  const match = /^([0-9a-fA-F.:]{2,45})\/(\d{1,3})$/.exec(text)
+  const family = isIP(match?.[1] ?? '')
+  return family !== 0 && Number(match?.[2]) <= (family === 6 ? 128 : 32)
+}, 'expected a network such as "192.168.1.0/24"')
+
 /** A URL of a transport. Whether the scheme can be used on this machine is said when listening. */
 export const listenUrl: z.ZodType<string> = z
   .string('expected an address such as "tcp://0.0.0.0:4433"')
@@ -98,13 +106,7 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     about: 'Announce this node on the local network and find known peers there.',
   }),
   'discovery.home_networks': setting({
-    schema: z
-      .array(
-        z.string().regex(/^[0-9a-fA-F.:]{2,45}\/\d{1,3}$/, 'expected a network such as "192.168.1.0/24"'),
-        'expected a list of networks such as ["192.168.1.0/24"]',
-      )
-      .max(64)
-      .readonly(),
+    schema: z.array(network, 'expected a list of networks such as ["192.168.1.0/24"]').max(64).readonly(),
     fallback: [],
     dynamic: false,
     about: 'Networks where the DID itself is announced; elsewhere a daily changing digest of it is.',

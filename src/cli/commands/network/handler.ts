@@ -9,7 +9,7 @@ export const peers: CommandHandler = async ({ daemon, output }) => {
     return table(
       result.peers.map((peer) => [
         { text: peer.name ?? peer.did ?? 'unknown', style: palette.strong },
-        peer.did ?? '',
+        peer.name === null ? '' : (peer.did ?? ''),
         peer.addresses.join(' '),
         { text: `${peer.source}, ${ago(peer.seen_at, Date.now())}`, style: palette.quiet },
       ]),
