@@ -30,7 +30,7 @@ test('mdns: a node that stops says goodbye, and changed addresses replace the ol
 
 test('mdns: away from home neither DID, key nor name is told, and only those who know the DID recognise it', async (t) => {
   const port = anyPort()
-  const b = await node(t, 'bert', { port })
+  const b = await node(t, 'bert', { port, home: (address) => address !== '127.0.0.1' })
   const friend = await node(t, 'anna', { port, known: () => [b.announcement.did] })
   const stranger = await node(t, 'carl', { port })
   const recognised = await friend.hears((peer) => peer.did === b.announcement.did)

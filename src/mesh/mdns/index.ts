@@ -18,8 +18,11 @@ export interface MdnsOptions {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
-  /** Whether this network is marked home: DID, link key and name are announced. Otherwise a name that changes every day. Default false. */
-  readonly home?: boolean
+  /**
+   * Whether a network is marked home, by the own address on it: DID, link key and name are announced there, elsewhere a name that changes every day.
+   * Asked whenever something is sent, so that a machine that moves to another network is not taken by surprise. Default false.
+   */
+  readonly home?: boolean | ((address: string) => boolean)
   /** Whose rotating names are recognised: the DIDs of the address book. */
   readonly known?: () => Iterable<Did>
   /** IPv4 addresses of the interfaces to use. Default: all but loopback, looked up again every 15 s. */
@@ -40,7 +43,7 @@ class Mdns implements Discovery {
   onPeer: (found: FoundPeer) => void = () => {}
   readonly #options: MdnsOptions
   readonly #service: string
-  readonly #home: boolean
+  readonly #home: (address: string) => boolean
   readonly #sockets: Sockets
   readonly #responder: Responder
   readonly #browser: Browser
@@ -55,7 +58,8 @@ class Mdns implements Discovery {
     const recogniser = new Recogniser(clock, options.known ?? (() => []))
     this.#options = options
     this.#service = options.serviceName ?? SERVICE
-    this.#home = options.home ?? false
+    const home = options.home ?? false
+    this.#home = typeof home === 'function' ? home : () => home
     this.#sockets = new Sockets({
       port,
       clock,
@@ -106,8 +110,9 @@ class Mdns implements Discovery {
 
   #records(port: Port, suffix: string): OwnRecords | undefined {
     if (this.#announcement === undefined) return undefined
-    const label = `${instanceLabel(this.#announcement, this.#home, this.#day)}${suffix}`
-    return ownRecords(this.#service, label, this.#announcement, this.#home, this.#day, port.address)
+    const home = this.#home(port.address)
+    const label = `${instanceLabel(this.#announcement, home, this.#day)}${suffix}`
+    return ownRecords(this.#service, label, this.#announcement, home, this.#day, port.address)
   }
 
   #interfaceCame(): void {
@@ -120,9 +125,10 @@ class Mdns implements Discovery {
   #turnDay(): void {
     const now = this.#options.clock.now()
     if (dayOf(now) !== this.#day) {
-      if (!this.#home) this.#responder.goodbye()
+      const rotating = (port: Port): boolean => !this.#home(port.address)
+      this.#responder.goodbye(rotating)
       this.#day = dayOf(now)
-      if (!this.#home && this.#sockets.ports.length > 0) this.#responder.restart()
+      if (this.#sockets.ports.some(rotating)) this.#responder.restart()
     }
     this.#midnight = this.#options.clock.after(DAY_MS - (now % DAY_MS) + 1, () => this.#turnDay())
   }

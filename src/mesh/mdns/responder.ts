@@ -66,9 +66,9 @@ export class Responder {
   }
 
   /** Withdraws what was announced (time to live 0). */
-  goodbye(): void {
+  goodbye(where: (port: Port) => boolean = () => true): void {
     if (!this.#announced) return
-    for (const port of this.#parts.ports()) {
+    for (const port of this.#parts.ports().filter(where)) {
       const records = this.#records(port)
       if (records === undefined) continue
       const gone = [records.ptr, records.srv, records.txt, ...records.addresses].map((record) => ({ ...record, ttl: 0 }))
