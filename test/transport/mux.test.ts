@@ -147,7 +147,7 @@ test('more consumed than was handed out, the caller’s mistake', () => {
   assert.throws(() => stream.reset(-1), TypeError)
 })
 
-test('blocked streams, visited in turn with 16 KiB each, and a new write joins the end', async () => {
+test('blocked streams, visited in turn with a frame of 16 KiB each, and a new write joins the end', async () => {
   const { pipe, mux } = scripted('dialer')
   const [a, b, c] = [await mux.open(), await mux.open(), await mux.open()]
   pipe.blocked = true
@@ -157,12 +157,12 @@ test('blocked streams, visited in turn with 16 KiB each, and a new write joins t
   assert.deepEqual(pipe.take(), [])
   pipe.unblock()
   assert.deepEqual(brief(pipe.take()), [
-    [0, SYN, 1, 16 * KIB],
-    [0, SYN, 3, 16 * KIB],
+    [0, SYN, 1, 16 * KIB - 12],
+    [0, SYN, 3, 16 * KIB - 12],
     [0, SYN, 5, 5],
-    [0, 0, 1, 16 * KIB],
-    [0, 0, 3, 4 * KIB],
-    [0, 0, 1, 8 * KIB],
+    [0, 0, 1, 16 * KIB - 12],
+    [0, 0, 3, 4 * KIB + 12],
+    [0, 0, 1, 8 * KIB + 24],
   ])
 })
 
