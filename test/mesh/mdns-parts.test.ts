@@ -159,6 +159,26 @@ test('mdns table: own records and those of other services are ignored', () => {
   assert.equal(table.size, 0)
 })
 
+test('mdns packets: a name without a wire form is left out, so that nobody makes us send malformed packets', () => {
+  const packet = encodeResponse(records('#'.repeat(60), 'tcp://192.0.2.7:1'), [])
+  for (const [what, byte] of [
+    ['no text', 0xff],
+    ['empty labels', 0x2e],
+  ] as const) {
+    const { clock, net, browser: table } = browser()
+    const heard = decodeMessage(packet.map((at) => (at === 0x23 ? byte : at)) as Buffer) as Message
+    table.onResponse(heard, '192.0.2.7')
+    clock.forward(10_000)
+    assert.equal(table.size, 0, what)
+    assert.ok(
+      net.sent.every((message) => message !== undefined && message.questions.length > 0),
+      what,
+    )
+  }
+  const root = decodeMessage(encodeQuery([{ name: '', type: 'ANY' }])) as Message
+  assert.equal(root.questions.length, 0)
+})
+
 test('mdns records: what a stranger says is cleaned or left out', () => {
   const text = parseText(
     [

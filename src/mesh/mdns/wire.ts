@@ -55,11 +55,20 @@ export function decodeMessage(packet: Buffer): Message | undefined {
   return {
     id: packet.readUInt16BE(0),
     response: (flags & 0x8000) !== 0,
-    questions: decoded.questions ?? [],
-    answers: decoded.answers ?? [],
-    authorities: decoded.authorities ?? [],
-    additionals: decoded.additionals ?? [],
+    questions: (decoded.questions ?? []).filter(({ name }) => isWritable(name)),
+    answers: (decoded.answers ?? []).filter(named),
+    authorities: (decoded.authorities ?? []).filter(named),
+    additionals: (decoded.additionals ?? []).filter(named),
   }
+}
+
+/** Names are asked for again: one that has no wire form (empty labels, bytes that are no text) would make our own packet malformed. */
+function isWritable(name: string): boolean {
+  return Buffer.byteLength(name) <= 253 && name.split('.').every((label) => label.length > 0 && Buffer.byteLength(label) <= 63 && !label.includes('\ufffd'))
+}
+
+function named(record: DnsRecord): boolean {
+  return isWritable(record.name) && (record.type !== 'PTR' || (typeof record.data === 'string' && isWritable(record.data)))
 }
 
 export function encodeQuery(questions: readonly Question[], known: readonly DnsRecord[] = [], authorities: readonly DnsRecord[] = []): Buffer {
