@@ -52,6 +52,8 @@ export interface Lease {
 
 export interface AdmissionStatus {
   readonly halfOpen: number
+  /** Sources and networks with something half-open, and sources whose rate is remembered. */
+  readonly groups: number
   readonly sources: number
   readonly refused: number
   readonly evicted: number
@@ -96,7 +98,13 @@ class SourceAdmission implements Admission {
   }
 
   get status(): AdmissionStatus {
-    return { halfOpen: this.#all.size, sources: this.#rates.size, refused: this.#refused, evicted: this.#evicted }
+    return {
+      halfOpen: this.#all.size,
+      groups: this.#bySource.size + this.#byNetwork.size,
+      sources: this.#rates.size,
+      refused: this.#refused,
+      evicted: this.#evicted,
+    }
   }
 
   handshake(source: Source, evict?: () => void): Lease | undefined {
@@ -138,7 +146,7 @@ class SourceAdmission implements Admission {
   }
 
   #remove(pending: Pending): void {
-    if (!this.#all.delete(pending)) return
+    this.#all.delete(pending)
     leave(this.#bySource, pending.source, pending)
     leave(this.#byNetwork, pending.network, pending)
   }

@@ -47,6 +47,7 @@ describe('admission, before anything is proved', () => {
     }
     assert.equal(admission.status.halfOpen, 1024)
     assert.ok(admission.status.sources <= 4096)
+    assert.ok(admission.status.groups <= 2048)
     assert.ok(evicted.length > 0)
     assert.equal(evicted[0], '11.0.0.9', 'the oldest first')
     clock.advance(1000)
@@ -198,6 +199,20 @@ describe('admission, budgets after the proof', () => {
     assert.equal(leases[0]?.reserve(mib), true)
     assert.throws(() => leases[0]?.free(mib + 1), TypeError)
     leases[1]?.free(mib)
+  })
+
+  test('one stranger buffers at most its own 1 MiB, though the shared budget is empty', () => {
+    const lease = budgets().enter('ann')
+    assert.equal(lease.reserve(1024 * 1024 + 1), false)
+    assert.equal(lease.reserve(1024 * 1024), true)
+  })
+
+  test('a peer that is demoted while it holds more than strangers share, BUDGET_EXCEEDED', () => {
+    const world = budgets({ ann: 'partner' })
+    const lease = world.enter('ann')
+    lease.reserve(ISOLATED_LIMITS.bufferBytes + 1)
+    world.classes.ann = 'isolated'
+    assert.throws(() => lease.refresh(), exceeded)
   })
 
   test('links of one identity are counted together, on all its devices', () => {

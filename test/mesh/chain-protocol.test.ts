@@ -85,7 +85,9 @@ describe('icn/chain/1', () => {
 
   test('an answer that is cut, too long or lies about its length, WIRE_MALFORMED', async () => {
     const [ann, bob] = [await testNode('ann'), await testNode('bob')]
+    const oversized = Buffer.concat([Uint8Array.of(1), Buffer.from('00400001', 'hex'), Buffer.alloc(4 * 1024 * 1024 + 1)])
     for (const answer of [
+      oversized,
       new Uint8Array(0),
       Uint8Array.of(1, 0, 0, 0),
       Uint8Array.of(1, 0, 0, 0, 1),

@@ -9,10 +9,11 @@ import { createMemoryStore } from '../../src/core/store/memory.ts'
 import type { Store } from '../../src/core/store/types.ts'
 import { bindingDates, createBinding } from '../../src/identity/binding.ts'
 import { adoptChain } from '../../src/identity/chain.ts'
-import { createInception, createRotation } from '../../src/identity/chain-make.ts'
+import { createInception, createRecovery, createRotation } from '../../src/identity/chain-make.ts'
+import { attestRecovery } from '../../src/identity/chain-recovery.ts'
 import { didPublicKey } from '../../src/identity/did.ts'
 import { type KeySeeds, openKeySet, publicKeysOf } from '../../src/identity/keys.ts'
-import type { ChainReason, ChainState, Device } from '../../src/identity/types.ts'
+import type { ChainReason, ChainState, Device, RecoveryPolicy } from '../../src/identity/types.ts'
 import { HelloCache } from '../../src/mesh/hello-cache.ts'
 import type { GreetContext } from '../../src/mesh/hello-types.ts'
 import { type KnownKeys, openKnownKeys } from '../../src/mesh/known-keys.ts'
@@ -57,11 +58,16 @@ function identitySigner(identity: { name: string; mldsa: boolean }, generation: 
 }
 
 /** `generation` makes an identity of its own out of a later key of the one with this name. */
-export function testIdentity(name: string, options: { mldsa?: boolean; generation?: number } = {}): TestIdentity {
-  const { mldsa = false, generation = 0 } = options
+export function testIdentity(name: string, options: { mldsa?: boolean; generation?: number; policy?: RecoveryPolicy; now?: number } = {}): TestIdentity {
+  const { mldsa = false, generation = 0, now = NOW - 86_400_000 } = options
   const signer = identitySigner({ name, mldsa }, generation)
-  const entry = createInception({ signer, next: publicKeysOf(seedsOf(`${name} ${generation + 1}`, mldsa)), now: NOW - 86_400_000 })
-  return { name, mldsa, chain: adoptChain(undefined, [entry], { now: NOW - 86_400_000 }).state, generation }
+  const entry = createInception({
+    signer,
+    next: publicKeysOf(seedsOf(`${name} ${generation + 1}`, mldsa)),
+    now,
+    ...(options.policy === undefined ? {} : { policy: options.policy }),
+  })
+  return { name, mldsa, chain: adoptChain(undefined, [entry], { now }).state, generation }
 }
 
 /** The identity goes on with its next keys; its devices keep their bindings until `certify`. `branch` promises other keys than usual: a second history. */
@@ -81,9 +87,22 @@ export function rotateIdentity(identity: TestIdentity, options: { reason?: Exclu
   identity.generation = generation
 }
 
-/** A copy whose changes do not reach the original. */
-export function copyIdentity(identity: TestIdentity): TestIdentity {
-  return { ...identity }
+/** The identity with fresh keys, given back to its owner by a trustee at `at`; its delay has passed. The policy names that trustee alone. */
+export function recoveredIdentity(identity: TestIdentity, trustee: TestIdentity, at: number): TestIdentity {
+  const name = `${identity.name} recovered`
+  const policy = identity.chain.entries[0]?.policy
+  if (policy === undefined) throw new TypeError('the identity has no recovery policy')
+  const keys = publicKeysOf(seedsOf(`${name} 0`, identity.mldsa))
+  const request = { did: identity.chain.did, previous: identity.chain.head, policy, recoveryId: new Uint8Array(16), keys }
+  const attestation = attestRecovery(request, { did: trustee.chain.did, signer: identitySigner(trustee, trustee.generation).ed25519 }, at)
+  const next = publicKeysOf(seedsOf(`${name} 1`, identity.mldsa))
+  const signer = identitySigner({ name, mldsa: identity.mldsa }, 0)
+  const entry = createRecovery({ chain: identity.chain, signer, reason: 'lost', next, policy, attestations: [attestation], now: at })
+  const { state } = adoptChain(identity.chain, [entry], {
+    now: at + policy.delayS * 1000,
+    chainOf: (did) => (did === trustee.chain.did ? trustee.chain : undefined),
+  })
+  return { name, mldsa: identity.mldsa, chain: state, generation: 0 }
 }
 
 export interface CertifyOptions {

@@ -112,9 +112,11 @@ describe('hello codec', () => {
     const large = new Map([1, 2].map((type) => [type, new Uint8Array(MAX_CHAIN_EXTENSION_BYTES)] as const))
     assert.throws(() => encodeHello({ ...fixed, extensions: large }), TypeError)
     assert.throws(() => decodeHello(new Uint8Array(MAX_HELLO_BYTES + 1)), malformed)
-    const bytes = Buffer.from(encodeHello({ ...fixed, extensions: new Map() }))
-    bytes[bytes.length - 1] = 17
-    assert.throws(() => decodeHello(bytes), malformed)
+    const none = encodeHello({ ...fixed, extensions: new Map() })
+    const some = (count: number): Uint8Array =>
+      Buffer.concat([none.subarray(0, -2), Uint8Array.of(0, count), ...Array.from({ length: count }, (_, type) => Uint8Array.of(0, type, 0))])
+    assert.equal(decodeHello(some(16)).extensions.size, 16)
+    assert.throws(() => decodeHello(some(17)), malformed)
   })
 
   test('a PROOF has exactly the length of its suite', () => {

@@ -5,7 +5,7 @@ import { KithError } from '../../src/core/errors.ts'
 import { greet } from '../../src/mesh/hello.ts'
 import type { AuthenticatedLink } from '../../src/mesh/hello-types.ts'
 import { createChannelPair } from './channel-pair.ts'
-import { certify, NOW, rotateIdentity, skewed, testIdentity, testNode } from './fixtures.ts'
+import { certify, NOW, recoveredIdentity, rotateIdentity, skewed, testIdentity, testNode } from './fixtures.ts'
 import { asError, assertRefused, assertTold, linked, meet } from './meeting.ts'
 
 describe('hello, two honest nodes', () => {
@@ -296,6 +296,19 @@ describe('hello and chains', () => {
     assertTold(dialer, 'CHAIN_STALE')
     stranger.known.adopt(identity.chain)
     linked((await meet(ann, stranger)).listener)
+  })
+
+  test('a recovery attested with a key the trustee has rotated to: judged after the proof, with what is known of the trustee', async () => {
+    const day = 86_400_000
+    const tom = testIdentity('tom', { now: NOW - 10 * day })
+    rotateIdentity(tom, { now: NOW - 5 * day })
+    const policy = { threshold: 1, override: 0, delayS: 86_400, trustees: [tom.chain.did] }
+    const ann = await testNode('ann', { identity: recoveredIdentity(testIdentity('ann', { now: NOW - 10 * day, policy }), tom, NOW - 3 * day) })
+    assert.equal(ann.identity.chain.index, 1)
+    const [bob, stranger] = [await testNode('bob'), await testNode('eve')]
+    bob.known.adopt(tom.chain)
+    assert.equal(linked((await meet(ann, bob)).listener).chain.index, 1)
+    assertRefused((await meet(ann, stranger)).listener, 'CHAIN_INVALID')
   })
 
   test('a later key of a known chain as an identity of its own, CHAIN_INVALID', async () => {

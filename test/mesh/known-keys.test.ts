@@ -54,6 +54,9 @@ describe('known keys', () => {
     known.learn(learned(ann, { boot: 4, run: runOf('two'), binding: { serial: 8, deviceMldsa: undefined } }))
     const device = known.device(ann.device.did, ann.linkKey)
     assert.deepEqual([device?.serial, device?.boot, device?.run], [9, 5, runOf('one')])
+    known.revoke(ann.device.did, ann.linkKey)
+    known.learn(learned(ann, { boot: 6 }))
+    assert.equal(known.device(ann.device.did, ann.linkKey)?.revoked, true)
   })
 
   test('a shorter chain never replaces a longer one', async () => {
@@ -129,9 +132,9 @@ describe('known keys', () => {
     known.learn(learned(ann))
     await assert.rejects(known.flush(), (error: KithError) => error.code === 'STORE_FAILED')
     assert.equal((await known.chain(ann.device.did))?.index, 0)
+    await clock.run(50)
     store.batch = batch
-    await clock.run(5_050)
-    await known.flush()
+    await clock.run(5_000)
     assert.equal(await rows(store, 'mesh/chain'), 1)
   })
 
