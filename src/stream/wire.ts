@@ -64,7 +64,7 @@ export class Wire {
     this.#outside(() => {
       this.#duplex.end(() => {
         this.#finished = true
-        if (this.#ended) this.destroy()
+        if (this.#ended) this.#release()
         done()
       })
     })
@@ -97,7 +97,14 @@ export class Wire {
     if (this.#ended || this.#closed) return
     this.#ended = true
     this.onEnd()
-    if (this.#finished) this.destroy()
+    if (this.#finished) this.#release()
+  }
+
+  /** Both halves have ended: what the reader still holds is not lost. */
+  #release(): void {
+    if (this.#closed) return
+    this.#duplex.destroy()
+    this.#close()
   }
 
   /** After a clean end the reader keeps what it holds: it may be read later. */

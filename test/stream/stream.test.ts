@@ -196,6 +196,31 @@ test('end, half open, leaves the other direction running', async () => {
   await Promise.all([dialer.close(), listener.close()])
 })
 
+test('end, on both sides before anything was received, loses nothing', async () => {
+  const pair = duplexPair()
+  const { dialer, listener } = await connect(pair)
+  for (let i = 0; i < 10; i++) {
+    dialer.send(Buffer.alloc(3_000, i))
+    listener.send(Buffer.alloc(3_000, 100 + i))
+  }
+  dialer.end()
+  listener.end()
+  await settle()
+  assert.equal(pair.a.destroyed && pair.b.destroyed, true)
+  for (const [stream, first] of [
+    [listener, 0],
+    [dialer, 100],
+  ] as const) {
+    const got: number[] = []
+    for await (const message of stream) got.push(message[0] as number)
+    assert.deepEqual(
+      got,
+      Array.from({ length: 10 }, (_, i) => first + i),
+    )
+    await stream.closed
+  }
+})
+
 test('receive, an end within a frame, is a lost connection', async () => {
   const pair = duplexPair({ a2b: (bytes) => [bytes.length > 5_000 ? bytes.subarray(0, 3_000) : bytes] })
   const { dialer, listener } = await connect(pair)
