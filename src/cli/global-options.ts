@@ -4,7 +4,7 @@ import type { OptionSpec } from './spec.ts'
 export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
   { flags: '--home <dir>', about: 'the node’s directory (KITH_HOME, default ~/.kith)', kind: 'text' },
   { flags: '--json', about: 'print JSON for programs', kind: 'flag' },
-  { flags: '--quiet', about: 'print nothing but errors', kind: 'flag' },
+  { flags: '--quiet', about: 'print only errors and the bare result', kind: 'flag' },
   { flags: '--yes', about: 'answer every question with its safe default', kind: 'flag' },
   { flags: '--no-color', about: 'no colours (also NO_COLOR)', kind: 'flag' },
   { flags: '--timeout <duration>', about: 'give up after, for example, 10s', kind: 'duration' },

@@ -16,8 +16,8 @@ export interface OutputOptions {
 export interface Output {
   readonly json: boolean
   readonly palette: Palette
-  /** The result: one JSON value in one line, or what people read. */
-  result(value: object, human: (palette: Palette) => string | readonly string[]): void
+  /** The result: one JSON value in one line, or what people read. With `--quiet` only `bare`, the one value that somebody would want to pipe on. */
+  result(value: object, human: (palette: Palette) => string | readonly string[], bare?: string): void
   /** A remark for people; silent with `--json` and `--quiet`. */
   note(text: string): void
   /** The failure, as `error[CODE] sentence` and `next: command`, or as JSON. */
@@ -31,9 +31,9 @@ export function createOutput(options: OutputOptions): Output {
   return {
     json,
     palette: colours,
-    result(value, human) {
+    result(value, human, bare) {
       if (json) return void stdout.write(`${JSON.stringify(value)}\n`)
-      if (quiet) return
+      if (quiet) return void (bare !== undefined && stdout.write(`${bare}\n`))
       const text = human(colours)
       const lines = typeof text === 'string' ? [text] : text
       if (lines.length > 0) stdout.write(`${lines.join('\n')}\n`)

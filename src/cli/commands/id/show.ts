@@ -9,11 +9,11 @@ import type { CommandContext } from '../../context.ts'
 import type { Options } from '../../options.ts'
 import { findPassphrase } from '../../passphrase.ts'
 import type { CommandHandler } from '../../spec.ts'
-import { harmless, table } from '../../style.ts'
+import { harmless, type Palette, table } from '../../style.ts'
 
 export const show: CommandHandler = async (context, { options }) => {
   const summary = (await loadSummary(context.home)) ?? (await view(context, options)).summary
-  context.output.result(summary, (palette) =>
+  const human = (palette: Palette): string[] =>
     table([
       [
         { text: 'did', style: palette.quiet },
@@ -24,8 +24,8 @@ export const show: CommandHandler = async (context, { options }) => {
       [{ text: 'chain', style: palette.quiet }, `entry ${summary.chain.index}, ${summary.chain.head.slice(0, 16)}`],
       [{ text: 'valid until', style: palette.quiet }, `${summary.binding_expires_at.slice(0, 10)}, renewed when unlocked`],
       [{ text: 'passphrase', style: palette.quiet }, summary.passphrase === 'stored' ? 'none asked: a random one is kept outside the home' : 'asked'],
-    ]),
-  )
+    ])
+  context.output.result(summary, human, summary.did)
   return undefined
 }
 

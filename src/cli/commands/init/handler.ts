@@ -29,11 +29,15 @@ export interface InitResult {
 
 export const run: CommandHandler = async (context, { options }) => {
   const result = await initialise(context, options)
-  context.output.result(result, (palette) => [
-    `${result.created ? palette.good('made') : palette.quiet('already there:')} ${palette.strong(harmless(result.name))}  ${result.did}`,
-    palette.quiet(`home: ${result.home}`),
-    palette.quiet(`next: ${context.command('kith up')}`),
-  ])
+  context.output.result(
+    result,
+    (palette) => [
+      `${result.created ? palette.good('made') : palette.quiet('already there:')} ${palette.strong(harmless(result.name))}  ${result.did}`,
+      palette.quiet(`home: ${result.home}`),
+      palette.quiet(`next: ${context.command('kith up')}`),
+    ],
+    result.did,
+  )
   return undefined
 }
 

@@ -26,15 +26,20 @@ async function make({ daemon, output, terminal, command }: CommandContext, optio
     ...(expires === undefined ? {} : { expires_ms: expires }),
     ...(uses === undefined ? {} : { uses }),
   })
-  output.result(invite, (palette) => [
-    ...(terminal.visible ? [...qrLines(invite.ticket, terminal.columns), ''] : []),
-    palette.strong(invite.ticket),
-    '',
-    palette.quiet(`on the other machine: kith join -   (then paste the ticket, Enter, Ctrl-D)`),
-    palette.quiet(
-      `usable ${invite.uses === 1 ? 'once' : `${invite.uses} times`}, for ${duration(Date.parse(invite.expires_at) - Date.now())}; end it: ${command(`kith invite --revoke ${invite.id}`)}`,
-    ),
-  ])
+  // The ticket alone goes to standard output, so that it can be piped on; what is for reading goes beside it.
+  output.result(
+    invite,
+    (palette) => [...(terminal.visible ? [...qrLines(invite.ticket, terminal.columns), ''] : []), palette.strong(invite.ticket)],
+    invite.ticket,
+  )
+  const life = duration(Date.parse(invite.expires_at) - Date.now())
+  output.note(
+    [
+      '',
+      'On the other machine: kith join -   (paste the ticket, then Enter and Ctrl-D)',
+      `Usable ${invite.uses === 1 ? 'once' : `${invite.uses} times`}, for ${life}. To end it: ${command(`kith invite --revoke ${invite.id}`)}`,
+    ].join('\n'),
+  )
   return undefined
 }
 
