@@ -42,6 +42,8 @@ export interface TestNode {
   readonly store: Store
   readonly clock: ManualClock
   readonly linkKey: PublicKey
+  /** The seed of the link key, for transports that hold it themselves. */
+  linkSeed(): Secret
   context(changes?: Partial<GreetContext>): GreetContext
 }
 
@@ -167,6 +169,7 @@ export async function testNode(name: string, options: TestNodeOptions = {}): Pro
     store,
     clock,
     linkKey: device.linkSigner.publicKey,
+    linkSeed: () => seedsOf(`device ${name}`, false).ed25519,
     context: (changes = {}) => ({ device, known, cache, clock, random, log: silentLogger, boot: options.boot ?? 1, run: runOf(name), ...changes }),
   }
 }
