@@ -22,27 +22,33 @@ export function schemeOf(url: string): string {
 
 /**
  * What others can dial when we listen on `listening`: an unspecified address stands for those of the interfaces. Addresses beyond loopback come first;
- * link-local ones are left out, since they mean nothing on another machine.
+ * link-local ones are left out, since they mean nothing on another machine. A machine without a network is still reached from itself.
  */
 export function reachableAddresses(listening: readonly string[], interfaces: readonly string[]): readonly string[] {
   const out: string[] = []
   for (const url of listening) {
     const parts = splitAddress(url)
-    if (parts === undefined || (parts.host !== '0.0.0.0' && parts.host !== '::')) {
+    if (parts === undefined || !UNSPECIFIED.has(parts.host)) {
       out.push(url)
       continue
     }
-    for (const address of interfaces) {
-      const family = isIP(address)
-      const parsed = parseIp(address)
-      if (parsed === undefined || neverByRange(parsed) || (parts.host === '0.0.0.0' && family === 6)) continue
-      out.push(`${parts.scheme}://${family === 6 ? `[${address}]` : address}:${parts.port}`)
+    const usable = interfaces.filter((address) => isIP(address) === 4 || (isIP(address) === 6 && parts.host === '::'))
+    const beyond = usable.filter((address) => !never(address))
+    for (const address of beyond.length > 0 ? beyond : usable.filter(isLoopbackText)) {
+      out.push(`${parts.scheme}://${isIP(address) === 6 ? `[${address}]` : address}:${parts.port}`)
     }
   }
-  // A machine without any network still reaches itself: two homes on it can pair.
-  if (out.length === 0)
-    for (const { scheme, port } of listening.map(splitAddress).filter((parts) => parts !== undefined)) out.push(`${scheme}://127.0.0.1:${port}`)
   return [...new Set(out)].sort((a, b) => Number(isLocal(a)) - Number(isLocal(b)))
+}
+
+/** The few of our addresses that go into a ticket: every scheme at the first host, then further hosts by the first scheme only. */
+export function ticketAddresses(addresses: readonly string[], limit: number): readonly string[] {
+  const first = splitAddress(addresses[0] ?? '')
+  const host = (url: string): string | undefined => splitAddress(url)?.host
+  const same = addresses.filter((url) => host(url) === first?.host)
+  const others = addresses.filter((url) => host(url) !== first?.host)
+  const further = others.filter((url) => schemeOf(url) === first?.scheme)
+  return [...same.slice(0, 2), ...further, ...same.slice(2), ...others.filter((url) => !further.includes(url))].slice(0, limit)
 }
 
 /**
@@ -61,8 +67,18 @@ export function acceptableAddresses(told: readonly string[], from: string): read
   })
 }
 
+const UNSPECIFIED: ReadonlySet<string> = new Set(['0.0.0.0', '::'])
+
+function never(address: string): boolean {
+  const parsed = parseIp(address)
+  return parsed === undefined || neverByRange(parsed)
+}
+
+function isLoopbackText(address: string): boolean {
+  const parsed = parseIp(address)
+  return parsed !== undefined && isLoopback(parsed)
+}
+
 function isLocal(url: string): boolean {
-  const host = splitAddress(url)?.host
-  const address = host === undefined ? undefined : parseIp(host)
-  return address !== undefined && isLoopback(address)
+  return isLoopbackText(splitAddress(url)?.host ?? '')
 }

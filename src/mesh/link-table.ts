@@ -96,6 +96,21 @@ export class LinkTable {
     return [...this.#links.values()].filter((link) => link.did === did)
   }
 
+  /** Devices linked now. */
+  get linked(): number {
+    let count = 0
+    for (const { current } of this.#links.values()) if (current !== undefined) count++
+    return count
+  }
+
+  *members(): Iterable<Member> {
+    for (const { members } of this.#links.values()) yield* members
+  }
+
+  *membersOf(did: Did): Iterable<Member> {
+    for (const link of this.#links.values()) if (link.did === did) yield* link.members
+  }
+
   get(linkKey: Uint8Array): Link | undefined {
     return this.#links.get(toHex(linkKey))
   }

@@ -7,7 +7,7 @@ import type { Did } from '../identity/did.ts'
 import type { Device } from '../identity/types.ts'
 import type { LinkStream } from '../transport/types.ts'
 import type { AddressBook, BookPeer } from './address-book.ts'
-import { splitAddress } from './addresses.ts'
+import { splitAddress, ticketAddresses } from './addresses.ts'
 import { atLeast, isPeerClass } from './constraints.ts'
 import { type Invites, MAX_USES } from './invite.ts'
 import type { KnownKeys } from './known-keys.ts'
@@ -52,9 +52,8 @@ export class PairingService {
     if (!isPeerClass(wanted) || wanted === 'isolated') throw new TypeError('an invitation is for known, partner or federated')
     if (!Number.isInteger(lifeMs) || lifeMs < 1_000 || lifeMs > MAX_EXPIRES_MS) throw new TypeError('an invitation lasts from a second to 30 days')
     if (!Number.isInteger(uses) || uses < 1 || uses > MAX_USES) throw new TypeError(`an invitation is for 1 to ${MAX_USES} uses`)
-    const urls = addresses()
-      .filter((url) => url.length <= 128)
-      .slice(0, TICKET_URLS)
+    const usable = addresses().filter((url) => url.length <= 128)
+    const urls = ticketAddresses(usable, TICKET_URLS)
     if (urls.length === 0)
       throw new KithError('ADDRESS_INVALID', 'this node listens nowhere, so nobody could use a ticket', { next: 'kith up --listen tcp://0.0.0.0:4433' })
     // Whole seconds, so that both sides mean the same moment.

@@ -1,6 +1,7 @@
-import type { KithError } from '../core/errors.ts'
+import { toHex } from '../core/bytes.ts'
 import type { BookPeer } from './address-book.ts'
 import type { Link } from './link-table.ts'
+import type { RetryStatus } from './reconnect.ts'
 import type { LinkStatus, PeerClass } from './types.ts'
 
 type Known = Pick<BookPeer, 'name' | 'class' | 'pending'> | undefined
@@ -30,16 +31,13 @@ export function linkStatus(link: Link, peer: Known, held: PeerClass): LinkStatus
 }
 
 /** A peer of the address book without any link. */
-export function unlinkedStatus(
-  peer: BookPeer,
-  linkKey: string,
-  retry: { readonly state: LinkStatus['state']; readonly retryInMs: number | null; readonly lastError: KithError | undefined },
-): LinkStatus {
+export function unlinkedStatus(peer: BookPeer, retry: RetryStatus, dialing: boolean): LinkStatus {
+  const linkKey = peer.addresses.find((address) => address.linkKey !== undefined)?.linkKey
   return {
     did: peer.did,
     name: peer.name,
-    linkKey,
-    state: retry.state,
+    linkKey: linkKey === undefined ? '' : toHex(linkKey),
+    state: dialing ? 'connecting' : retry.state,
     class: peer.class,
     pendingClass: peer.pending,
     path: null,

@@ -1,0 +1,105 @@
+import { KithError } from '../core/errors.ts'
+import type { Logger } from '../core/observe/log.ts'
+import type { Store } from '../core/store/types.ts'
+import type { Did } from '../identity/did.ts'
+import type { AddressBook } from './address-book.ts'
+import { isPeerClass } from './constraints.ts'
+import { LINK_PROTOCOL } from './link-control.ts'
+import type { MeshPolicy } from './mesh-types.ts'
+import { PING_PROTOCOL } from './ping.ts'
+import { type LocalPolicy, openLocalPolicy } from './policy.ts'
+import type { Registered } from './router.ts'
+import type { Settings } from './settings.ts'
+import type { ConstraintSet, PeerClass, Policy } from './types.ts'
+
+export interface MeshRulesComponents {
+  readonly store: Store
+  readonly logger: Logger
+  readonly book: AddressBook
+  readonly settings: () => Settings
+  /** Decides further, where the owner's rules do not (`MeshComponents.policy`). */
+  readonly other: Policy | undefined
+  readonly interfaces: () => readonly string[]
+  readonly accessOf: (protocol: string) => Registered['access'] | undefined
+  /** Streams open on all links of a peer. */
+  readonly streamsOf: (did: Did) => number
+}
+
+/** Who may do what here: the owner's rules first, then what a protocol says about itself, then whoever decides beyond that. */
+export class MeshRules {
+  readonly #components: MeshRulesComponents
+  readonly local: LocalPolicy
+
+  private constructor(components: MeshRulesComponents, local: LocalPolicy) {
+    this.#components = components
+    this.local = local
+  }
+
+  /** @throws KithError `STORE_FAILED`, `WIRE_MALFORMED`. */
+  static async open(components: MeshRulesComponents): Promise<MeshRules> {
+    const { store, logger, settings, interfaces } = components
+    const local = await openLocalPolicy({
+      store,
+      classOf: (did) => classOf(components, did),
+      constraints: (held) => settings().constraints[held],
+      openDefault: (peer, protocol) => openDefault(components, peer, protocol),
+      ownPorts: () => settings().ownPorts,
+      localAddresses: interfaces,
+    })
+    for (const rule of local.dropped) logger.warn('a stored rule is not valid any more', { ...rule })
+    return new MeshRules(components, local)
+  }
+
+  classOf(did: Did): PeerClass {
+    return classOf(this.#components, did)
+  }
+
+  constraints(did: Did): ConstraintSet {
+    const { other, book, settings } = this.#components
+    return other !== undefined && !book.has(did) ? other.constraints(did) : settings().constraints[this.classOf(did)]
+  }
+
+  /** Why a peer may not open a protocol; `undefined` when it may. */
+  refuse(peer: Did, protocol: string, access: Registered['access']): KithError | undefined {
+    if (protocol === LINK_PROTOCOL) return undefined
+    if (this.#components.streamsOf(peer) > this.constraints(peer).streams) return new KithError('BUDGET_EXCEEDED')
+    if (access === 'handler') return undefined
+    const request = protocol === PING_PROTOCOL ? { peer, action: 'ping' } : { peer, action: 'open', target: protocol }
+    let decision = this.local.decide(request)
+    if (!decision.allowed && access === 'policy' && this.#components.other !== undefined) decision = this.#components.other.decide(request)
+    return decision.allowed ? undefined : new KithError('POLICY_DENIED')
+  }
+
+  /** The rules as the outside sees them. */
+  policy(): MeshPolicy {
+    const { local } = this
+    const { book } = this.#components
+    const principal = (text: string): string => (text === '*' || isPeerClass(text) ? text : book.resolve(text))
+    return {
+      decide: (request) => local.decide(request),
+      constraints: (did) => this.constraints(did),
+      classOf: (did) => this.classOf(did),
+      allow: async (who, action, target) => local.allow(principal(who), action, target),
+      deny: async (who, action, target) => local.deny(principal(who), action, target),
+      list: () => local.list(),
+      test: (who, action, target) => local.decide({ peer: book.resolve(who), action, ...(target === undefined ? {} : { target }) }),
+    }
+  }
+}
+
+function classOf({ book, other }: MeshRulesComponents, did: Did): PeerClass {
+  return book.get(did)?.class ?? other?.classOf(did) ?? 'isolated'
+}
+
+function openDefault({ accessOf, book }: MeshRulesComponents, peer: Did, protocol: string): { readonly allowed: boolean; readonly rule: string } | undefined {
+  switch (accessOf(protocol)) {
+    case 'everyone':
+      return { allowed: true, rule: `${protocol} is open to everyone` }
+    case 'book':
+      return { allowed: book.has(peer), rule: `${protocol} is open to peers in the address book` }
+    case 'handler':
+      return { allowed: true, rule: `${protocol} decides per request` }
+    default:
+      return undefined
+  }
+}
