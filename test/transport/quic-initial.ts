@@ -102,9 +102,13 @@ export async function halfOpenHandshakes(transport: Transport, anyKey: PublicKey
   socket.bind(0, '127.0.0.1')
   await once(socket, 'listening')
   const abort = new AbortController()
-  const captured = once(socket, 'message') as Promise<[Buffer]>
+  const captured = new Promise<Buffer>((resolve) => {
+    socket.on('message', (message) => {
+      if (message.length >= DATAGRAM_BYTES) resolve(message)
+    })
+  })
   transport.dial(`quic://127.0.0.1:${socket.address().port}`, { expect: anyKey, signal: abort.signal }).catch(() => undefined)
-  const [datagram] = await captured
+  const datagram = await captured
   abort.abort()
   socket.close()
   const hello = openInitial(datagram)

@@ -21,6 +21,7 @@ test('quic keys: the peer id of an Ed25519 key is taken apart exactly', () => {
   const remote = parseRemote(multiaddr(concat(PEER_ID, key)))
   assert.deepEqual({ ...remote, key: Buffer.from(remote.key) }, { host: '192.0.2.1', port: 4433, key: Buffer.from(key) })
   assert.equal(parseRemote(multiaddr(concat(PEER_ID, key), '/ip6/2001:db8::1/udp/1')).host, '2001:db8::1')
+  assert.equal(parseRemote(multiaddr(concat(PEER_ID, key), '/ip6/::ffff:192.0.2.1/udp/1')).host, '192.0.2.1')
 })
 
 test('quic keys: any other peer id, and any other shape of the address, is refused', () => {

@@ -102,6 +102,8 @@ export async function openRelay(): Promise<Relay> {
   let dialer: RemoteInfo | undefined
   let open = true
   near.on('message', (message, from) => {
+    // The question whether anybody listens comes from a socket of its own.
+    if (message.length === 1) return
     dialer = from
     if (open) far.send(message, target, '127.0.0.1')
   })
@@ -113,7 +115,10 @@ export async function openRelay(): Promise<Relay> {
     socket.bind(0, '127.0.0.1')
     await bound
   }
+  let closed = false
   const close = (): void => {
+    if (closed) return
+    closed = true
     near.close()
     far.close()
   }

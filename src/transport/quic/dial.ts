@@ -7,6 +7,7 @@ import type { Clients } from './clients.ts'
 import { fromDial } from './errors.ts'
 import { parseRemote } from './keys.ts'
 import type { NativeConnection, NativeStream } from './native.ts'
+import { watchRefusal } from './refusal.ts'
 
 /** A name's further addresses are tried when the ones before have not answered for this long, or failed (RFC 8305). */
 const STAGGER_MS = 250
@@ -91,16 +92,21 @@ async function race(dial: Dial, address: string): Promise<Dialled> {
   })
 }
 
-async function attempt(dial: Dial, { ip, family }: Endpoint, port: number): Promise<Dialled> {
-  const address = formatAddress(ip, port)
+async function attempt(dial: Dial, endpoint: Endpoint, port: number): Promise<Dialled> {
+  const address = formatAddress(endpoint.ip, port)
+  const refused = new AbortController()
+  const over = AbortSignal.any([dial.over, refused.signal])
+  watchRefusal(endpoint, port, over, () => refused.abort(new KithError('ADDRESS_UNREACHABLE', `nothing listens at ${address}`, { details: { address } })))
   let native: NativeConnection | undefined
   try {
-    native = await dial.clients.connect(ip, port, family, dial.over)
+    native = await dial.clients.connect(endpoint.ip, port, endpoint.family, over)
     const remote = parseRemote(native.remoteMultiaddr())
     if (!equal(remote.key, dial.expect)) throw new KithError('WRONG_KEY', undefined, { details: { address } })
     return { native, first: await native.outboundStream(), remoteKey: remote.key, address }
   } catch (error) {
     native?.abort()
     throw error instanceof KithError ? error : fromDial(error, address)
+  } finally {
+    refused.abort()
   }
 }

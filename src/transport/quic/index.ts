@@ -1,5 +1,5 @@
 import { equal } from '../../core/bytes.ts'
-import type { Clock } from '../../core/clock.ts'
+import { type Clock, sleep } from '../../core/clock.ts'
 import { publicKeyOfSeed } from '../../core/crypto/ed25519.ts'
 import { KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
@@ -15,7 +15,7 @@ import { fromNative } from './errors.ts'
 import { FirstStream } from './first-stream.ts'
 import { parseRemote, withPrivateKeyProto } from './keys.ts'
 import { QuicListener } from './listener.ts'
-import { type Availability, loadNative, type NativeConnection, type NativeQuinnConfig } from './native.ts'
+import { type Availability, loadNative, type NativeConnection, type NativeQuinnConfig, type NativeServer } from './native.ts'
 import { nothing } from './nothing.ts'
 
 /** Dead peers are noticed after this long, and half-open handshakes end. */
@@ -25,6 +25,8 @@ const KEEP_ALIVE_MS = 5_000
 const WINDOW_BYTES = 1 << 20
 const SOCKET_BUFFER_BYTES = 4 << 20
 const DIAL_MS = 10_000
+const REBIND_MS = 2_000
+const REBIND_STEP_MS = 100
 const MOST_HANDSHAKES = 6_000
 
 export interface QuicOptions {
@@ -86,7 +88,7 @@ export function createQuicTransport(options: QuicOptions): Transport {
     const [endpoint] = await resolveHost(host)
     listening.signal?.throwIfAborted()
     const ip = endpoint?.ip ?? host
-    const server = bind(ip, port)
+    const server = await bind(ip, port, listening.signal)
     const listener = new QuicListener({
       server,
       host: ip,
@@ -99,12 +101,20 @@ export function createQuicTransport(options: QuicOptions): Transport {
     return listener
   }
 
-  function bind(ip: string, port: number): InstanceType<typeof native.Server> {
-    try {
-      return new native.Server(config, ip, port)
-    } catch (cause) {
-      const { code } = fromNative(cause)
-      throw new KithError(code === 'LINK_LOST' ? 'ADDRESS_INVALID' : code, undefined, { details: { address: formatAddress(ip, port) }, cause })
+  /** A port stays taken for a moment after the last connection of a closed listener has ended: a second try comes after that. */
+  async function bind(ip: string, port: number, signal: AbortSignal | undefined): Promise<NativeServer> {
+    const until = clock.monotonic() + REBIND_MS
+    for (;;) {
+      try {
+        return new native.Server(config, ip, port)
+      } catch (cause) {
+        const found = fromNative(cause).code
+        const code = found === 'LINK_LOST' ? 'ADDRESS_INVALID' : found
+        if (code !== 'ADDRESS_IN_USE' || clock.monotonic() >= until) {
+          throw new KithError(code, undefined, { details: { address: formatAddress(ip, port) }, cause })
+        }
+      }
+      await sleep(clock, REBIND_STEP_MS, signal)
     }
   }
 

@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net'
 import { base58Decode } from '../../core/base58.ts'
 import { concat, type PublicKey } from '../../core/bytes.ts'
 import { parsePublicKey, publicKeyOfSeed } from '../../core/crypto/ed25519.ts'
@@ -40,7 +41,8 @@ export function parseRemote(multiaddr: string): Remote {
   if (!shape || host === undefined || id === undefined || !Number.isInteger(number) || number < 1 || number > 65_535) throw refused('address')
   const bytes = base58Decode(id, PEER_ID_BYTES)
   if (bytes?.length !== PEER_ID_BYTES || !PEER_ID.every((byte, at) => bytes[at] === byte)) throw refused('key')
-  return { host, port: number, key: parsePublicKey(bytes.subarray(PEER_ID.length)) }
+  // A socket for both families shows IPv4 in its mapped form.
+  return { host: host.startsWith('::ffff:') && isIPv4(host.slice(7)) ? host.slice(7) : host, port: number, key: parsePublicKey(bytes.subarray(PEER_ID.length)) }
 }
 
 function refused(part: string): KithError {
