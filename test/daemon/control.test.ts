@@ -199,6 +199,8 @@ test('control, hostile bytes, never end the server', async () => {
     { numRuns: 150 },
   )
   assert.match(await bytes(Buffer.from('NONSENSE\r\n\r\n')), /"code":"USAGE"/)
+  assert.match(await bytes(Buffer.from('GET /v1/echo HTTP/1.1\r\n\r\n')), /"code":"CONTROL_UNAUTHORIZED"/)
+  assert.match(await bytes(Buffer.from('GET /v1/echo HTTP/1.1\r\nhost: x\r\nexpect: much\r\n\r\n')), /"code":"USAGE"/)
   assert.match(await bytes(Buffer.from(`GET /v1/echo HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(40_000)}\r\n\r\n`)), /"code":"USAGE"/)
   assert.equal((await raw('GET', '/v1/echo')).status, 200)
 })

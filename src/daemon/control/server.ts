@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { lstat, unlink } from 'node:fs/promises'
+import type { ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { asKithError, KithError } from '../../core/errors.ts'
@@ -17,6 +18,7 @@ const MAX_HEADER_BYTES = 16_384
 const MAX_CONNECTIONS = 256
 const HEADERS_TIMEOUT_MS = 10_000
 const REQUEST_TIMEOUT_MS = 30_000
+const NOT_UNDERSTOOD: string = JSON.stringify(errorBody(new KithError('USAGE', 'The request is not understood.')))
 
 export interface ControlServerOptions {
   readonly place: ControlPlace
@@ -44,7 +46,8 @@ export async function startControlServer(options: ControlServerOptions): Promise
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     forceCloseConnections: true,
-    http: { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: 5_000 },
+    // Without a Host header Node would answer by itself, in another shape; here nothing depends on it.
+    http: { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: 5_000, requireHostHeader: false },
     routerOptions: { maxParamLength: 100 },
     frameworkErrors: (_error, _request, reply) => {
       refuse(reply, new KithError('USAGE', 'The request is not understood.'))
@@ -52,6 +55,9 @@ export async function startControlServer(options: ControlServerOptions): Promise
     clientErrorHandler: (_error, connection) => endConnection(connection),
   })
   app.server.maxConnections = MAX_CONNECTIONS
+  app.server.on('checkExpectation', (_request, response: ServerResponse) => {
+    response.writeHead(400, { 'content-type': 'application/json', connection: 'close' }).end(NOT_UNDERSTOOD)
+  })
   prepare(app, options)
   for (const [key, route] of Object.entries(options.routes)) {
     const [method, url] = key.split(' ') as [Method, string]
@@ -86,8 +92,8 @@ async function removeStaleSocket(path: string): Promise<void> {
 
 function endConnection(connection: Socket): void {
   if (!connection.writable) return
-  const body = JSON.stringify(errorBody(new KithError('USAGE', 'The request is not understood.')))
-  connection.end(`HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`)
+  const head = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(NOT_UNDERSTOOD)}\r\nconnection: close`
+  connection.end(`HTTP/1.1 400 Bad Request\r\n${head}\r\n\r\n${NOT_UNDERSTOOD}`)
 }
 
 function prepare(app: FastifyInstance, options: ControlServerOptions): void {
