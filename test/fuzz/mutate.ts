@@ -40,6 +40,8 @@ export interface FuzzTarget {
   run(input: Uint8Array): unknown
   /** Codes it may refuse with. */
   readonly codes: readonly string[]
+  /** What tells refusals apart. Default: the detail `reason` or `check`, else the sentence. */
+  reason?(error: KithError): string
   /** Pieces worth inserting: keywords, tags. */
   readonly tokens?: readonly Uint8Array[]
   /** What fast-check draws inputs from. Default: bytes. */
@@ -149,8 +151,9 @@ async function outcome(target: FuzzTarget, input: Uint8Array): Promise<string> {
     return typeof result === 'string' ? `accepted ${result}` : 'accepted'
   } catch (error) {
     if (!(error instanceof KithError) || !target.codes.includes(error.code)) throw error
+    const reason = target.reason?.(error) ?? String(error.details.reason ?? error.details.check ?? error.message)
     // Numbers in a sentence make no outcome of their own.
-    return `${error.code} ${String(error.details.reason ?? error.details.check ?? error.message).replaceAll(/\d{2,}/g, '#')}`
+    return `${error.code} ${reason.replaceAll(/\d{2,}/g, '#')}`
   }
 }
 
