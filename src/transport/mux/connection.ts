@@ -13,6 +13,7 @@ import { Outbox } from './outbox.ts'
 import { PeerBudget } from './peer-budget.ts'
 import { type Settings, settings } from './settings.ts'
 import { MuxStream } from './stream.ts'
+import { StreamTable } from './stream-table.ts'
 
 const U32_MAX = 0xffff_ffff
 
@@ -55,7 +56,7 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
   readonly #inbox: Inbox
   readonly #reader: FrameReader
   readonly #liveness: Liveness
-  readonly #streams = new Map<number, MuxStream>()
+  readonly #streams = new StreamTable()
   #nextId: number
   #lastInbound = 0
   #inbound = 0
@@ -193,7 +194,7 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
     this.#lastInbound = id
     this.#inbound += 1
     const stream = new MuxStream(this, id, true)
-    this.#streams.set(id, stream)
+    this.#streams.add(stream)
     if (this.#accept === null || this.#early.size > 0) this.#early.push(stream)
     else this.#accept(stream)
     return this.#state === 'open' ? stream : null
@@ -203,7 +204,7 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
   forget(stream: MuxStream): void {
     if (stream.gone) return
     stream.gone = true
-    this.#streams.delete(stream.id)
+    this.#streams.delete(stream)
     this.#windowLeft += stream.window - INITIAL_WINDOW_BYTES
     if (stream.inbound) this.#inbound -= 1
     else {
@@ -257,7 +258,7 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
     const stream = new MuxStream(this, this.#nextId, false)
     this.#nextId += 2
     this.#outbound += 1
-    this.#streams.set(stream.id, stream)
+    this.#streams.add(stream)
     this.outbox.opened(stream)
     return stream
   }
@@ -341,9 +342,7 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
     this.#liveness.end(this.#over)
     this.#refuseWaiters(this.#over)
     this.#early.clear()
-    const streams = [...this.#streams.values()]
-    this.#streams.clear()
-    for (const stream of streams) stream.abandoned(error)
+    for (const stream of this.#streams.drain()) stream.abandoned(error)
   }
 }
 

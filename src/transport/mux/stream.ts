@@ -47,6 +47,8 @@ export class MuxStream implements LinkStream {
   ready = false
   finSent = false
   finReceived = false
+  /** The table's. */
+  nextInSlot: MuxStream | null = null
   /** The connection has forgotten the stream. */
   gone = false
   /** What the peer may still send, and what it was promised in all. */
