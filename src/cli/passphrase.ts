@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { KithError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
 import { type Home, homePaths, readPrivateFile } from '../identity/home.ts'
@@ -16,15 +17,18 @@ export async function homeView(home: string): Promise<Home | undefined> {
 
 /**
  * The passphrase of an existing identity: file, environment, credential, the stored one, else a question. The caller wipes it.
- * @throws KithError `PASSPHRASE_REQUIRED`.
+ * @throws KithError `IDENTITY_MISSING`, `PASSPHRASE_REQUIRED`.
  */
 export async function findPassphrase(context: CommandContext, options: Options): Promise<Passphrase> {
   const file = options.text('passphrase-file')
   const home = await homeView(context.home)
+  // Nobody is asked for a passphrase that opens nothing.
+  if (home === undefined || !existsSync(home.paths.identity))
+    throw new KithError('IDENTITY_MISSING', `There is no identity in ${context.home}.`, { next: 'kith init' })
   return await resolvePassphrase({
     environment: { ...context.env },
     ...(file === undefined ? {} : { file }),
-    ...(home === undefined ? {} : { home }),
+    home,
     prompt: async () => (context.terminal.interactive ? await context.terminal.askSecret('Passphrase: ', context.signal) : undefined),
   })
 }

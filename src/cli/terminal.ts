@@ -39,7 +39,7 @@ export function createTerminal(streams: TerminalStreams): Terminal {
   return {
     interactive,
     visible: stdout.isTTY === true,
-    columns: stdout.columns ?? 80,
+    columns: stdout.columns || 80,
     async askSecret(question, signal) {
       if (!interactive) throw new KithError('PASSPHRASE_REQUIRED', undefined, { next: 'kith --help' })
       const answer = await readAnswer(streams, question, false, signal)
