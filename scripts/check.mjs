@@ -6,7 +6,7 @@ import { ROOT } from './lib/toolchain.mjs'
 const bin = (...path) => join('node_modules', ...path)
 const STEPS = [
   ['layers', ['scripts/layers.mjs']],
-  ['format and lint', [bin('@biomejs', 'biome', 'bin', 'biome'), 'ci', '--error-on-warnings', '.']],
+  ['format and lint', [bin('@biomejs', 'biome', 'bin', 'biome'), 'ci', '--error-on-warnings', '--colors=off', '.']],
   ['types', [bin('typescript', 'bin', 'tsc'), '-p', '.']],
   ['documents', ['scripts/docs.mjs']],
   ['dead code', [bin('knip', 'bin', 'knip.js')]],

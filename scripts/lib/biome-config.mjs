@@ -5,7 +5,7 @@ export function biomeConfig() {
   return {
     $schema: './node_modules/@biomejs/biome/configuration_schema.json',
     vcs: { enabled: true, clientKind: 'git', useIgnoreFile: true },
-    files: { includes: ['**', '!package-lock.json', '!test/vectors', '!test/corpus', '!dist'] },
+    files: { includes: ['**', '!package-lock.json', '!test/vectors', '!test/corpus', '!dist', '!**/*.md'] },
     formatter: { indentStyle: 'space', indentWidth: 2, lineWidth: 160 },
     javascript: { formatter: { quoteStyle: 'single', semicolons: 'asNeeded', trailingCommas: 'all' } },
     linter: {

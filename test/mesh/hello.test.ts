@@ -126,7 +126,7 @@ describe('hello, refusals', () => {
     const { dialer, listener } = await meet(ann, bob, {
       listener: {
         accept: () => {
-          throw new Error('secret path /home/bob')
+          throw new Error('secret of the handler')
         },
       },
     })
