@@ -56,10 +56,10 @@ export class LocalDevice implements Device {
     return this.#content.serial
   }
 
-  /** Whether the binding should be renewed while the identity is at hand: it is ten days old, or the chain went on. */
+  /** Whether the binding should be renewed while the identity is at hand: it is ten days old. */
   renewalDue(now: number): boolean {
     const signedMs = this.#binding.notBeforeMs + HOUR_MS
-    return now >= signedMs + RENEW_AFTER_MS || this.#binding.chainIndex < this.chain.index
+    return now >= signedMs + RENEW_AFTER_MS
   }
 
   /** The secrets, still owned by this object. @throws KithError `SECRET_WIPED` after `close`. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { toHex } from '../../src/core/bytes.ts'
+import { concat, toHex } from '../../src/core/bytes.ts'
 import { type HybridSigner, signHybrid } from '../../src/core/crypto/hybrid.ts'
 import { labeled } from '../../src/core/crypto/labels.ts'
 import { adoptChain, anchorChain, chainTail, repinChain } from '../../src/identity/chain.ts'
@@ -125,6 +125,25 @@ test('chain, of a thousand entries, is the longest', () => {
   const more = [...who.chain.entries, rotation(who, 'lost')]
   assert.throws(() => adoptChain(undefined, more, { now }), refused(/more than 1000/))
   assert.throws(() => encodeChain(more), TypeError)
+  const encoded = encodeChain(who.chain.entries)
+  const oneMore = concat(Uint8Array.of(0xe9, 0x07), encoded.subarray(2), encoded.subarray(2, 300))
+  assert.throws(() => decodeChain(oneMore), { code: 'CHAIN_INVALID' })
+})
+
+test('stored state, its status, times or ends changed, is not taken for a state', () => {
+  const who = person('ann')
+  rotate(who, 'lost')
+  const stored = encodeChainState(who.chain)
+  const bad = (bytes: Uint8Array) => assert.throws(() => decodeChainState(bytes), /^KithError/)
+  assert.deepEqual(decodeChainState(stored), who.chain)
+  bad(stored.with(0, 2))
+  bad(stored.with(1, 3))
+  // ... || list<u64 adopted> (1 + 16) || no forks (1) || no pending (1)
+  const times = stored.length - 19
+  assert.equal(stored[times], 2)
+  bad(concat(stored.subarray(0, times), Uint8Array.of(1), stored.subarray(times + 9)))
+  bad(stored.subarray(0, stored.length - 1))
+  bad(concat(stored, Uint8Array.of(0)))
 })
 
 test('scheduled rotation, without the signature of the previous keys or with another, refused', () => {

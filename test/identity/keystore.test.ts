@@ -159,7 +159,15 @@ test('device, lost while the identity stands, is made anew with another link key
   const opened = await openKeystore(path, { ...options(), name: 'again' })
   assert.notDeepEqual(opened.device.linkSigner.publicKey, before)
   assert.equal(opened.device.name, 'again')
+  const second = opened.device.linkSigner.publicKey
+  assert.equal(await nextBoot(opened.home, 0, T0), 1)
   await opened.close()
+  unlinkSync(join(path, 'device.age'))
+  await using home = await openHome(path)
+  using device = await openDevice(home, { ...options(), renew: false, name: 'third' })
+  assert.notDeepEqual(device.linkSigner.publicKey, second)
+  assert.equal(device.name, 'third')
+  assert.equal(await nextBoot(home, 0, T0), 2)
 })
 
 test('binding, from its tenth day on, is renewed when the device is unlocked', async (t) => {
@@ -205,6 +213,10 @@ test('link key, rotated, is new, certified with a higher serial and saved', asyn
   assert.deepEqual(verifyBinding(after.binding, { chain: after.chain, now: T0 }).linkKey, after.linkSigner.publicKey)
   assert.equal(before.linkSigner.sign(Buffer.from('\x0eicn/testing/v1')).length, 64)
   const key = after.linkSigner.publicKey
+  unlinkSync(made.home.paths.boot)
+  ;(await rotateDeviceKey(made.home, after, made.identity, options())).close()
+  assert.equal(await nextBoot(made.home, 0, T0), T0 / 1000 + 1)
+  await renewBinding(made.home, after, made.identity, options())
   after.close()
   await made.close()
   const opened = await openKeystore(path, options())
@@ -262,8 +274,14 @@ test('identity, restored with its chain, continues at the right generation; with
   rotated.identity.close()
   await made.close()
   const at = join(temporaryDirectory(t), 'restored')
-  const wrong = { seeds: seedsOf('me 0'), next: seedsOf('me 1'), chain }
-  await assert.rejects(createKeystore(at, { ...options(), identity: wrong }), { code: 'CHAIN_INVALID' })
+  for (const [seeds, next] of [
+    ['me 0', 'me 1'],
+    ['me 0', 'me 2'],
+    ['me 1', 'me 3'],
+  ] as const) {
+    const wrong = { seeds: seedsOf(seeds), next: seedsOf(next), chain }
+    await assert.rejects(createKeystore(at, { ...options(), identity: wrong }), { code: 'CHAIN_INVALID' })
+  }
   const restored = await createKeystore(at, { ...options(), identity: { seeds: seedsOf('me 1'), next: seedsOf('me 2'), chain } })
   assert.equal(restored.identity.chain.index, 1)
   verifyBinding(restored.device.binding, { chain, now: T0 })
@@ -323,6 +341,12 @@ test('key file content, of a version from the future, is KEYSTORE_UNSUPPORTED; a
     const good = pack().use((bytes) => Uint8Array.from(bytes))
     const unpacked = (bytes: Uint8Array) => () => unpack(Secret.take(Uint8Array.from(bytes)))
     assert.doesNotThrow(unpacked(good))
+    if (magic === 13) {
+      // may_rotate, the flag of the first seeds, and the phrase's length, which stand behind 13 + 1 + 8 + 4 bytes.
+      for (const at of [26, 59]) assert.throws(unpacked(good.with(at, 2)), { code: 'KEYSTORE_DAMAGED' })
+      assert.equal(good[158], PHRASE.length)
+      assert.throws(unpacked(good.with(158, 0)), { code: 'KEYSTORE_DAMAGED' })
+    }
     for (const version of [0, 2, 255]) assert.throws(unpacked(good.with(magic, version)), { code: 'KEYSTORE_UNSUPPORTED' })
     assert.throws(unpacked(good.with(0, 0)), { code: 'KEYSTORE_DAMAGED' })
     assert.throws(unpacked(Uint8Array.from([...good, 0])), { code: 'KEYSTORE_DAMAGED' })

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { systemRandom } from '../../src/core/random.ts'
@@ -104,6 +105,11 @@ test('no passphrase, chosen, keeps a random one privately outside the home, the 
   await forgetStatePassphrase(home.id, environment)
   await forgetStatePassphrase(home.id, environment)
   assert.ok(!(await keepStatePassphrase(home, systemRandom, environment)).secret.equals(first.secret))
+})
+
+test('state directory, not given or not absolute, is the one of the user', { skip: process.platform === 'win32' && 'has another place' }, () => {
+  const usual = join(homedir(), '.local', 'state', 'kith', `${home.id}.passphrase`)
+  for (const environment of [{}, { XDG_STATE_HOME: 'relative' }, { XDG_STATE_HOME: '' }]) assert.equal(statePassphrasePath(home.id, environment), usual)
 })
 
 test('no passphrase, with a state directory inside the home or open to others, refused', async (t) => {
