@@ -1,19 +1,17 @@
 import { equal } from '../core/bytes.ts'
-import { type Clock, systemClock } from '../core/clock.ts'
-import type { HybridSigner } from '../core/crypto/hybrid.ts'
+import { systemClock } from '../core/clock.ts'
 import { KithError } from '../core/errors.ts'
-import { type Random, systemRandom } from '../core/random.ts'
+import { systemRandom } from '../core/random.ts'
 import type { Secret } from '../core/secret.ts'
-import { bindingDates, createBinding, DEFAULT_BINDING_LIFE_MS } from './binding.ts'
-import { storedBoot, writeBoot } from './boot.ts'
 import { adoptChain } from './chain.ts'
 import { createInception, createRotation } from './chain-make.ts'
-import { LocalDevice } from './device.ts'
+import type { LocalDevice } from './device.ts'
 import { type Home, openHome, readPrivateFile } from './home.ts'
 import { IdentityKeys } from './identity-keys.ts'
 import { cloneSeeds, closeKeySet, commitNext, type KeySeeds, openKeySet, publicKeysOf, randomKeySeeds } from './keys.ts'
-import { type DeviceContent, type IdentityContent, packDevice, packIdentity, unpackDevice, unpackIdentity } from './keystore-codec.ts'
-import { loadKeyFile, saveKeyFile } from './keystore-file.ts'
+import { type IdentityContent, unpackIdentity } from './keystore-codec.ts'
+import { loadKeyFile } from './keystore-file.ts'
+import { type KeystoreOptions, loadDevice, makeDevice, saveDevice, saveIdentity, signPapers } from './keystore-save.ts'
 import type { ChainEntry, ChainReason, ChainState, RecoveryPolicy } from './types.ts'
 
 /**
@@ -27,17 +25,7 @@ import type { ChainEntry, ChainReason, ChainState, RecoveryPolicy } from './type
  * The identity's file is always written first and carries the identity's own chain; the device's file follows. A kill between the two leaves an older binding
  * or none, which the next unlocking makes good.
  */
-export interface KeystoreOptions {
-  /** Stays the caller's. */
-  readonly passphrase: Secret
-  /** Default: the system's. */
-  readonly clock?: Clock
-  readonly random?: Random
-  /** log2 of scrypt's N for what is written; default 18. For tests. */
-  readonly workFactor?: number
-  /** Default 30 days. */
-  readonly bindingLifeMs?: number
-}
+export type { KeystoreOptions } from './keystore-save.ts'
 
 /** The secrets a new identity is made of; whoever holds the phrase derives them. Ownership passes to the keystore. */
 export interface NewIdentity {
@@ -155,7 +143,7 @@ export async function openDevice(home: Home, options: KeystoreOptions & { name?:
 
 /** Signs a new binding for the device's keys and saves it. */
 export async function renewBinding(home: Home, device: LocalDevice, identity: IdentityKeys, options: KeystoreOptions & { name?: string }): Promise<void> {
-  const papers = sign(identity, device.signer, { serial: device.serial, name: options.name ?? device.name }, options)
+  const papers = signPapers(identity, device.signer, { serial: device.serial, name: options.name ?? device.name }, options)
   await saveDevice(home, { ...device.content, ...papers }, options)
   device.replace(papers)
 }
@@ -233,46 +221,6 @@ async function renewIfDue(home: Home, device: LocalDevice, identity: IdentityKey
   if (device.renewalDue(now) || device.chain.index < identity.chain.index) await renewBinding(home, device, identity, options)
 }
 
-async function loadDevice(home: Home, options: Pick<KeystoreOptions, 'passphrase'>): Promise<LocalDevice | undefined> {
-  const plaintext = await loadKeyFile(home.paths.device, options.passphrase)
-  if (plaintext === undefined) return undefined
-  try {
-    return new LocalDevice(unpackDevice(plaintext))
-  } finally {
-    plaintext.wipe()
-  }
-}
-
-async function makeDevice(home: Home, identity: IdentityKeys, options: KeystoreOptions & { name?: string }, before?: LocalDevice): Promise<LocalDevice> {
-  const seeds = randomKeySeeds(options.random ?? systemRandom)
-  const signer = openKeySet('link', cloneSeeds(seeds))
-  let content: DeviceContent
-  try {
-    const papers = sign(identity, signer, { serial: before?.serial ?? 0, name: options.name ?? '' }, options)
-    content = { createdMs: (options.clock ?? systemClock).now(), seeds, boot: before?.content.boot ?? 0, ...papers }
-  } finally {
-    closeKeySet(signer)
-  }
-  await saveDevice(home, content, options)
-  // A home that never ran starts to count at zero; later a missing count is a lost one.
-  if (before === undefined && (await storedBoot(home)) === undefined) await writeBoot(home, 0)
-  return new LocalDevice(content)
-}
-
-/** Serials follow the clock, so that they rise even where the last one was lost. */
-function sign(
-  identity: IdentityKeys,
-  device: HybridSigner,
-  last: { serial: number; name: string },
-  options: KeystoreOptions,
-): Pick<DeviceContent, 'binding' | 'chain' | 'serial' | 'name'> {
-  const now = (options.clock ?? systemClock).now()
-  const serial = Math.max(last.serial + 1, now)
-  const dates = bindingDates(now, options.bindingLifeMs ?? DEFAULT_BINDING_LIFE_MS)
-  const binding = createBinding({ chain: identity.chain, signer: identity.signer }, device, { ...dates, serial, name: last.name })
-  return { binding, chain: identity.chain, serial, name: last.name }
-}
-
 function newContent(options: CreateKeystoreOptions): IdentityContent {
   const random = options.random ?? systemRandom
   const now = (options.clock ?? systemClock).now()
@@ -294,24 +242,6 @@ function firstChain(given: NewIdentity, now: number): ChainState {
     return adoptChain(undefined, [entry], { now }).state
   } finally {
     closeKeySet(signer)
-  }
-}
-
-async function saveIdentity(home: Home, content: IdentityContent, options: KeystoreOptions): Promise<void> {
-  await save(home.paths.identity, packIdentity(content), options)
-}
-
-async function saveDevice(home: Home, content: DeviceContent, options: KeystoreOptions): Promise<void> {
-  const boot = Math.max(content.boot, (await storedBoot(home)) ?? 0)
-  await save(home.paths.device, packDevice({ ...content, boot }), options)
-}
-
-async function save(path: string, plaintext: Secret, options: KeystoreOptions): Promise<void> {
-  const { random = systemRandom, workFactor } = options
-  try {
-    await saveKeyFile(path, plaintext, options.passphrase, workFactor === undefined ? { random } : { random, workFactor })
-  } finally {
-    plaintext.wipe()
   }
 }
 

@@ -20,7 +20,7 @@ test('keystore, its process killed at any moment of a save, opens every time wit
   const { did } = made.identity
   await made.close()
   let saves = 0
-  for (let round = 0; round < 16; round++) {
+  for (let round = 0; round < 10; round++) {
     const child = fork(SAVER, [path], { execArgv: process.execArgv })
     const exited = once(child, 'exit')
     const last = round % 5

@@ -1,0 +1,84 @@
+import { type Clock, systemClock } from '../core/clock.ts'
+import type { HybridSigner } from '../core/crypto/hybrid.ts'
+import { type Random, systemRandom } from '../core/random.ts'
+import type { Secret } from '../core/secret.ts'
+import { bindingDates, createBinding, DEFAULT_BINDING_LIFE_MS } from './binding.ts'
+import { storedBoot, writeBoot } from './boot.ts'
+import { LocalDevice } from './device.ts'
+import type { Home } from './home.ts'
+import type { IdentityKeys } from './identity-keys.ts'
+import { cloneSeeds, closeKeySet, openKeySet, randomKeySeeds } from './keys.ts'
+import { type DeviceContent, type IdentityContent, packDevice, packIdentity, unpackDevice } from './keystore-codec.ts'
+import { loadKeyFile, saveKeyFile } from './keystore-file.ts'
+
+export interface KeystoreOptions {
+  /** Stays the caller's. */
+  readonly passphrase: Secret
+  /** Default: the system's. */
+  readonly clock?: Clock
+  readonly random?: Random
+  /** log2 of scrypt's N for what is written; default 18. Less only for a passphrase that is itself 256 random bits, and in tests. */
+  readonly workFactor?: number
+  /** Default 30 days. */
+  readonly bindingLifeMs?: number
+}
+
+/** @throws KithError as `loadKeyFile` and `unpackDevice`. */
+export async function loadDevice(home: Home, options: Pick<KeystoreOptions, 'passphrase'>): Promise<LocalDevice | undefined> {
+  const plaintext = await loadKeyFile(home.paths.device, options.passphrase)
+  if (plaintext === undefined) return undefined
+  try {
+    return new LocalDevice(unpackDevice(plaintext))
+  } finally {
+    plaintext.wipe()
+  }
+}
+
+/** New link keys with their binding, saved. `before` is the device they replace. */
+export async function makeDevice(home: Home, identity: IdentityKeys, options: KeystoreOptions & { name?: string }, before?: LocalDevice): Promise<LocalDevice> {
+  const seeds = randomKeySeeds(options.random ?? systemRandom)
+  const signer = openKeySet('link', cloneSeeds(seeds))
+  let content: DeviceContent
+  try {
+    const papers = signPapers(identity, signer, { serial: before?.serial ?? 0, name: options.name ?? '' }, options)
+    content = { createdMs: (options.clock ?? systemClock).now(), seeds, boot: before?.content.boot ?? 0, ...papers }
+  } finally {
+    closeKeySet(signer)
+  }
+  await saveDevice(home, content, options)
+  // A home that never ran starts to count at zero; later a missing count is a lost one.
+  if (before === undefined && (await storedBoot(home)) === undefined) await writeBoot(home, 0)
+  return new LocalDevice(content)
+}
+
+/** A binding for a device by the current keys. Serials follow the clock, so that they rise even where the last one was lost. */
+export function signPapers(
+  identity: IdentityKeys,
+  device: HybridSigner,
+  last: { serial: number; name: string },
+  options: KeystoreOptions,
+): Pick<DeviceContent, 'binding' | 'chain' | 'serial' | 'name'> {
+  const now = (options.clock ?? systemClock).now()
+  const serial = Math.max(last.serial + 1, now)
+  const dates = bindingDates(now, options.bindingLifeMs ?? DEFAULT_BINDING_LIFE_MS)
+  const binding = createBinding({ chain: identity.chain, signer: identity.signer }, device, { ...dates, serial, name: last.name })
+  return { binding, chain: identity.chain, serial, name: last.name }
+}
+
+export async function saveIdentity(home: Home, content: IdentityContent, options: KeystoreOptions): Promise<void> {
+  await save(home.paths.identity, packIdentity(content), options)
+}
+
+export async function saveDevice(home: Home, content: DeviceContent, options: KeystoreOptions): Promise<void> {
+  const boot = Math.max(content.boot, (await storedBoot(home)) ?? 0)
+  await save(home.paths.device, packDevice({ ...content, boot }), options)
+}
+
+async function save(path: string, plaintext: Secret, options: KeystoreOptions): Promise<void> {
+  const { random = systemRandom, workFactor } = options
+  try {
+    await saveKeyFile(path, plaintext, options.passphrase, workFactor === undefined ? { random } : { random, workFactor })
+  } finally {
+    plaintext.wipe()
+  }
+}
