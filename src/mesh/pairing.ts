@@ -1,6 +1,6 @@
 import { equal, equalSecret, toHex } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
-import { bytesN, decode, encode, struct, text } from '../core/codec.ts'
+import { bytesN, type Codec, decode, encode, struct, text } from '../core/codec.ts'
 import { parsePublicKey } from '../core/crypto/ed25519.ts'
 import { hmacSha256 } from '../core/crypto/hash.ts'
 import { hashLabeled } from '../core/crypto/labels.ts'
@@ -15,6 +15,7 @@ import { sourceKeys, sourceOfPath } from './admission-source.ts'
 import { atLeast } from './constraints.ts'
 import { type Invite, type Invites, inviteKey } from './invite.ts'
 import type { LinkContext } from './link-member.ts'
+import { cleanName } from './peer-name.ts'
 import { StreamReader } from './stream-reader.ts'
 import type { Ticket } from './ticket.ts'
 import type { PeerClass } from './types.ts'
@@ -53,13 +54,28 @@ const MAX_NAME_BYTES = 64
 const FAILURES = 5
 const REMEMBERED_SOURCES = 4_096
 
-const openCodec = struct<{ id: Uint8Array; commitment: Uint8Array }>({ id: bytesN(8), commitment: bytesN(32) })
-const proveCodec = struct<{ joinerRandom: Uint8Array; proof: Uint8Array; name: string }>({
+interface PairOpen {
+  readonly id: Uint8Array
+  readonly commitment: Uint8Array
+}
+interface PairProve {
+  readonly joinerRandom: Uint8Array
+  readonly proof: Uint8Array
+  readonly name: string
+}
+interface PairGrant {
+  readonly proof: Uint8Array
+  readonly name: string
+  readonly class: PeerClass
+}
+
+export const openCodec: Codec<PairOpen> = struct<PairOpen>({ id: bytesN(8), commitment: bytesN(32) })
+export const proveCodec: Codec<PairProve> = struct<PairProve>({
   joinerRandom: bytesN(32),
   proof: bytesN(32),
   name: text(MAX_NAME_BYTES),
 })
-const grantCodec = struct<{ proof: Uint8Array; name: string; class: PeerClass }>({ proof: bytesN(32), name: text(MAX_NAME_BYTES), class: peerClass })
+export const grantCodec: Codec<PairGrant> = struct<PairGrant>({ proof: bytesN(32), name: text(MAX_NAME_BYTES), class: peerClass })
 
 function proof(k: Uint8Array, step: 1 | 2, helloHash: Uint8Array, joinerRandom: Uint8Array, inviterRandom: Uint8Array): Uint8Array {
   return hmacSha256(k, Uint8Array.of(step), helloHash, joinerRandom, inviterRandom)
@@ -112,7 +128,11 @@ export class PairingServer {
         this.#tellSpent(stream, context, invite)
         return
       }
-      const answer = { proof: proof(k, 2, context.helloHash, shown.joinerRandom, inviterRandom), name: this.#components.name(), class: paired.class }
+      const answer = {
+        proof: proof(k, 2, context.helloHash, shown.joinerRandom, inviterRandom),
+        name: cleanName(this.#components.name(), this.#components.did),
+        class: paired.class,
+      }
       stream.write(encode(grantCodec, answer))
       stream.end()
       this.#components.onPaired(paired)
@@ -221,7 +241,9 @@ export async function joinByTicket(stream: LinkStream, options: JoinOptions): Pr
     const joinerRandom = random.bytes(32)
     stream.write(encode(openCodec, { id: ticket.id, commitment: hashLabeled('icn/pair-commit/v1', joinerRandom) }))
     const inviterRandom = await reader.read(32)
-    stream.write(encode(proveCodec, { joinerRandom, proof: proof(k, 1, context.helloHash, joinerRandom, inviterRandom), name: options.name }))
+    stream.write(
+      encode(proveCodec, { joinerRandom, proof: proof(k, 1, context.helloHash, joinerRandom, inviterRandom), name: cleanName(options.name, options.did) }),
+    )
     stream.end()
     const answer = await reader.rest()
     if (answer.length === 32) throw spent(answer, options.did)
