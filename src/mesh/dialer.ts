@@ -152,8 +152,9 @@ export class Dialer {
     })
     if (result.won) return result.value
     const errors = result.errors.map((error) => asKithError(error, 'INTERNAL'))
-    const definite = errors.find(({ code }) => DEFINITE.has(code))
     const only = errors.length === 1 ? errors[0] : undefined
+    // Among several addresses somebody else at one of them says nothing about the peer.
+    const definite = errors.find(({ code }) => DEFINITE.has(code) && (only !== undefined || code !== 'WRONG_PEER'))
     if (definite !== undefined) throw definite
     const urls = new Set(candidates.map(({ url }) => url))
     const details = this.results(did)

@@ -14,7 +14,7 @@ import type { AuthenticatedLink, GreetContext, Refusal } from './hello-types.ts'
 import type { KnownKeys } from './known-keys.ts'
 import type { Member } from './link-member.ts'
 import type { LinkTable } from './link-table.ts'
-import type { Decision, PeerClass } from './types.ts'
+import type { PeerClass } from './types.ts'
 
 export interface GateComponents {
   readonly device: () => Device
@@ -28,7 +28,7 @@ export interface GateComponents {
   readonly admission: Admission
   readonly budgets: Budgets
   readonly classOf: (did: Did) => PeerClass
-  readonly mayLink: (did: Did) => Decision
+  readonly mayLink: (did: Did) => boolean
   readonly requirePq: () => boolean
   /** A connection was taken into the table. */
   readonly onMember: (member: Member, link: AuthenticatedLink) => void
@@ -138,7 +138,7 @@ export class Gate {
     // The machine went on with another key while this greeting was under way.
     if (!equal(link.channel.localKey, device().linkSigner.publicKey)) throw new KithError('GOING_AWAY', 'this machine goes on with another link key')
     if (requirePq() && !link.postQuantum.exchange) throw new KithError('HELLO_REFUSED', 'links that are not post-quantum are refused here')
-    if (!mayLink(link.did).allowed) throw new KithError('POLICY_DENIED')
+    if (!mayLink(link.did)) throw new KithError('POLICY_DENIED')
     const refused = table().refusal(link)
     if (refused !== undefined) throw refused
     this.#charged.set(

@@ -82,6 +82,7 @@ class MeshNode implements Mesh {
   readonly #gate: Gate
   readonly #budgets: ReturnType<typeof createBudgets>
   readonly #admission: ReturnType<typeof createAdmission>
+  readonly #answerLocate: ReturnType<typeof createLocateAnswerer>
   readonly #presence: Presence
   readonly #reconnector: Reconnector
   readonly #upgrader: Upgrader
@@ -111,6 +112,7 @@ class MeshNode implements Mesh {
     this.#router = new Router({ clock, logger, refuse: ({ peer }, protocol, access) => this.#ruling.refuse(peer, protocol, access) })
     this.#admission = createAdmission(config.admission === undefined ? { clock } : { clock, limits: config.admission })
     this.#budgets = createBudgets(config.isolated === undefined ? { clock, policy } : { clock, policy, limits: config.isolated })
+    this.#answerLocate = createLocateAnswerer({ device: this.#liveDevice(), clock })
     this.#presence = new Presence({
       clock,
       logger,
@@ -131,7 +133,7 @@ class MeshNode implements Mesh {
       admission: this.#admission,
       budgets: this.#budgets,
       classOf: policy.classOf,
-      mayLink: (peer) => this.policy.decide({ peer, action: 'link' }),
+      mayLink: (did) => this.#mayLink(did),
       requirePq: () => this.#settings.requirePq,
       onMember: (member) => this.#onMember(member),
       onWarning: (peer, error) => this.#emit({ type: 'warning', peer, error }),
@@ -200,12 +202,15 @@ class MeshNode implements Mesh {
     this.#rules = await MeshRules.open({
       store,
       logger,
+      own: this.did,
       book: this.#opened.book,
+      known: this.#opened.known,
       settings: () => this.#settings,
       other: policy,
       interfaces: () => this.#interfaces(),
       accessOf: (protocol) => this.#router.get(protocol)?.access,
       streamsOf: (did) => sum(this.#table.membersOf(did), ({ connection }) => connection.streamCount),
+      onChange: () => this.#onRulesChanged(),
     })
     this.#policy = this.#rules.policy()
   }
@@ -251,11 +256,10 @@ class MeshNode implements Mesh {
     if (parts === undefined) throw new KithError('ADDRESS_INVALID', undefined, { details: { address: url.slice(0, 100) } })
     const transport = this.#transports.get(parts.scheme)
     if (transport === undefined) throw new KithError('SCHEME_UNAVAILABLE', `this node has no transport for ${parts.scheme}`, { next: 'kith doctor' })
-    const answer = createLocateAnswerer({ device: this.#liveDevice(), clock: this.#components.clock })
     const listener = await transport.listen(url, (channel) => this.#gate.accept(channel), {
       ...(options.signal === undefined ? {} : { signal: options.signal }),
       admit: (source, evict) => this.#admission.handshake(source, evict),
-      onLocate: (request, source) => answer(request, source),
+      onLocate: (request, source) => this.#answerLocate(request, source),
     })
     if (this.#closed !== undefined) {
       await listener.close()
@@ -364,6 +368,7 @@ class MeshNode implements Mesh {
   why(peer: string, action?: string, target?: string): Explanation {
     const did = this.#resolve(peer)
     return explain({
+      own: this.did,
       did,
       links: this.#table.linksOf(did),
       dialer: this.#dialer,
@@ -490,6 +495,7 @@ class MeshNode implements Mesh {
   #targets(): readonly Target[] {
     const targets = new Map<string, Target>()
     for (const { did } of this.#opened.book.list()) {
+      if (!this.#mayLink(did)) continue
       const candidates = this.#dialer.candidates(did).filter(({ url }) => this.#transports.has(schemeOf(url)))
       const keyed = candidates.filter(({ linkKey }) => linkKey !== undefined)
       // An address without a key may belong to a machine that is known already: it only counts while there is no other way.
@@ -569,9 +575,24 @@ class MeshNode implements Mesh {
     this.#reconnector.wake(did)
   }
 
+  /** A rule that denies `link` counts at once, not only for the next connection. */
+  #onRulesChanged(): void {
+    for (const did of new Set([...this.#table.links()].map((link) => link.did))) {
+      if (!this.#mayLink(did)) void this.#table.close(new KithError('POLICY_DENIED'), did)
+    }
+    this.#reconnector.refresh()
+  }
+
+  #mayLink(did: Did): boolean {
+    return this.policy.decide({ peer: did, action: 'link' }).allowed
+  }
+
   async #onForgotten(did: Did): Promise<void> {
+    const { known } = this.#opened
     await this.#ruling.local.forgetAllowed(did)
-    this.#opened.known.keep(did, false)
+    // A person decided about a contradiction: the next meeting is a first one.
+    if (known.peer(did)?.forked === true) known.forget(did)
+    else known.keep(did, false)
     await this.#table.close(new KithError('LINK_CLOSED'), did)
   }
 

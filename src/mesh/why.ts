@@ -9,6 +9,7 @@ import type { CandidateResult, Decision, Explanation } from './types.ts'
 const CLOCK_MS = 30_000
 
 export interface WhyInput {
+  readonly own: Did
   readonly did: Did
   readonly links: readonly Link[]
   readonly dialer: Dialer
@@ -54,7 +55,7 @@ export function explain(input: WhyInput): Explanation {
     candidates,
     decision: decision === undefined ? null : decision.allowed ? 'allowed' : 'denied',
     rule: decision?.rule ?? null,
-    next: decision?.next ?? nextStep(did, candidates, current !== undefined),
+    next: decision?.next ?? nextStep(input, candidates, current !== undefined),
   }
 }
 
@@ -74,8 +75,9 @@ function betterSchemes({ prefer, schemes }: WhyInput, active: string | undefined
   return (at === -1 ? prefer : prefer.slice(0, at)).filter((scheme) => scheme !== 'memory')
 }
 
-function nextStep(did: Did, candidates: readonly CandidateResult[], linked: boolean): string | null {
+function nextStep({ own, did }: WhyInput, candidates: readonly CandidateResult[], linked: boolean): string | null {
   if (linked) return null
+  if (candidates.some(({ result }) => result === 'POLICY_DENIED')) return `kith allow ${own} link (on the other machine)`
   return candidates.some(({ url }) => url.includes('//')) ? `kith network dial ${did}` : `kith peers add ${did} URL`
 }
 

@@ -241,3 +241,21 @@ test('a node that closes, lets streams end and tells its peers', TIMEOUT, async 
   await assert.rejects(ben.mesh.listen('memory://x'), (error) => isKithError(error, 'CLOSED'))
   await world.close()
 })
+
+test('a link older than a day, is replaced by a fresh one without being down', TIMEOUT, async () => {
+  const world = createWorld()
+  const [ann, ben] = [await world.node('ann'), await world.node('ben')]
+  await acquaint(ann, ben)
+  serveEcho(ben)
+  await world.until(() => connections(ann) === 1 && connections(ben) === 1)
+  const before = Date.parse(ann.mesh.links()[0]?.since as string)
+  await world.run(24.2 * 3_600_000)
+  await world.until(() => connections(ann) === 1 && connections(ben) === 1)
+  assert.ok(Date.parse(ann.mesh.links()[0]?.since as string) > before + 23 * 3_600_000)
+  assert.equal(await askEcho(world, ann, ben, 'x'), 'ben:x')
+  assert.deepEqual(
+    ann.events.map(({ type }) => type),
+    ['up'],
+  )
+  await world.close()
+})

@@ -295,3 +295,48 @@ test('strangers beyond the budget they share, are turned away while known peers 
   assert.equal(ann.mesh.network().stats.isolatedLinks, 2)
   await world.close()
 })
+
+test('an identity that shows two histories, keeps its link and loses its grants until it is forgotten', TIMEOUT, async () => {
+  const world = createWorld()
+  const identity = testIdentity('ben')
+  const device = testDevice(identity, 'ben')
+  const [ann, ben] = [await world.node('ann'), await world.node('ben', { identity, device, listen: null })]
+  await ann.mesh.book.add(ben.mesh.did, { name: 'ben', class: 'partner' })
+  await ann.mesh.policy.allow('ben', 'forward', 'localhost:80')
+  const other = { ...identity }
+  rotateIdentity(identity)
+  rotateIdentity(other, { branch: 'thief' })
+  const dial = async (of: typeof identity, serial: number): Promise<unknown> => {
+    await ben.mesh.replaceDevice({ ...device, chain: of.chain, binding: certify(of, 'ben', { serial }) })
+    return await world.settle(ben.mesh.dial(ann.mesh.did, { url: ann.url }))
+  }
+  await dial(identity, 2)
+  assert.equal(ann.mesh.policy.test('ben', 'forward', 'localhost:80').allowed, true)
+  await assert.rejects(dial(other, 3), (error) => isKithError(error, 'CHAIN_FORKED'))
+  assert.equal(ann.mesh.policy.classOf(ben.mesh.did), 'isolated')
+  const suspended = ann.mesh.policy.test('ben', 'forward', 'localhost:80')
+  assert.equal(suspended.allowed, false)
+  assert.match(suspended.rule, /two contradicting histories/)
+  assert.equal(ann.mesh.policy.test('ben', 'ping').allowed, true)
+  await ann.mesh.book.forget('ben')
+  await ann.mesh.book.add(ben.mesh.did, { name: 'ben' })
+  await dial(identity, 4)
+  assert.equal(ann.mesh.policy.classOf(ben.mesh.did), 'known')
+  await world.close()
+})
+
+test('a peer that may not be linked any more, loses its links at once', TIMEOUT, async () => {
+  const world = createWorld()
+  const [ann, ben] = [await world.node('ann'), await world.node('ben')]
+  await acquaint(ann, ben)
+  await world.until(() => ann.mesh.links()[0]?.state === 'connected' && ben.mesh.links()[0]?.state === 'connected')
+  await ann.mesh.policy.deny('ben', 'link')
+  await world.until(() => ann.mesh.network().stats.connections === 0)
+  await world.run(60_000)
+  assert.equal(ben.mesh.why('ann').next, `kith allow ${ben.mesh.did} link (on the other machine)`)
+  assert.equal(ben.mesh.links()[0]?.lastError?.code, 'POLICY_DENIED')
+  assert.equal(ann.mesh.network().stats.connections, 0)
+  await ann.mesh.policy.allow('ben', 'link')
+  await world.until(() => ben.mesh.links()[0]?.state === 'connected', 400_000)
+  await world.close()
+})
