@@ -90,31 +90,6 @@ async function streams(pair: Pair): Promise<[LinkStream, LinkStream]> {
   return [stream, await arrived]
 }
 
-test('quic: a reset reaches the peer with its code while both sides are blocked in write and read', async (t) => {
-  const pair = await connections(t)
-  const [ours, theirs] = await streams(pair)
-  const our = events(ours)
-  // The peer does not consume: our write blocks on its window, its own reading pauses.
-  const error = Promise.withResolvers<[KithError, string]>()
-  theirs.onError = (reason, direction) => error.resolve([reason, direction])
-  theirs.onData = () => {}
-  while (ours.write(Buffer.alloc(64 * 1024))) {}
-  const filled = new Promise<void>((resolve) => {
-    ours.onDrain = () => {
-      let more = true
-      while (more) more = ours.write(Buffer.alloc(64 * 1024))
-      if (pair.dialer.bytesOut > 1_400_000) resolve()
-    }
-  })
-  await filled
-  ours.reset(77)
-  const [reason, direction] = await error.promise
-  assert.equal(direction, 'both')
-  assert.equal(reason.remote, true)
-  assert.equal(reason.details.number, 77)
-  await our.closed
-})
-
 test('quic: a stop ends only the writing half of the peer, with its code', async (t) => {
   const pair = await connections(t)
   const [ours, theirs] = await streams(pair)

@@ -8,11 +8,13 @@ import { ChunkPool } from './chunks.ts'
 import { peerError } from './errors.ts'
 import { CONTROL_BYTES, type Control, decodeControl, encodeControl, trimReason } from './frames.ts'
 import type { NativeStream } from './native.ts'
+import { giveBack, openNative } from './native-streams.ts'
 import { nothing } from './nothing.ts'
 import { OpenSlots } from './open-slots.ts'
 import { PacedCuts } from './paced-cuts.ts'
 import { Pings } from './pings.ts'
 import { QuicStream, type StreamOwner } from './stream.ts'
+import { Totals } from './totals.ts'
 
 /** Streams that either side may have open at once; the library's own limit of 101 has room for the first stream. */
 export const STREAM_LIMIT = 100
@@ -36,9 +38,8 @@ export class QuicConnection implements Connection, StreamOwner {
   readonly postQuantum = false
   readonly closed: Promise<CloseInfo>
   readonly pool: ChunkPool = new ChunkPool()
-  bytesIn = 0
-  bytesOut = 0
   readonly #link: QuicLink
+  readonly #totals = new Totals()
   readonly #streams = new Map<number, QuicStream>()
   readonly #early = new Map<number, Control<'reset' | 'stop'>>()
   readonly #slots: OpenSlots
@@ -53,11 +54,6 @@ export class QuicConnection implements Connection, StreamOwner {
   readonly #arrived: QuicStream[] = []
   #state: 'open' | 'closing' | 'closed by peer' | 'ended' = 'open'
   #draining = false
-  /** Payload bytes of directions that were not cut. */
-  #sent = 0
-  #received = 0
-  /** What the peer's CLOSE says was sent. */
-  #expected = Number.POSITIVE_INFINITY
   #info: CloseInfo = { error: new KithError('LINK_LOST'), remote: false }
   #timer: Timer | undefined
   #resolveClosed: (info: CloseInfo) => void = nothing
@@ -97,6 +93,12 @@ export class QuicConnection implements Connection, StreamOwner {
   get clock(): Clock {
     return this.#link.clock
   }
+  get bytesIn(): number {
+    return this.#totals.bytesIn
+  }
+  get bytesOut(): number {
+    return this.#totals.bytesOut
+  }
   get streamCount(): number {
     return this.#streams.size
   }
@@ -111,7 +113,7 @@ export class QuicConnection implements Connection, StreamOwner {
   async open(options: { signal?: AbortSignal } = {}): Promise<LinkStream> {
     await this.#slots.acquire(options.signal)
     try {
-      return this.#adopt(await this.#openNative(options.signal), false)
+      return this.#adopt(await openNative(this.#link.native, options.signal, () => (this.#state === 'open' ? undefined : this.#over())), false)
     } catch (error) {
       this.#slots.release()
       throw error
@@ -134,7 +136,7 @@ export class QuicConnection implements Connection, StreamOwner {
       this.#state = 'closing'
       const error = number === 0 ? null : new KithError(codeOfNumber(number), reason === '' ? undefined : reason, { details: { number } })
       this.#stopOpening({ error, remote: false })
-      this.#send({ type: 'close', code: number, sent: this.#sent, reason: trimReason(reason) })
+      this.#send({ type: 'close', code: number, sent: this.#totals.sent, reason: trimReason(reason) })
     }
     await this.closed
   }
@@ -145,17 +147,14 @@ export class QuicConnection implements Connection, StreamOwner {
     this.#cuts.send({ type, opener: stream.id % 2, index: stream.index, code })
   }
   sent(length: number): void {
-    this.#sent += length
-    this.bytesOut += length
+    this.#totals.addSent(length)
   }
   received(length: number): void {
-    this.#received += length
-    this.bytesIn += length
+    this.#totals.addReceived(length)
     if (this.#state === 'closed by peer') this.#answerClose()
   }
   uncount(sent: number, received: number): void {
-    this.#sent -= sent
-    this.#received -= received
+    this.#totals.uncount(sent, received)
   }
   awaitCode(run: () => void): void {
     this.#link.clock.after(CODE_MS, run)
@@ -177,29 +176,6 @@ export class QuicConnection implements Connection, StreamOwner {
   }
 
   // Streams.
-
-  /** The caller is freed at once; a stream that opens later is given back. */
-  #openNative(signal: AbortSignal | undefined): Promise<NativeStream> {
-    return new Promise((resolve, reject) => {
-      const abort = (): void => reject(signal?.reason)
-      signal?.addEventListener('abort', abort, { once: true })
-      const settled = (): boolean => {
-        signal?.removeEventListener('abort', abort)
-        return signal?.aborted === true || this.#state !== 'open'
-      }
-      this.#link.native.outboundStream().then(
-        (native) => {
-          if (!settled()) return resolve(native)
-          giveBack(native)
-          reject(this.#over())
-        },
-        () => {
-          settled()
-          reject(this.#over())
-        },
-      )
-    })
-  }
 
   #adopt(native: NativeStream, inbound: boolean): QuicStream {
     const stream = new QuicStream(this, native, Number(native.id()), (this.role === 'dialer') !== inbound, inbound)
@@ -323,14 +299,12 @@ export class QuicConnection implements Connection, StreamOwner {
     }
     this.#state = 'closed by peer'
     this.#stopOpening({ error: message.code === 0 ? null : remoteError(message.code, message.reason), remote: true })
-    this.#expected = message.sent
+    this.#totals.expect(message.sent)
     this.#answerClose()
   }
 
   #answerClose(): void {
-    if (this.#received < this.#expected) return
-    this.#expected = Number.POSITIVE_INFINITY
-    this.#send({ type: 'closed' })
+    if (this.#totals.takeComplete()) this.#send({ type: 'closed' })
   }
 
   #lose(error: KithError): void {
@@ -356,10 +330,4 @@ export class QuicConnection implements Connection, StreamOwner {
     this.#early.clear()
     this.#resolveClosed(this.#info)
   }
-}
-
-/** Ends a stream that nobody uses, so that its credit returns. */
-function giveBack(native: NativeStream): void {
-  native.resetWrite().catch(nothing)
-  native.stopRead().catch(nothing)
 }
