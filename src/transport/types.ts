@@ -159,7 +159,7 @@ export interface LinkStream {
   stop(number: number): void
   /** Returns flow-control credit for bytes handed to `onData`. Every byte must be returned once, sooner or later. */
   consume(length: number): void
-  /** Valid only during the call. */
+  /** Valid only during the call. What arrives before it is first set is kept, within the window, and follows at the end of the turn in which it is set. */
   onData: (data: Buffer, start: number, end: number) => void
   /** The peer half-closed. */
   onEnd: () => void

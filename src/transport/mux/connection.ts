@@ -229,21 +229,28 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
     this.#finish({ error, remote: false }, error.number)
   }
 
-  #received(data: Buffer, start: number, end: number): void {
-    if (this.#state === 'closed') return
-    this.#liveness.heard()
+  /** Runs what calls back into owners of streams: one that throws ends the connection, not the process. */
+  guard(act: () => void): void {
     try {
-      this.#reader.push(data, start, end)
-      this.outbox.pump()
+      act()
     } catch (cause) {
       this.fail('INTERNAL', 'A callback of the connection threw.', cause)
     }
   }
 
+  #received(data: Buffer, start: number, end: number): void {
+    if (this.#state === 'closed') return
+    this.#liveness.heard()
+    this.guard(() => {
+      this.#reader.push(data, start, end)
+      this.outbox.pump()
+    })
+  }
+
   #drained(): void {
     if (this.#state !== 'open') return
     this.#liveness.drained()
-    this.outbox.pump()
+    this.guard(() => this.outbox.pump())
   }
 
   #isOwn(id: number): boolean {
@@ -251,7 +258,9 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
   }
 
   #handOutEarly(): void {
-    for (let stream = this.#early.shift(); stream !== undefined; stream = this.#early.shift()) this.#accept?.(stream)
+    this.guard(() => {
+      for (let stream = this.#early.shift(); stream !== undefined; stream = this.#early.shift()) this.#accept?.(stream)
+    })
   }
 
   #create(): MuxStream {

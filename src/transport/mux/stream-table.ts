@@ -1,6 +1,6 @@
 import type { MuxStream } from './stream.ts'
 
-const FIRST_SLOTS = 128
+const FIRST_SLOTS = 32
 
 /**
  * Streams by number. Not a `Map`: with streams that live for a moment a Map replaces its table every few hundred deletions, and each abandoned table leads to

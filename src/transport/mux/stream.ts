@@ -281,7 +281,7 @@ export class MuxStream implements LinkStream {
     this.#releasing = true
     process.nextTick(() => {
       this.#releasing = false
-      this.#release()
+      this.connection.guard(() => this.#release())
     })
   }
 
