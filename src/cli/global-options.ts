@@ -18,10 +18,6 @@ export function longName(option: OptionSpec): string {
   return long[1] as string
 }
 
-export function shortName(option: OptionSpec): string | undefined {
-  return /(?:^|\s)-([a-z])\b/.exec(option.flags)?.[1]
-}
-
 export function takesValue(option: OptionSpec): boolean {
   return option.kind !== 'flag'
 }

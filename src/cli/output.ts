@@ -46,12 +46,18 @@ export function createOutput(options: OutputOptions): Output {
       if (json) {
         stderr.write(`${JSON.stringify({ error: { code: error.code, message: error.message, next, details: error.details } })}\n`)
       } else {
-        stderr.write(`${errorColours.bad(`error[${error.code}]`)} ${harmless(error.message)}\n`)
+        stderr.write(`${errorColours.bad(`error[${error.code}]`)} ${harmless(sentence(error.message))}\n`)
         if (next !== null) stderr.write(`${errorColours.quiet('next:')} ${harmless(next)}\n`)
       }
       if (debug) stderr.write(`${harmless(stackOf(error))}\n`)
     },
   }
+}
+
+/** As a sentence: rooms below word their messages so that they can stand inside another. */
+function sentence(message: string): string {
+  const begun = /^[a-z][a-z]* /.test(message) ? message.charAt(0).toUpperCase() + message.slice(1) : message
+  return /[.?!]$/.test(begun) ? begun : `${begun}.`
 }
 
 /** The stack with those of its causes. */

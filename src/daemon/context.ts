@@ -1,8 +1,10 @@
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Random } from '../core/random.ts'
+import type { Files } from '../files/index.ts'
 import type { Home } from '../identity/home.ts'
 import type { Mesh } from '../mesh/mesh-types.ts'
+import type { Tunnels } from '../tunnel/index.ts'
 import type { ConfigHolder } from './config/holder.ts'
 import type { EventHub } from './events.ts'
 import type { IdentityService } from './identity/service.ts'
@@ -23,6 +25,10 @@ export interface NodeContext {
   readonly identity: IdentityService
   /** @throws KithError that says why the node has no mesh at the moment: `IDENTITY_MISSING`, `IDENTITY_LOCKED`, `DEGRADED`. */
   readonly mesh: Mesh
+  /** @throws as `mesh`. */
+  readonly tunnels: Tunnels
+  /** @throws as `mesh`. */
+  readonly files: Files
   status(): NodeStatus
   /** Stops all services, then, once the answer is out, the control interface. */
   stop(): Promise<void>

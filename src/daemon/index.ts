@@ -1,6 +1,15 @@
 export type { Config, SettingPath } from './config/settings.ts'
 export type { NodeEvent } from './events.ts'
-export { createNode, type InviteOptions, type Node, type NodeEvents, type NodeOptions } from './node.ts'
+export {
+  createNode,
+  type InviteOptions,
+  type Node,
+  type NodeEvents,
+  type NodeForward,
+  type NodeForwardOptions,
+  type NodeOptions,
+  type NodeSendOptions,
+} from './node.ts'
 export type { PairingStatus } from './pairings.ts'
 export type { Service, ServiceState, ServiceStatus, Trouble } from './service.ts'
 export type { NodeStatus, PassphraseMode, PeerStatus } from './status.ts'

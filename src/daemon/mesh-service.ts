@@ -44,6 +44,8 @@ export class MeshService implements Service {
   #insteadOf: number | null = null
   #failed: readonly Omit<Trouble, 'service'>[] = []
   #stopWatching: (() => void) | undefined
+  #giveUp: (error: KithError) => void = () => {}
+  #afterLinks: (() => void | Promise<void>)[] = []
 
   constructor(options: MeshServiceOptions) {
     this.#options = options
@@ -56,6 +58,22 @@ export class MeshService implements Service {
 
   get store(): Store | undefined {
     return this.#store
+  }
+
+  /** The mesh, for services that need it: while they run, it does. */
+  get running(): Mesh {
+    if (this.#mesh === undefined) throw new TypeError('the mesh does not run')
+    return this.#mesh
+  }
+
+  get runningStore(): Store {
+    if (this.#store === undefined) throw new TypeError('the store is not open')
+    return this.#store
+  }
+
+  /** Runs once when the mesh has let its streams end and closed its links, while the store is still open: for what those streams belong to. */
+  afterLinks(run: () => void | Promise<void>): void {
+    this.#afterLinks.push(run)
   }
 
   /** Actual addresses, as bound. */
@@ -80,7 +98,8 @@ export class MeshService implements Service {
     }
   }
 
-  async start(signal: AbortSignal): Promise<void> {
+  async start(signal: AbortSignal, failed: (error: KithError) => void): Promise<void> {
+    this.#giveUp = failed
     const { home, config, identity, events, clock, random, logger, metrics } = this.#options
     this.#store = await openSqliteStore(home.paths.store)
     const { device } = identity
@@ -124,6 +143,9 @@ export class MeshService implements Service {
     this.#store = undefined
     this.#listen = []
     await mesh?.close()
+    const waiting = this.#afterLinks
+    this.#afterLinks = []
+    await Promise.allSettled(waiting.map(async (run) => run()))
     await store?.close()
   }
 
@@ -131,11 +153,15 @@ export class MeshService implements Service {
     return this.#failed
   }
 
-  /** The machine has new link keys: links end and begin again on transports made for them. */
+  /** The machine has new link keys: links end and begin again on transports made for them. When that fails the service begins anew with them. */
   async deviceChanged(): Promise<void> {
     const { identity, clock, random, logger } = this.#options
     const { device } = identity
-    await this.#mesh?.replaceDevice(device, { transports: createTransports({ device, clock, random, logger }) })
+    try {
+      await this.#mesh?.replaceDevice(device, { transports: createTransports({ device, clock, random, logger }) })
+    } catch (cause) {
+      this.#giveUp(new KithError('LINK_CLOSED', 'The node starts its links anew with the new key.', { cause, next: 'kith status' }))
+    }
   }
 
   /** The binding was renewed; the keys are the same. */

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { KithError } from '../core/errors.ts'
 import { Secret } from '../core/secret.ts'
+import type { InboxEntry, SendProgress, SendResult } from '../files/index.ts'
 import type { BookPeer } from '../mesh/address-book.ts'
 import type { Joined, MeshPolicy, PeerBook } from '../mesh/mesh-types.ts'
 import type { Explanation, LinkEvent, PeerClass, ProtocolOptions, StreamHandler } from '../mesh/types.ts'
@@ -34,6 +35,33 @@ export interface InviteOptions {
   readonly uses?: number
   /** The class takes effect without comparing words. */
   readonly trustTicket?: boolean
+}
+
+export interface NodeForwardOptions extends Waiting {
+  /** DID, unique prefix of one, or name. */
+  readonly peer: string
+  /** `HOST:PORT` as seen from the other machine; an IPv6 address stands in brackets. */
+  readonly target: string
+  /** `HOST:PORT` here. Default: 127.0.0.1 with the target's port, or any free one when that is taken. */
+  readonly local?: string
+  /** Listen beyond loopback. Default false. */
+  readonly allowPublicBind?: boolean
+}
+
+/** A port of this machine that ends on another. Disposing it closes it. */
+export interface NodeForward extends AsyncDisposable {
+  readonly id: string
+  /** Where programs on this machine connect, as `HOST:PORT`. */
+  readonly address: string
+  /** Stops listening and ends its connections. Idempotent. */
+  close(): Promise<void>
+}
+
+export interface NodeSendOptions extends Waiting {
+  /** Go on where an interrupted transfer of the same file stopped. Default false: start over. */
+  readonly resume?: boolean
+  /** Called after each chunk of 1 MiB, with sizes in bytes. */
+  onProgress?(progress: SendProgress): void
 }
 
 interface Waiting {
@@ -88,6 +116,19 @@ export interface Node extends AsyncDisposable {
   handle(protocol: string, handler: StreamHandler, options?: ProtocolOptions): () => void
   /** A stream to a peer (DID, prefix or name); dials if needed. @throws KithError `PEER_UNKNOWN`, `PEER_UNREACHABLE`, `ABORTED`. */
   open(peer: string, protocol: string, options?: Waiting): Promise<Duplex>
+  /**
+   * Listens on this machine and carries each connection to the target, which the peer dials if its policy allows it.
+   * @throws KithError `FORWARD_DENIED` (`next` is the command for the other machine), `FORWARD_TARGET`, `ADDRESS_IN_USE`, `BIND_REFUSED`, and as `open`.
+   */
+  forward(options: NodeForwardOptions): Promise<NodeForward>
+  /**
+   * Sends a file to the peer's inbox.
+   * @throws KithError `FILE_DENIED` (`next` is the command for the other machine), `FILE_MISSING`, `FILE_NAME`, `FILE_QUOTA`, `FILE_CHANGED`, `FILE_MISMATCH`,
+   * `LINK_LOST`, `ABORTED` (what arrived stays for `resume`), and as `open`.
+   */
+  send(peer: string, path: string, options?: NodeSendOptions): Promise<SendResult>
+  /** Files that peers sent, newest first; they lie in `status().inbox`. */
+  inbox(): Promise<readonly InboxEntry[]>
   /** Round trips in ms. @throws as `open`. */
   ping(peer: string, options?: Waiting & { readonly count?: number }): Promise<readonly number[]>
   /** The path taken and why not a better one; with an action, whether it is allowed here. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
@@ -190,6 +231,24 @@ class LocalNode implements Node {
 
   open(peer: string, protocol: string, options: Waiting = {}): Promise<Duplex> {
     return this.#runtime.mesh.open(peer, protocol, options)
+  }
+
+  async forward({ peer, ...options }: NodeForwardOptions): Promise<NodeForward> {
+    const { mesh, tunnels } = this.#runtime
+    const { id, local } = await tunnels.forward({ ...options, peer: mesh.book.resolve(peer) })
+    const close = async (): Promise<void> => {
+      if (tunnels.list().some((tunnel) => tunnel.id === id)) await tunnels.remove(id)
+    }
+    return { id, address: local, close, [Symbol.asyncDispose]: close }
+  }
+
+  async send(peer: string, path: string, options: NodeSendOptions = {}): Promise<SendResult> {
+    const { mesh, files } = this.#runtime
+    return await files.send(mesh.book.resolve(peer), { ...options, path })
+  }
+
+  async inbox(): Promise<readonly InboxEntry[]> {
+    return await this.#runtime.files.list()
   }
 
   ping(peer: string, options: Waiting & { readonly count?: number } = {}): Promise<readonly number[]> {

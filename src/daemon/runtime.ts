@@ -1,3 +1,4 @@
+import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Clock, systemClock } from '../core/clock.ts'
 import { KithError } from '../core/errors.ts'
@@ -5,10 +6,12 @@ import { createLogger, type Logger } from '../core/observe/log.ts'
 import { createMetrics, type MetricsRegistry } from '../core/observe/metrics.ts'
 import { type Random, systemRandom } from '../core/random.ts'
 import type { Secret } from '../core/secret.ts'
+import type { Files } from '../files/index.ts'
 import { type Home, openHome } from '../identity/home.ts'
 import { hasIdentity } from '../identity/keystore.ts'
 import type { Mesh } from '../mesh/mesh-types.ts'
 import type { ProtocolOptions, StreamHandler } from '../mesh/types.ts'
+import type { Tunnels } from '../tunnel/index.ts'
 import { type ConfigHolder, openConfig } from './config/holder.ts'
 import type { ConfigInput } from './config/load.ts'
 import type { NodeContext } from './context.ts'
@@ -19,12 +22,13 @@ import { writeToken } from './control/token.ts'
 import { createEventHub, type EventHub } from './events.ts'
 import { loadSummary } from './identity/describe.ts'
 import { IdentityService } from './identity/service.ts'
-import { setUpIdentity } from './identity/setup.ts'
 import { openLogFile } from './logs/file.ts'
 import { leveledLogger } from './logs/leveled.ts'
 import { createLogStore, type LogStore } from './logs/store.ts'
 import { MeshService } from './mesh-service.ts'
 import { createPairings, type Pairings } from './pairings.ts'
+import { FilesService } from './services/files.ts'
+import { TunnelsService } from './services/tunnels.ts'
 import { type NodeStatus, peerStatus } from './status.ts'
 import { Supervisor } from './supervisor.ts'
 import { version } from './version.ts'
@@ -52,8 +56,8 @@ export interface RuntimeOptions {
  * The assembled node: one home, its services in order, and the control interface.
  *
  * ```text
- * lock -> config -> logs -> control -> identity -> mesh        stop: the other way round
- *                             |           |          |
+ * lock -> config -> logs -> control -> identity -> mesh -> tunnels -> files        stop: the other way round
+ *                             |           |          |        |           |
  *                             `-- answers even while these are down: degraded
  * ```
  */
@@ -70,10 +74,13 @@ export class Runtime implements NodeContext {
   readonly identity: IdentityService
   readonly pairings: Pairings
   readonly #mesh: MeshService
+  readonly #tunnels: TunnelsService
+  readonly #files: FilesService
   readonly #startedMs: number
   /** What is known of the identity while its keys are locked. */
   #known: { readonly did: string; readonly name: string } | undefined
   #control: ControlServer | undefined
+  #ready: boolean | undefined
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
   #ended: () => void = () => {}
@@ -106,8 +113,9 @@ export class Runtime implements NodeContext {
     })
     this.#mesh = new MeshService({ home, config, identity: this.identity, events: this.events, clock, random, logger, metrics })
     this.identity.onChange = (what) => (what === 'keys' ? this.#mesh.deviceChanged() : this.#mesh.bindingChanged())
-    this.supervisor.add(this.identity)
-    this.supervisor.add(this.#mesh)
+    this.#tunnels = new TunnelsService({ mesh: this.#mesh, clock, logger })
+    this.#files = new FilesService({ home, config, mesh: this.#mesh, clock, logger })
+    for (const service of [this.identity, this.#mesh, this.#tunnels, this.#files]) this.supervisor.add(service)
     this.closed = new Promise((resolve) => {
       this.#ended = resolve
     })
@@ -118,6 +126,18 @@ export class Runtime implements NodeContext {
     const error = this.supervisor.errorOf('mesh')
     if (error !== undefined) throw error
     return mesh as Mesh
+  }
+
+  get tunnels(): Tunnels {
+    const error = this.supervisor.errorOf('tunnels')
+    if (error !== undefined) throw error
+    return this.#tunnels.tunnels as Tunnels
+  }
+
+  get files(): Files {
+    const error = this.supervisor.errorOf('files')
+    if (error !== undefined) throw error
+    return this.#files.files as Files
   }
 
   /** Serves a protocol whenever the mesh runs. @throws TypeError for a bad or taken name. */
@@ -149,9 +169,19 @@ export class Runtime implements NodeContext {
 
   async #startServices(): Promise<void> {
     await this.supervisor.start()
-    const { did, listen, degraded } = this.status()
+    const { listen, degraded } = this.status()
     this.logger.info('node started', { version: version(), listen, degraded: degraded.map(({ code }) => code) })
-    if (did !== null && this.supervisor.isRunning('mesh')) this.events.emit({ type: 'ready', did, listen })
+    this.#noteState()
+    this.supervisor.onChange(() => this.#noteState())
+  }
+
+  /** Tells when the node becomes whole or stops being it. */
+  #noteState(): void {
+    const ready = this.supervisor.isRunning('mesh')
+    if (ready === this.#ready || this.#stopping !== undefined) return
+    this.#ready = ready
+    const { did, listen, degraded } = this.status()
+    if (ready && did !== null) this.events.emit({ type: 'ready', did, listen })
     else this.events.emit({ type: 'degraded', degraded })
   }
 
@@ -169,6 +199,8 @@ export class Runtime implements NodeContext {
       degraded: this.supervisor.troubles(),
       peers: running?.links().map(peerStatus) ?? [],
       pairings: this.pairings.recent(),
+      tunnels: this.#tunnels.tunnels?.list() ?? [],
+      inbox: this.#files.inbox,
       services: this.supervisor.services(),
       identity: { binding_expires_at: summary?.binding_expires_at ?? null, passphrase: summary?.passphrase ?? null },
     }
@@ -205,7 +237,8 @@ export class Runtime implements NodeContext {
   }
 
   async #openControl(): Promise<void> {
-    const place = controlPlace(this.home.paths.root)
+    // The command line resolves links before it looks for the socket.
+    const place = controlPlace(await realpath(this.home.paths.root))
     await prepareControlPlace(place)
     const token = await writeToken(place.token, this.random)
     this.#control = await startControlServer({ place, token, routes: controlRoutes, context: this, logger: this.logger })
@@ -228,8 +261,8 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
       env: options.env ?? process.env,
       ...(options.flags === undefined ? {} : { flags: options.flags }),
     })
-    if (options.create !== undefined && !(await hasIdentity(home))) await createIdentity(home, options, options.create)
     runtime = new Runtime(home, config, options)
+    if (options.create !== undefined && !(await hasIdentity(home))) await runtime.identity.create(options.create, options.passphrase)
     await runtime.open({ control: options.control ?? true })
     if (options.start ?? true) await runtime.startServices()
     return runtime
@@ -238,18 +271,6 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     else await runtime.close()
     throw error
   }
-}
-
-async function createIdentity(home: Home, options: RuntimeOptions, create: { readonly name?: string; readonly words?: number }): Promise<void> {
-  const { phrase } = await setUpIdentity({
-    home,
-    clock: options.clock ?? systemClock,
-    random: options.random ?? systemRandom,
-    environment: { ...(options.env ?? process.env) },
-    ...(options.passphrase === undefined ? {} : { passphrase: options.passphrase }),
-    ...create,
-  })
-  phrase.wipe()
 }
 
 async function takeHome(directory: string): Promise<Home> {

@@ -1,4 +1,5 @@
 import type { LinkStatus, PeerClass } from '../mesh/types.ts'
+import type { TunnelStatus } from '../tunnel/index.ts'
 import type { PairingStatus } from './pairings.ts'
 import type { ServiceStatus, Trouble } from './service.ts'
 
@@ -37,6 +38,10 @@ export interface NodeStatus {
   readonly peers: readonly PeerStatus[]
   /** Pairings of the last hour, with the words to compare. */
   readonly pairings: readonly PairingStatus[]
+  /** Forwards that begin on this machine. */
+  readonly tunnels: readonly TunnelStatus[]
+  /** Directory of the files that peers sent. */
+  readonly inbox: string
   readonly services: readonly ServiceStatus[]
   readonly identity: {
     /** When the machine's binding ends unless the identity is unlocked before; null without an identity. */

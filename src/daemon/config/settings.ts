@@ -72,6 +72,7 @@ export interface Config {
   readonly 'link.require_pq': boolean
   readonly 'discovery.mdns': boolean
   readonly 'discovery.home_networks': readonly string[]
+  readonly 'files.quota_bytes': number
   readonly 'shutdown.drain': number
   readonly 'log.level': 'debug' | 'info' | 'warn' | 'error'
   readonly 'log.max_bytes': number
@@ -110,6 +111,12 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     fallback: [],
     dynamic: false,
     about: 'Networks where the DID itself is announced; elsewhere a daily changing digest of it is.',
+  }),
+  'files.quota_bytes': setting({
+    schema: whole(0, 2 ** 50),
+    fallback: 10 * 2 ** 30,
+    dynamic: true,
+    about: 'What received files, finished and unfinished, may take together; 0 accepts none.',
   }),
   'shutdown.drain': setting({
     schema: duration(0, 600_000),

@@ -3,6 +3,7 @@ import type { NetworkApi } from './routes/network-api.ts'
 import type { NodeApi } from './routes/node.ts'
 import type { PeersApi } from './routes/peers-api.ts'
 import type { PolicyApi } from './routes/policy-api.ts'
+import type { ServicesApi } from './routes/services-api.ts'
 
 /** Everything the command line can ask of the daemon. Each group stands beside its routes. */
-export interface ControlApi extends NodeApi, IdentityApi, PeersApi, NetworkApi, PolicyApi {}
+export interface ControlApi extends NodeApi, IdentityApi, PeersApi, NetworkApi, PolicyApi, ServicesApi {}

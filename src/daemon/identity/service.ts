@@ -11,7 +11,7 @@ import type { Service, Trouble } from '../service.ts'
 import type { PassphraseMode } from '../status.ts'
 import { describeDevice, type IdentitySummary, saveSummary } from './describe.ts'
 import { openDeviceWith } from './open.ts'
-import { STORED_WORK_FACTOR } from './setup.ts'
+import { STORED_WORK_FACTOR, setUpIdentity } from './setup.ts'
 
 /** How often a node that may unlock its identity by itself looks whether the binding is due. */
 const RENEWAL_LOOK_MS = 6 * 3_600_000
@@ -91,6 +91,27 @@ export class IdentityService implements Service {
     const day = new Date(this.device.bindingExpires).toISOString().slice(0, 10)
     const message = left <= 0 ? `This machine's binding ended on ${day}; peers refuse it.` : `This machine's binding ends on ${day}.`
     return [{ code: 'BINDING_EXPIRED', message, next: 'kith id device renew' }]
+  }
+
+  /**
+   * Makes the identity of the home, which the caller then starts with. The recovery phrase is not given away: it is read from the key file, on a terminal.
+   * @throws KithError `IDENTITY_EXISTS`, `USAGE`, `PHRASE_INVALID`.
+   */
+  async create(wanted: { readonly name?: string | undefined; readonly words?: number | undefined }, passphrase: Secret | undefined): Promise<IdentitySummary> {
+    const { home, clock, random, environment } = this.#options
+    if (await hasIdentity(home)) throw new KithError('IDENTITY_EXISTS', undefined, { next: 'kith id show' })
+    const { summary, phrase } = await setUpIdentity({
+      home,
+      clock,
+      random,
+      environment,
+      ...(passphrase === undefined ? {} : { passphrase }),
+      ...(wanted.name === undefined ? {} : { name: wanted.name }),
+      ...(wanted.words === undefined ? {} : { words: wanted.words }),
+    })
+    phrase.wipe()
+    if (passphrase !== undefined) this.give(passphrase)
+    return summary
   }
 
   /** Hands over the passphrase for the next start. Takes a copy. */

@@ -1,8 +1,5 @@
 import { z } from 'zod'
-import { KithError } from '../../../core/errors.ts'
-import { hasIdentity } from '../../../identity/keystore.ts'
 import type { NodeContext } from '../../context.ts'
-import { setUpIdentity } from '../../identity/setup.ts'
 import { viewDevice } from '../../identity/view.ts'
 import { json, type RoutesOf, withSecret } from '../route.ts'
 import type { IdentityApi } from './identity-api.ts'
@@ -22,20 +19,8 @@ export const identityRoutes: RoutesOf<IdentityApi> = {
   }),
   'POST /v1/identity/create': withSecret(
     z.object({ name: z.string().max(200).optional(), words: z.coerce.number().int().optional() }),
-    async (context, { name, words }, secret) => {
-      const { home, clock, random, identity } = context
-      if (await hasIdentity(home)) throw new KithError('IDENTITY_EXISTS', undefined, { next: 'kith id show' })
-      const { summary, phrase } = await setUpIdentity({
-        home,
-        clock,
-        random,
-        ...(secret === undefined ? {} : { passphrase: secret }),
-        ...(name === undefined ? {} : { name }),
-        ...(words === undefined ? {} : { words }),
-      })
-      // Never over this interface: the owner reads it from the key file, on a terminal.
-      phrase.wipe()
-      if (secret !== undefined) identity.give(secret)
+    async (context, wanted, secret) => {
+      const summary = await context.identity.create(wanted, secret)
       await context.supervisor.retry('identity')
       return summary
     },

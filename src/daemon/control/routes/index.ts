@@ -5,6 +5,7 @@ import { networkRoutes } from './network.ts'
 import { nodeRoutes } from './node.ts'
 import { peersRoutes } from './peers.ts'
 import { policyRoutes } from './policy.ts'
+import { servicesRoutes } from './services.ts'
 
 /** Every route of the control interface. A new group is a file, a line here and one in `api.ts`. */
-export const controlRoutes: RoutesOf<ControlApi> = { ...nodeRoutes, ...identityRoutes, ...peersRoutes, ...networkRoutes, ...policyRoutes }
+export const controlRoutes: RoutesOf<ControlApi> = { ...nodeRoutes, ...identityRoutes, ...peersRoutes, ...networkRoutes, ...policyRoutes, ...servicesRoutes }
