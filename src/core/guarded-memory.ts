@@ -3,35 +3,46 @@ import sodium from 'sodium-native'
 /**
  * Pages for secrets: zeroed and unreadable when handed out and when given back.
  *
- * Freed memory goes back to the system only when the garbage collector comes by, and it hardly sees these pages: a burst of short-lived secrets
- * would use up the limit of locked memory. So a few are kept, by length, for the next ones.
+ * Freed memory goes back to the system only when the garbage collector comes by, and it hardly sees these pages: short-lived secrets would use up the
+ * limit of locked memory, then the 65,530 mappings that Linux gives a process, and end it. So pages are never freed but kept for the next secrets: memory
+ * follows the highest number of secrets held at once. All lengths up to a page share one class, since each takes a page anyway.
+ *
+ * ```text
+ * | guard page | canary 16 |  unused  | the secret | guard page |        a secret ends where its pages end
+ * ```
  */
-const MAX_SPARE = 64
-const spare: Map<number, sodium.SecureBuffer[]> = new Map()
-let spares = 0
-
-export function allocate(length: number): sodium.SecureBuffer {
-  const used = spare.get(length)?.pop()
-  if (used !== undefined) {
-    spares--
-    return used
-  }
-  const memory = sodium.sodium_malloc(length)
-  sodium.sodium_memzero(memory)
-  sodium.sodium_mprotect_noaccess(memory)
-  return memory
+export interface GuardedMemory {
+  readonly length: number
+  /** What `sodium_mprotect` is told; zeroed whole. */
+  readonly pages: sodium.SecureBuffer
+  /** The last `length` bytes of the pages. */
+  readonly bytes: Buffer
 }
 
-export function release(memory: sodium.SecureBuffer): void {
-  sodium.sodium_mprotect_readwrite(memory)
-  sodium.sodium_memzero(memory)
-  sodium.sodium_mprotect_noaccess(memory)
-  if (spares >= MAX_SPARE) {
-    sodium.sodium_free(memory)
-    return
-  }
-  const kept = spare.get(memory.length) ?? []
-  kept.push(memory)
-  spares++
-  spare.set(memory.length, kept)
+const CANARY_BYTES = 16
+/** Capacities; the last one holds the longest secret. */
+const CLASSES: readonly number[] = [4_096, 16_384, 65_536, 262_144, 1_048_576 + 4_096].map((bytes) => bytes - CANARY_BYTES)
+const spare: Map<number, sodium.SecureBuffer[]> = new Map()
+
+export function allocate(length: number): GuardedMemory {
+  const capacity = CLASSES.find((bytes) => bytes >= length)
+  if (capacity === undefined) throw new TypeError(`${length} bytes are too many for guarded memory`)
+  const pages = spare.get(capacity)?.pop() ?? fresh(capacity)
+  return { length, pages, bytes: pages.subarray(capacity - length) }
+}
+
+export function release({ pages }: GuardedMemory): void {
+  sodium.sodium_mprotect_readwrite(pages)
+  sodium.sodium_memzero(pages)
+  sodium.sodium_mprotect_noaccess(pages)
+  const kept = spare.get(pages.length) ?? []
+  spare.set(pages.length, kept)
+  kept.push(pages)
+}
+
+function fresh(capacity: number): sodium.SecureBuffer {
+  const pages = sodium.sodium_malloc(capacity)
+  sodium.sodium_memzero(pages)
+  sodium.sodium_mprotect_noaccess(pages)
+  return pages
 }

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import sodium from 'sodium-native'
 import { KithError } from './errors.ts'
-import { allocate, release } from './guarded-memory.ts'
+import { allocate, type GuardedMemory, release } from './guarded-memory.ts'
 import type { Random } from './random.ts'
 
 /**
@@ -19,7 +19,7 @@ import type { Random } from './random.ts'
  */
 export class Secret {
   readonly length: number
-  #memory: sodium.SecureBuffer | undefined
+  #memory: GuardedMemory | undefined
   #open = 0
   #wiped = false
 
@@ -60,9 +60,9 @@ export class Secret {
   use<T>(read: (bytes: Buffer) => T): T {
     const memory = this.#memory
     if (memory === undefined || this.#wiped) throw new KithError('SECRET_WIPED')
-    if (this.#open++ === 0) sodium.sodium_mprotect_readonly(memory)
+    if (this.#open++ === 0) sodium.sodium_mprotect_readonly(memory.pages)
     try {
-      const result = read(memory)
+      const result = read(memory.bytes)
       if (result instanceof Promise) throw new TypeError('a secret is readable only during a synchronous call')
       return result
     } finally {
@@ -76,9 +76,9 @@ export class Secret {
     if (memory === undefined || this.#wiped) throw new KithError('SECRET_WIPED')
     if (this.#open > 0) throw new TypeError('a secret is not written while it is being read')
     this.#open++
-    sodium.sodium_mprotect_readwrite(memory)
+    sodium.sodium_mprotect_readwrite(memory.pages)
     try {
-      write(memory)
+      write(memory.bytes)
     } finally {
       this.#shut(memory)
     }
@@ -95,7 +95,7 @@ export class Secret {
     return this.use((a) => other.use((b) => a.length === b.length && sodium.sodium_memcmp(a, b)))
   }
 
-  /** Zeroes and frees the memory; inside `use` as soon as that returns. Idempotent. */
+  /** Zeroes the memory and gives it back; inside `use` as soon as that returns. Idempotent. */
   wipe(): void {
     this.#wiped = true
     if (this.#open === 0) this.#release()
@@ -113,11 +113,11 @@ export class Secret {
     return '[Secret]'
   }
 
-  #shut(memory: sodium.SecureBuffer): void {
+  #shut(memory: GuardedMemory): void {
     this.#open--
     if (this.#open > 0) return
     if (this.#wiped) this.#release()
-    else sodium.sodium_mprotect_noaccess(memory)
+    else sodium.sodium_mprotect_noaccess(memory.pages)
   }
 
   #release(): void {

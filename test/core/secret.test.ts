@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { inspect } from 'node:util'
 import { systemRandom } from '../../src/core/random.ts'
@@ -137,6 +138,17 @@ test('secret, touched outside use, ends the process', { skip: process.platform =
   assert.equal(signalOf('const s = Secret.alloc(1); let kept; s.use((b) => { kept = b }); kept[0]'), 'SIGSEGV')
   assert.equal(signalOf('const s = Secret.alloc(1); s.use((b) => { b[0] = 1 })'), 'SIGSEGV')
   assert.equal(signalOf('const s = Secret.alloc(1); let kept; s.use((b) => { kept = b }); s.wipe(); kept[0]'), 'SIGSEGV')
+})
+
+test('secret, tens of thousands of all lengths made and wiped, go through the same few pages', { skip: process.platform !== 'linux' }, () => {
+  const mappings = (): number => readFileSync('/proc/self/maps', 'latin1').split('\n').length
+  const many = Array.from({ length: 100 }, (_, i) => Secret.alloc(500 + i))
+  for (const secret of many) secret.wipe()
+  const before = mappings()
+  // The system gives a process some 65,000 mappings; each guarded page takes two or more until the garbage collector comes by, if it does.
+  for (let i = 0; i < 20_000; i++) Secret.alloc(1 + (i % 3_000)).wipe()
+  for (let i = 0; i < 500; i++) Secret.alloc(5_000 + i * 100).wipe()
+  assert.ok(mappings() - before < 100, `${mappings() - before} more mappings`)
 })
 
 test('memory locking, probed, says whether and how much', () => {
