@@ -24,6 +24,8 @@ export interface NodeOptions {
   readonly start?: boolean
   /** Whether the command line can reach this node by its home. Default true. */
   readonly control?: boolean
+  /** Where settings (`KITH_*`), a passphrase and the state directory are looked up. Default `process.env`. */
+  readonly env?: NodeJS.ProcessEnv
 }
 
 export interface InviteOptions {
@@ -157,6 +159,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
       home: options.home,
       control: options.control ?? true,
       start: options.start ?? true,
+      ...(options.env === undefined ? {} : { env: options.env }),
       ...(options.listen === undefined ? {} : { flags: { listen: options.listen } }),
       ...(passphrase === undefined ? {} : { passphrase }),
       ...(options.create === false ? {} : { create: options.name === undefined ? {} : { name: options.name } }),

@@ -85,8 +85,10 @@ export const run: CommandHandler = async (context) => {
   const folder = await mkdtemp(join(tmpdir(), 'kith-demo-'))
   const show = createShow(context)
   const nodes: Node[] = []
+  // Without a passphrase, and what takes its place is kept in the same folder: nothing of this stays.
+  const env = { ...context.env, XDG_STATE_HOME: join(folder, 'state') }
   const open = async (name: string): Promise<Node> => {
-    const node = await createNode({ home: join(folder, name), listen: ['tcp://127.0.0.1:0'], name, passphrase: DEMO_PASSPHRASE })
+    const node = await createNode({ home: join(folder, name), listen: ['tcp://127.0.0.1:0'], name, env })
     nodes.push(node)
     return node
   }
@@ -108,9 +110,6 @@ export const run: CommandHandler = async (context) => {
   }
   return undefined
 }
-
-/** The homes live for seconds and hold nothing. */
-const DEMO_PASSPHRASE = 'demo'
 
 interface Show {
   /** Runs a step and prints it with the time it took. */
