@@ -2,7 +2,8 @@
  * # Bench harness
  *
  * A row compares kith with the program a user would pick instead, both measured in the same run on the same machine, interleaved, and prints the ratio.
- * A file `bench/NAME.ts` exports `rows: readonly BenchRow[]`; `npm run bench [-- NAME ...] [--json] [--quick]` runs them all or the named files.
+ * A file `bench/NAME.ts` exports `rows: readonly BenchRow[]`; `npm run bench [-- NAME ...] [--json] [--quick] [--cpu]` runs them all or the named files. `--cpu` counts
+ * rates per second of processor time of both processes, which holds still on a busy machine.
  */
 export interface BenchRow {
   /** What is measured, as in `docs/benchmarks.md`. */

@@ -6,6 +6,7 @@ import { parsePublicKey } from '../src/core/crypto/ed25519.ts'
 import type { BenchRow } from './harness.ts'
 import { startJson, stop } from './support/processes.ts'
 import { BLOCK, kithQuic, READ_BYTES, rawQuic } from './support/quic-ends.ts'
+import { stopwatch } from './support/stopwatch.ts'
 
 interface Ready {
   readonly address: string
@@ -13,24 +14,25 @@ interface Ready {
   readonly port: number
 }
 
-let world: Promise<{ child: ChildProcess; ready: Ready }> | undefined
+interface World {
+  readonly child: ChildProcess
+  readonly ready: Ready
+}
+
+let world: Promise<World> | undefined
 
 export async function close(): Promise<void> {
   if (world !== undefined) await stop((await world).child)
 }
 
-function rate(bytes: number, started: number): number {
-  return bytes / 1e6 / ((performance.now() - started) / 1e3)
-}
-
-async function ours({ address, key }: Ready, blocks: number): Promise<number> {
+async function ours({ child, ready: { address, key } }: World, blocks: number): Promise<number> {
   const { transport } = kithQuic()
   const channel = await transport.dial(address, { expect: parsePublicKey(fromHex(key)), signal: AbortSignal.timeout(60_000) })
   channel.send(Buffer.from('hello'))
   await channel.receive()
   const connection = channel.multiplex()
   const stream = await connection.open()
-  const started = performance.now()
+  const elapsed = stopwatch(child)
   const answer = new Promise<string>((resolve, reject) => {
     let text = ''
     stream.onError = reject
@@ -48,21 +50,21 @@ async function ours({ address, key }: Ready, blocks: number): Promise<number> {
   stream.onDrain = more
   more()
   check(await answer, blocks)
-  const result = rate(blocks * BLOCK.length, started)
+  const result = (blocks * BLOCK.length) / 1e6 / elapsed()
   await connection.close()
   return result
 }
 
-async function raw({ port }: Ready, blocks: number): Promise<number> {
+async function raw({ child, ready: { port } }: World, blocks: number): Promise<number> {
   const { native, config } = rawQuic()
   const client = new native.Client(config, 0)
   const connection = await client.outboundConnection('127.0.0.1', port)
   const stream = await connection.outboundStream()
-  const started = performance.now()
+  const elapsed = stopwatch(child)
   for (let i = 0; i < blocks; i++) await stream.write(BLOCK)
   await stream.finishWrite()
   check(Buffer.from((await stream.read(READ_BYTES)) ?? []).toString('latin1'), blocks)
-  const result = rate(blocks * BLOCK.length, started)
+  const result = (blocks * BLOCK.length) / 1e6 / elapsed()
   client.abort()
   return result
 }
@@ -80,9 +82,9 @@ export const rows: readonly BenchRow[] = [
     goal: 0.9,
     async measure({ quick }) {
       world ??= startJson<Ready>([...process.execArgv, join(import.meta.dirname, 'support', 'quic-server.ts')])
-      const { ready } = await world
+      const ends = await world
       const blocks = quick ? 1_024 : 4_096
-      return { ours: await ours(ready, blocks), peer: await raw(ready, blocks) }
+      return { ours: await ours(ends, blocks), peer: await raw(ends, blocks) }
     },
   },
 ]

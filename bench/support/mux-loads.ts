@@ -1,9 +1,10 @@
 import { ANSWER, ECHO, type Flow, SINK } from './flows.ts'
+import { type Far, stopwatch } from './stopwatch.ts'
 
 type Open = () => Flow | Promise<Flow>
 
 /** A stream for each request of 100 bytes, answered by 100, `inFlight` at a time. Requests a second. */
-export async function newStreams(open: Open, count: number, inFlight = 64): Promise<number> {
+export async function newStreams(open: Open, count: number, far: Far, inFlight = 64): Promise<number> {
   const request = Buffer.alloc(100, ANSWER)
   let begun = 0
   const worker = async (): Promise<void> => {
@@ -22,16 +23,16 @@ export async function newStreams(open: Open, count: number, inFlight = 64): Prom
       await done
     }
   }
-  const started = performance.now()
+  const elapsed = stopwatch(far)
   await Promise.all(Array.from({ length: inFlight }, worker))
-  return count / ((performance.now() - started) / 1e3)
+  return count / elapsed()
 }
 
 /** Messages of 100 bytes echoed on one stream, `inFlight` at a time. Messages a second. */
-export async function echoes(open: Open, count: number, inFlight = 64): Promise<number> {
+export async function echoes(open: Open, count: number, far: Far, inFlight = 64): Promise<number> {
   const message = Buffer.alloc(100, ECHO)
   const flow = await open()
-  const started = performance.now()
+  const elapsed = stopwatch(far)
   await new Promise<void>((resolve) => {
     let sent = 0
     let bytes = 0
@@ -50,7 +51,7 @@ export async function echoes(open: Open, count: number, inFlight = 64): Promise<
     }
     more()
   })
-  const rate = count / ((performance.now() - started) / 1e3)
+  const rate = count / elapsed()
   flow.end()
   return rate
 }
@@ -63,10 +64,10 @@ export interface Bulk {
 }
 
 /** `streams` at once, written to as fast as each takes it, for `ms`. */
-export async function bulk(open: Open, streams: number, ms: number, chunkBytes = 65_536): Promise<Bulk> {
+export async function bulk(open: Open, streams: number, ms: number, far: Far, chunkBytes = 65_536): Promise<Bulk> {
   const chunk = Buffer.alloc(chunkBytes, SINK)
-  const started = performance.now()
-  const until = started + ms
+  const elapsed = stopwatch(far)
+  const until = performance.now() + ms
   const one = async (): Promise<number> => {
     const flow = await open()
     let written = 0
@@ -98,7 +99,7 @@ export async function bulk(open: Open, streams: number, ms: number, chunkBytes =
     return await counted
   }
   const totals = await Promise.all(Array.from({ length: streams }, one))
-  const seconds = (performance.now() - started) / 1e3
+  const seconds = elapsed()
   const sum = totals.reduce((total, value) => total + value, 0)
   const squares = totals.reduce((total, value) => total + value * value, 0)
   return { rate: sum / 1e6 / seconds, fairness: (sum * sum) / (totals.length * squares) }
@@ -110,8 +111,8 @@ export interface Latency {
 }
 
 /** Round trips of 100 bytes on one stream, one at a time, beside 20 bulk streams. Milliseconds. */
-export async function besideBulk(open: Open, ms: number): Promise<Latency> {
-  const load = bulk(open, 20, ms)
+export async function besideBulk(open: Open, ms: number, far: Far): Promise<Latency> {
+  const load = bulk(open, 20, ms, far)
   const flow = await open()
   const message = Buffer.alloc(100, ECHO)
   const times: number[] = []
