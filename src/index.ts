@@ -7,7 +7,10 @@ export {
   type Node,
   type NodeEvent,
   type NodeEvents,
+  type NodeForward,
+  type NodeForwardOptions,
   type NodeOptions,
+  type NodeSendOptions,
   type NodeStatus,
   type PairingStatus,
   type PassphraseMode,
@@ -17,6 +20,7 @@ export {
   type SettingPath,
   type Trouble,
 } from './daemon/index.ts'
+export type { InboxEntry, SendProgress, SendResult } from './files/index.ts'
 export type { Did } from './identity/did.ts'
 export type { BookPeer } from './mesh/address-book.ts'
 export type { Joined, MeshPolicy, PeerBook } from './mesh/mesh-types.ts'
@@ -31,3 +35,4 @@ export type {
   StreamContext,
   StreamHandler,
 } from './mesh/types.ts'
+export type { TunnelStatus } from './tunnel/index.ts'

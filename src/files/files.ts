@@ -8,7 +8,7 @@ import type { Logger } from '../core/observe/log.ts'
 import type { Store } from '../core/store/types.ts'
 import { type Did, shortDid } from '../identity/did.ts'
 import type { Policy, ProtocolOptions, StreamHandler } from '../mesh/types.ts'
-import { type Reservation, receiveFile } from './receive.ts'
+import { type Received, type Reservation, receiveFile } from './receive.ts'
 import { type SendOptions, type SendResult, sendFile } from './send.ts'
 import { FILE_PROTOCOL } from './wire.ts'
 
@@ -27,7 +27,7 @@ export interface FilesOptions {
   readonly logger: Logger
   /** Directory of finished files; made with 0700. Unfinished ones lie in `.partial` inside it. */
   readonly inbox: string
-  /** What finished and unfinished files together may take. Default 10 GiB. */
+  /** What finished and unfinished files together may take. Read with each offer, so it may be a getter. Default 10 GiB. */
   readonly quotaBytes?: number
 }
 
@@ -46,7 +46,8 @@ export interface Files {
   /** Newest first. */
   list(options?: { limit?: number }): Promise<readonly InboxEntry[]>
   readonly inbox: string
-  close(): void
+  /** Ends transfers that run; resolves when nothing uses the inbox or the store any more. */
+  close(): Promise<void>
 }
 
 const DEFAULT_QUOTA_BYTES = 10 * 2 ** 30
@@ -64,10 +65,10 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
   const partials = join(inbox, '.partial')
   await mkdir(partials, { recursive: true, mode: 0o700 })
   await dropOldPartials(partials, clock.now())
-  const quota = options.quotaBytes ?? DEFAULT_QUOTA_BYTES
   const running = new Map<string, { cancel: () => void; ended: Promise<void> }>()
   const perPeer = new Map<Did, number>()
   const streams = new Set<Duplex>()
+  const receiving = new Set<Promise<void>>()
   let reserved = 0
 
   async function claim(partial: string, cancel: () => void): Promise<() => void> {
@@ -89,6 +90,7 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
   async function admit(need: number): Promise<Reservation> {
     const used = (await usage(inbox)) + (await usage(partials)) + reserved
     const { bavail, bsize } = await statfs(inbox)
+    const quota = options.quotaBytes ?? DEFAULT_QUOTA_BYTES
     if (used + need > quota || need + reserved > bavail * bsize - KEEP_FREE_BYTES)
       throw new KithError('FILE_QUOTA', undefined, { details: { needed_bytes: need } })
     reserved += need
@@ -99,33 +101,51 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
     }
   }
 
+  async function record(peer: Did, received: Received): Promise<void> {
+    const entry: InboxEntry = { ...received, from: peer, received_at: new Date(clock.now()).toISOString() }
+    await store.put(NAMESPACE, utf8(`${entry.received_at} ${entry.name}`), utf8(JSON.stringify(entry)), { durable: true })
+    logger.info('file received', { peer, bytes: received.bytes })
+  }
+
+  async function receive(stream: Duplex, peer: Did): Promise<void> {
+    streams.add(stream)
+    const count = perPeer.get(peer) ?? 0
+    perPeer.set(peer, count + 1)
+    try {
+      const decision = policy.decide({ peer, action: 'file' })
+      if (!decision.allowed) {
+        logger.info('file refused', { peer, rule: decision.rule, next: decision.next })
+        throw new KithError('FILE_DENIED')
+      }
+      if (count >= MAX_TRANSFERS_PER_PEER) throw new KithError('BUDGET_EXCEEDED', 'too many transfers at once')
+      await receiveFile(stream, {
+        peer,
+        inbox,
+        partials,
+        clock,
+        claim,
+        admit: ({ size, have }) => admit(size - have),
+        record: (received) => record(peer, received),
+      })
+    } catch (error) {
+      const failure = asKithError(error, 'INTERNAL')
+      if (failure.code === 'INTERNAL') logger.warn('file transfer failed', { peer, error: String(error) })
+      stream.destroy(failure)
+    } finally {
+      streams.delete(stream)
+      const left = (perPeer.get(peer) ?? 1) - 1
+      if (left === 0) perPeer.delete(peer)
+      else perPeer.set(peer, left)
+    }
+  }
+
   mesh.handle(
     FILE_PROTOCOL,
     async (stream, { peer }) => {
-      streams.add(stream)
-      const count = perPeer.get(peer) ?? 0
-      perPeer.set(peer, count + 1)
-      try {
-        const decision = policy.decide({ peer, action: 'file' })
-        if (!decision.allowed) {
-          logger.info('file refused', { peer, rule: decision.rule, next: decision.next })
-          throw new KithError('FILE_DENIED')
-        }
-        if (count >= MAX_TRANSFERS_PER_PEER) throw new KithError('BUDGET_EXCEEDED', 'too many transfers at once')
-        const received = await receiveFile(stream, { peer, inbox, partials, clock, claim, admit: ({ size, have }) => admit(size - have) })
-        const entry: InboxEntry = { ...received, from: peer, received_at: new Date(clock.now()).toISOString() }
-        await store.put(NAMESPACE, utf8(`${entry.received_at} ${entry.name}`), utf8(JSON.stringify(entry)), { durable: true })
-        logger.info('file received', { peer, bytes: received.bytes })
-      } catch (error) {
-        const failure = asKithError(error, 'INTERNAL')
-        if (failure.code === 'INTERNAL') logger.warn('file transfer failed', { peer, error: String(error) })
-        stream.destroy(failure)
-      } finally {
-        streams.delete(stream)
-        const left = (perPeer.get(peer) ?? 1) - 1
-        if (left === 0) perPeer.delete(peer)
-        else perPeer.set(peer, left)
-      }
+      const work = receive(stream, peer)
+      receiving.add(work)
+      await work
+      receiving.delete(work)
     },
     { access: 'handler' },
   )
@@ -151,8 +171,9 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
       }
       return entries
     },
-    close() {
+    async close() {
       for (const stream of streams) stream.destroy(new KithError('GOING_AWAY'))
+      await Promise.all(receiving)
     },
   }
 }

@@ -23,6 +23,8 @@ export interface ReceiveOptions {
   admit(offer: { name: string; size: number; have: number }): Promise<Reservation>
   /** One transfer at a time per partial: ends an older one that still holds it. */
   claim(partial: string, cancel: () => void): Promise<() => void>
+  /** Notes the stored file. Awaited before the sender gets its receipt, so that what was acknowledged is on record. */
+  record(received: Received): Promise<void>
 }
 
 export interface Reservation {
@@ -68,10 +70,11 @@ async function transfer(frames: FrameStream, options: ReceiveOptions): Promise<R
     await file.truncate(from)
     const digest = await receiveChunks(frames, file, { from, size: wanted.size, whole })
     await file.sync()
-    const storedName = await publish(path, options.inbox, name)
-    await frames.send(stored, { name: storedName, digest })
+    const received: Received = { name: await publish(path, options.inbox, name), bytes: wanted.size, sha256: toHex(digest) }
+    await options.record(received)
+    await frames.send(stored, { name: received.name, digest })
     frames.end()
-    return { name: storedName, bytes: wanted.size, sha256: toHex(digest) }
+    return received
   } finally {
     await file?.close()
     reservation?.release()

@@ -35,6 +35,8 @@ export interface Entry {
   readonly total: number
   /** Why the last connection that failed did so. */
   readonly lastError: KithError | null
+  /** Stops listening; connections that run go on. */
+  drain(): void
   close(): Promise<void>
 }
 
@@ -144,6 +146,7 @@ export async function openEntry(options: EntryOptions): Promise<Entry> {
     get lastError() {
       return lastError
     },
+    drain: () => void server.close(),
     async close() {
       aborter.abort(new KithError('CLOSED'))
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))

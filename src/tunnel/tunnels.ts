@@ -45,6 +45,8 @@ export interface Tunnels {
   list(): readonly TunnelStatus[]
   /** @throws KithError `NOT_FOUND`. */
   remove(id: string): Promise<void>
+  /** Stops listening; connections that run go on until they or their links end. */
+  drain(): void
   close(): Promise<void>
 }
 
@@ -109,6 +111,9 @@ export function createTunnels(options: TunnelsOptions): Tunnels {
       if (tunnel === undefined) throw new KithError('NOT_FOUND', `there is no tunnel ${id.slice(0, 40)}`, { next: 'kith tunnels' })
       tunnels.delete(id)
       await tunnel.entry.close()
+    },
+    drain() {
+      for (const { entry } of tunnels.values()) entry.drain()
     },
     async close() {
       const open = [...tunnels.values()]

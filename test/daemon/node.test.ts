@@ -91,7 +91,10 @@ test('createNode, no identity and none wanted, throws and leaves no trace of run
     (error) => isKithError(error, 'IDENTITY_MISSING'),
   )
   await assert.rejects(idle.invite(), (error) => isKithError(error))
-  assert.equal(idle.status().services.length, 2)
+  assert.deepEqual(
+    idle.status().services.map(({ name }) => name),
+    ['identity', 'mesh', 'tunnels', 'files'],
+  )
 })
 
 test('createNode, passphrase wrong, throws PASSPHRASE_WRONG and frees the home', async () => {

@@ -211,6 +211,7 @@ const fileReceiver: FuzzTarget = {
         held++
         return { release: () => held-- }
       },
+      record: async () => {},
       claim: async () => {
         held++
         return () => held--
