@@ -1,9 +1,10 @@
 import type { Clock } from '../core/clock.ts'
 import { KithError } from '../core/errors.ts'
 import type { Did } from '../identity/did.ts'
+import type { ChainState } from '../identity/types.ts'
+import type { Channel } from '../transport/types.ts'
 import { TokenBucket } from './admission-rate.ts'
 import { sourceKeys, sourceOfPath } from './admission-source.ts'
-import type { AuthenticatedLink } from './hello-types.ts'
 import type { ConstraintSet, Policy } from './types.ts'
 
 /** The one budget that everyone unknown shares (protocol.md, further rules), whatever number of identities they make. */
@@ -42,12 +43,19 @@ export interface LinkBudget {
   leave(): void
 }
 
+/** What a budget needs of a link, so that it keeps nothing else of it alive. */
+export interface BudgetedLink {
+  readonly did: Did
+  readonly channel: Pick<Channel, 'path'>
+  readonly chain: Pick<ChainState, 'status'>
+}
+
 export interface Budgets {
   /**
    * Charges a link to its DID. When the Isolated budget is full, the Isolated link that was idle longest is closed in its favour.
    * @throws KithError `BUDGET_EXCEEDED`.
    */
-  enter(link: Pick<AuthenticatedLink, 'did' | 'channel' | 'chain'>, evict: (error: KithError) => void): LinkBudget
+  enter(link: BudgetedLink, evict: (error: KithError) => void): LinkBudget
   readonly isolatedLinks: number
   readonly dids: number
 }
@@ -95,7 +103,7 @@ class LinkBudgets implements Budgets {
     return this.accounts.size
   }
 
-  enter(link: Pick<AuthenticatedLink, 'did' | 'channel' | 'chain'>, evict: (error: KithError) => void): LinkBudget {
+  enter(link: BudgetedLink, evict: (error: KithError) => void): LinkBudget {
     const isolated = this.isIsolated(link)
     const limits = this.policy.constraints(link.did)
     const held = this.accounts.get(link.did)
@@ -110,7 +118,7 @@ class LinkBudgets implements Budgets {
   }
 
   /** A forked identity gets what strangers get until a person has decided (PN-6). */
-  isIsolated(link: Pick<AuthenticatedLink, 'did' | 'chain'>): boolean {
+  isIsolated(link: Pick<BudgetedLink, 'did' | 'chain'>): boolean {
     return link.chain.status === 'forked' || this.policy.classOf(link.did) === 'isolated'
   }
 
@@ -135,14 +143,14 @@ class LinkBudgets implements Budgets {
 
 class Charge implements LinkBudget {
   readonly #budgets: LinkBudgets
-  readonly #link: Pick<AuthenticatedLink, 'did' | 'chain'>
+  readonly #link: Pick<BudgetedLink, 'did' | 'chain'>
   readonly network: string
   readonly evict: (error: KithError) => void
   account: DidAccount | undefined
   active: number
   bytes = 0
 
-  constructor(budgets: LinkBudgets, link: Pick<AuthenticatedLink, 'did' | 'chain'>, network: string, evict: (error: KithError) => void) {
+  constructor(budgets: LinkBudgets, link: Pick<BudgetedLink, 'did' | 'chain'>, network: string, evict: (error: KithError) => void) {
     this.#budgets = budgets
     this.#link = link
     this.network = network

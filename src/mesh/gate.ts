@@ -12,7 +12,7 @@ import { greet } from './hello.ts'
 import type { HelloCache } from './hello-cache.ts'
 import type { AuthenticatedLink, GreetContext, Refusal } from './hello-types.ts'
 import type { KnownKeys } from './known-keys.ts'
-import type { Member } from './link-member.ts'
+import type { LinkFacts, Member } from './link-member.ts'
 import type { LinkTable } from './link-table.ts'
 import type { PeerClass } from './types.ts'
 
@@ -31,7 +31,7 @@ export interface GateComponents {
   readonly mayLink: (did: Did) => boolean
   readonly requirePq: () => boolean
   /** A connection was taken into the table. */
-  readonly onMember: (member: Member, link: AuthenticatedLink) => void
+  readonly onMember: (member: Member) => void
   readonly onWarning: (did: Did | null, error: KithError) => void
 }
 
@@ -48,6 +48,7 @@ export class Gate {
   /** Charged at the verdict, before the connection exists. */
   readonly #charged: Map<Channel, LinkBudget> = new Map()
   readonly #budgets: Map<Member, LinkBudget> = new Map()
+  readonly #members: WeakMap<Channel, Member> = new WeakMap()
   readonly #stop: AbortController = new AbortController()
 
   constructor(components: GateComponents) {
@@ -141,10 +142,9 @@ export class Gate {
     if (!mayLink(link.did)) throw new KithError('POLICY_DENIED')
     const refused = table().refusal(link)
     if (refused !== undefined) throw refused
-    this.#charged.set(
-      link.channel,
-      budgets.enter(link, (error) => this.#evict(link.channel, error)),
-    )
+    const { did, channel, chain } = link
+    const evict = (error: KithError): void => this.#evict(channel, error)
+    this.#charged.set(channel, budgets.enter({ did, channel: { path: channel.path }, chain: { status: chain.status } }, evict))
   }
 
   #take(link: AuthenticatedLink): Member {
@@ -165,13 +165,14 @@ export class Gate {
     try {
       const stranger = this.#components.classOf(link.did) === 'isolated'
       const connection = channel.multiplex(stranger ? { windowBytes: STRANGER_WINDOW_BYTES, linkWindowBytes: STRANGER_WINDOW_BYTES } : {})
-      const member = this.#components.table().add(link, connection)
+      const member = this.#components.table().add(factsOf(link), connection)
+      this.#members.set(channel, member)
       if (budget !== undefined) this.#budgets.set(member, budget)
       void connection.closed.then(() => {
         budget?.leave()
         this.#budgets.delete(member)
       })
-      this.#components.onMember(member, link)
+      this.#components.onMember(member)
       return member
     } catch (error) {
       budget?.leave()
@@ -186,7 +187,13 @@ export class Gate {
   }
 
   #evict(channel: Channel, error: KithError): void {
-    for (const member of this.#budgets.keys()) if (member.link.channel === channel) void member.close(error)
+    void this.#members.get(channel)?.close(error)
     if (this.#charged.delete(channel)) channel.close()
   }
+}
+
+/** Only what a connection needs while it lives: bindings and chains are large, and there may be thousands of links. */
+function factsOf(link: AuthenticatedLink): LinkFacts {
+  const { role, did, linkKey, helloHash, connectionId, remoteBoot, remoteRun, clockOffsetMs, postQuantum } = link
+  return { role, did, linkKey, helloHash, connectionId, remoteBoot, remoteRun, clockOffsetMs, postQuantum }
 }

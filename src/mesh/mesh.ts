@@ -6,35 +6,37 @@ import type { Did } from '../identity/did.ts'
 import type { Device } from '../identity/types.ts'
 import type { LinkStream, Transport } from '../transport/types.ts'
 import { AddressBook, type BookPeer } from './address-book.ts'
-import { acceptableAddresses, schemeOf, splitAddress } from './addresses.ts'
+import { AddressNews } from './address-news.ts'
+import { splitAddress } from './addresses.ts'
 import { createAdmission } from './admission.ts'
 import { createBudgets } from './admission-budget.ts'
 import { nextBoot } from './boot.ts'
-import { abortable, type Candidate, Dialer, deviceId } from './dialer.ts'
+import { currentDevice } from './current-device.ts'
+import { abortable, Dialer } from './dialer.ts'
 import type { Discovery } from './discovery.ts'
-import { abortError } from './errors.ts'
+import { drainMembers } from './drain.ts'
 import { Gate } from './gate.ts'
 import { HelloCache } from './hello-cache.ts'
 import { Invites } from './invite.ts'
 import { type KnownKeys, openKnownKeys } from './known-keys.ts'
-import { MAX_TOLD_ADDRESSES } from './link-control.ts'
+import { LinkEvents } from './link-events.ts'
 import type { Member } from './link-member.ts'
 import { LinkTable } from './link-table.ts'
 import { createLocateAnswerer } from './locate.ts'
 import { type LinkMetrics, linkMetrics } from './mesh-metrics.ts'
 import { MeshRules } from './mesh-rules.ts'
-import type { Joined, Mesh, MeshComponents, MeshConfig, MeshInvites, MeshPolicy, NetworkStats, PeerBook, Waiting } from './mesh-types.ts'
+import type { Joined, Mesh, MeshComponents, MeshConfig, MeshInvites, MeshPolicy, PeerBook, Waiting } from './mesh-types.ts'
 import { serveOwnProtocols } from './own-protocols.ts'
 import { PairingServer } from './pairing.ts'
 import { PairingService } from './pairing-service.ts'
 import { createPeerBook } from './peer-book.ts'
 import { PING_PROTOCOL, pingOnce } from './ping.ts'
 import { Presence } from './presence.ts'
-import { Reconnector, type Target } from './reconnect.ts'
+import { Reach } from './reach.ts'
+import { Reconnector } from './reconnect.ts'
 import { Router } from './router.ts'
 import { meshSettings, type Settings } from './settings.ts'
-import { linkStatus, unlinkedStatus } from './status.ts'
-import type { Ticket } from './ticket.ts'
+import { linkList, linkTotals, streamsOf } from './status.ts'
 import type { Explanation, LeanHandler, LinkEvent, LinkStatus, ProtocolOptions, StreamHandler } from './types.ts'
 import { Upgrader } from './upgrade.ts'
 import { explain, explainRefusal } from './why.ts'
@@ -47,10 +49,7 @@ interface Opened {
   readonly boot: number
 }
 
-/** A connection that failed under an opening stream is replaced this often. */
-const OPEN_TRIES = 3
 const MAX_PINGS = 1_000
-const DRAIN_POLL_MS = 20
 
 /**
  * Opens a node's mesh: reads its state and counts this start; nothing touches the network before `start`, `listen` or `dial`.
@@ -84,11 +83,13 @@ class MeshNode implements Mesh {
   readonly #admission: ReturnType<typeof createAdmission>
   readonly #answerLocate: ReturnType<typeof createLocateAnswerer>
   readonly #presence: Presence
+  readonly #news: AddressNews
+  readonly #reach: Reach
   readonly #reconnector: Reconnector
   readonly #upgrader: Upgrader
   readonly #pairing: PairingService
   readonly #metrics: LinkMetrics
-  readonly #listeners: Set<(event: LinkEvent) => void> = new Set()
+  readonly #events: LinkEvents
   readonly #closing: AbortController = new AbortController()
   #rules: MeshRules | undefined
   #policy: MeshPolicy | undefined
@@ -106,13 +107,14 @@ class MeshNode implements Mesh {
     this.#settings = meshSettings(config)
     this.#device = components.device
     this.#metrics = linkMetrics(components.metrics)
+    this.#events = new LinkEvents(logger)
     this.#setTransports(components.transports)
     this.#table = this.#newTable()
     const policy = { classOf: (did: Did) => this.#ruling.classOf(did), constraints: (did: Did) => this.#ruling.constraints(did) }
     this.#router = new Router({ clock, logger, refuse: ({ peer }, protocol, access) => this.#ruling.refuse(peer, protocol, access) })
     this.#admission = createAdmission(config.admission === undefined ? { clock } : { clock, limits: config.admission })
     this.#budgets = createBudgets(config.isolated === undefined ? { clock, policy } : { clock, policy, limits: config.isolated })
-    this.#answerLocate = createLocateAnswerer({ device: this.#liveDevice(), clock })
+    this.#answerLocate = createLocateAnswerer({ device: currentDevice(() => this.#device), clock })
     this.#presence = new Presence({
       clock,
       logger,
@@ -121,6 +123,7 @@ class MeshNode implements Mesh {
       self: () => ({ did: this.did, linkKey: this.#device.linkSigner.publicKey, name: this.#device.name }),
       onFound: (did) => this.#onFound(did),
     })
+    this.#news = new AddressNews({ book, logger, addresses: () => this.addresses })
     this.#gate = new Gate({
       device: () => this.#device,
       known,
@@ -151,12 +154,21 @@ class MeshNode implements Mesh {
       establish: (channel, did, signal) => this.#gate.establish(channel, did, signal),
       onResult: (scheme, result) => this.#metrics.dialled(scheme, result),
     })
+    this.#reach = new Reach({
+      table: () => this.#table,
+      dialer: this.#dialer,
+      router: this.#router,
+      book,
+      mayLink: (did) => this.#mayLink(did),
+      canDial: (scheme) => this.#transports.has(scheme),
+      closing: this.#closing.signal,
+    })
     this.#reconnector = new Reconnector({
       clock,
       random,
-      targets: () => this.#targets(),
-      connected: ({ did, linkKey }) => (linkKey === undefined ? this.#table.pick(did) !== undefined : this.#table.get(linkKey)?.current !== undefined),
-      dial: (target, signal) => this.#redial(target, signal),
+      targets: () => this.#reach.targets(),
+      connected: (target) => this.#reach.connected(target),
+      dial: (target, signal) => this.#reach.redial(target, signal),
     })
     this.#upgrader = new Upgrader(clock, () => this.#table, this.#dialer)
     const onPaired = (joined: Joined): void => this.#onPaired(joined)
@@ -169,7 +181,7 @@ class MeshNode implements Mesh {
       clock,
       random,
       addresses: () => this.addresses,
-      link: (ticket, signal) => this.#linkOfTicket(ticket, signal),
+      link: (ticket, signal) => this.#reach.memberOfTicket(ticket, signal),
       openOn: (member, protocol, signal) => this.#router.open(member, protocol, signal),
       onPaired,
     })
@@ -209,7 +221,7 @@ class MeshNode implements Mesh {
       other: policy,
       interfaces: () => this.#interfaces(),
       accessOf: (protocol) => this.#router.get(protocol)?.access,
-      streamsOf: (did) => sum(this.#table.membersOf(did), ({ connection }) => connection.streamCount),
+      streamsOf: (did) => streamsOf(this.#table.membersOf(did)),
       onChange: () => this.#onRulesChanged(),
     })
     this.#policy = this.#rules.policy()
@@ -266,7 +278,7 @@ class MeshNode implements Mesh {
       throw new KithError('CLOSED')
     }
     await this.#presence.listening(listener, url)
-    for (const member of this.#table.members()) this.#tellAddresses(member)
+    for (const member of this.#table.members()) this.#news.tell(member)
     return listener.addresses
   }
 
@@ -289,29 +301,13 @@ class MeshNode implements Mesh {
   }
 
   async openLean(peer: string, protocol: string, options: Waiting = {}): Promise<LinkStream> {
-    const did = this.#resolve(peer)
-    for (let attempt = 1; ; attempt++) {
-      const member = this.#table.pick(did) ?? (await this.#dialer.dial(did, options.signal))
-      try {
-        const stream = await this.#router.open(member, protocol, options.signal)
-        this.#table.used(member)
-        return stream
-      } catch (thrown) {
-        if (options.signal?.aborted === true) throw abortError(options.signal)
-        const error = asKithError(thrown, 'INTERNAL')
-        if (!error.retryable || attempt >= OPEN_TRIES) throw error
-        this.#table.failed(member, error)
-      }
-    }
+    return await this.#reach.open(this.#resolve(peer), protocol, options.signal)
   }
 
   async dial(peer: string, options: Waiting & { readonly url?: string } = {}): Promise<LinkStatus> {
     const did = this.#resolve(peer)
     this.#reconnector.wake(did)
-    const member =
-      options.url === undefined
-        ? (this.#table.pick(did) ?? (await this.#dialer.dial(did, options.signal)))
-        : await this.#dialUrl(did, options.url, options.signal)
+    const member = await (options.url === undefined ? this.#reach.member(did, options.signal) : this.#reach.memberAt(did, options.url, options.signal))
     const status = this.links().find((link) => link.did === did && link.linkKey === toHex(member.link.linkKey))
     if (status === undefined) throw new KithError('LINK_LOST')
     return status
@@ -331,28 +327,20 @@ class MeshNode implements Mesh {
   }
 
   links(): readonly LinkStatus[] {
-    const { book } = this.#opened
-    const linked = [...this.#table.links()].filter(({ current }) => current !== undefined)
-    const dids = new Set(linked.map(({ did }) => did))
-    const unlinked = book.list().filter(({ did }) => !dids.has(did))
-    return [
-      ...linked.map((link) => linkStatus(link, book.get(link.did), this.#ruling.classOf(link.did))),
-      ...unlinked.map((peer) => unlinkedStatus(peer, this.#reconnector.status(peer.did), this.#dialer.dialing(peer.did))),
-    ]
+    return linkList({
+      table: this.#table,
+      book: this.#opened.book,
+      classOf: (did) => this.#ruling.classOf(did),
+      retryOf: (did) => this.#reconnector.status(did),
+      dialing: (did) => this.#dialer.dialing(did),
+    })
   }
 
   network(): ReturnType<Mesh['network']> {
-    const members = [...this.#table.members()]
-    const stats: NetworkStats = {
-      links: this.#table.linked,
-      connections: members.length,
-      streams: sum(members, ({ connection }) => connection.streamCount),
-      bytesIn: sum(members, ({ connection }) => connection.bytesIn),
-      bytesOut: sum(members, ({ connection }) => connection.bytesOut),
-      isolatedLinks: this.#budgets.isolatedLinks,
-      admission: this.#admission.status,
+    return {
+      discovered: this.#presence.discovered(),
+      stats: { ...linkTotals(this.#table), isolatedLinks: this.#budgets.isolatedLinks, admission: this.#admission.status },
     }
-    return { discovered: this.#presence.discovered(), stats }
   }
 
   async join(ticket: string, options: Waiting & { readonly name?: string } = {}): Promise<Joined> {
@@ -402,8 +390,7 @@ class MeshNode implements Mesh {
   }
 
   onEvent(listener: (event: LinkEvent) => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    return this.#events.on(listener)
   }
 
   reload(config: MeshConfig): void {
@@ -439,27 +426,8 @@ class MeshNode implements Mesh {
       prefer: () => this.#settings.prefer,
       onEvent: (event) => this.#onLinkEvent(event),
       onStream: (member, stream) => this.#router.accept(member, stream),
-      onAddresses: (member, urls) => this.#onAddresses(member, urls),
+      onAddresses: (member, urls) => this.#news.told(member, urls),
     })
-  }
-
-  /** The device as it is at each moment, for what outlives a renewal. */
-  #liveDevice(): Pick<Device, 'didKey' | 'linkSigner' | 'chain' | 'binding'> {
-    const device = (): Device => this.#device
-    return {
-      get didKey() {
-        return device().didKey
-      },
-      get linkSigner() {
-        return device().linkSigner
-      },
-      get chain() {
-        return device().chain
-      },
-      get binding() {
-        return device().binding
-      },
-    }
   }
 
   async #close(): Promise<void> {
@@ -469,64 +437,12 @@ class MeshNode implements Mesh {
     this.#dialer.close()
     await this.#presence.stop()
     await this.#presence.stopListening()
-    await this.#drain()
+    await drainMembers([...this.#table.members()], this.#components.clock, this.#settings.drainMs)
     this.#gate.close()
     await this.#table.close(new KithError('GOING_AWAY'))
     this.#router.close()
     await this.#opened.known.close()
-    this.#listeners.clear()
-  }
-
-  /** Streams that run get a moment to end; no new ones begin. */
-  async #drain(): Promise<void> {
-    const { clock } = this.#components
-    const until = clock.monotonic() + this.#settings.drainMs
-    const members = [...this.#table.members()]
-    for (const { connection } of members) connection.drain()
-    const busy = (): boolean => members.some(({ state, connection, controlAttached }) => state !== 'closed' && connection.streamCount > Number(controlAttached))
-    while (busy() && clock.monotonic() < until) {
-      await new Promise<void>((resolve) => {
-        clock.after(DRAIN_POLL_MS, resolve, { keepAlive: true })
-      })
-    }
-  }
-
-  /** Devices of book peers that can be dialled. */
-  #targets(): readonly Target[] {
-    const targets = new Map<string, Target>()
-    for (const { did } of this.#opened.book.list()) {
-      if (!this.#mayLink(did)) continue
-      const candidates = this.#dialer.candidates(did).filter(({ url }) => this.#transports.has(schemeOf(url)))
-      const keyed = candidates.filter(({ linkKey }) => linkKey !== undefined)
-      // An address without a key may belong to a machine that is known already: it only counts while there is no other way.
-      for (const { linkKey } of keyed.length > 0 ? keyed : candidates.slice(0, 1)) {
-        const id = deviceId(did, linkKey)
-        targets.set(id, { id, did, linkKey })
-      }
-    }
-    return [...targets.values()]
-  }
-
-  async #redial({ did, linkKey }: Target, signal: AbortSignal): Promise<void> {
-    if (this.#table.pick(did) === undefined) await this.#dialer.dial(did, signal)
-    else {
-      const ofDevice = (candidate: Candidate): boolean => linkKey === undefined || (candidate.linkKey !== undefined && equal(candidate.linkKey, linkKey))
-      await this.#dialer.race(did, this.#dialer.candidates(did).filter(ofDevice), signal)
-    }
-  }
-
-  async #dialUrl(did: Did, url: string, signal: AbortSignal = this.#closing.signal): Promise<Member> {
-    if (splitAddress(url) === undefined) throw new KithError('ADDRESS_INVALID', undefined, { details: { address: url.slice(0, 100) } })
-    const known = this.#opened.book.get(did)?.addresses.find((address) => address.url === url)
-    return await this.#dialer.race(did, [{ url, linkKey: known?.linkKey }], signal)
-  }
-
-  async #linkOfTicket(ticket: Ticket, signal: AbortSignal): Promise<Member> {
-    const linked = this.#table.get(ticket.linkKey)?.current
-    if (linked !== undefined && linked.link.did === ticket.did) return linked
-    const urls = ticket.urls.toSorted((a, b) => this.#dialer.rank(schemeOf(a)) - this.#dialer.rank(schemeOf(b)))
-    const candidates = urls.map((url) => ({ url, linkKey: ticket.linkKey }))
-    return await this.#dialer.race(ticket.did, candidates, signal)
+    this.#events.clear()
   }
 
   #onMember(member: Member): void {
@@ -539,22 +455,7 @@ class MeshNode implements Mesh {
       })
     }
     if (this.#opened.book.has(did)) this.#opened.known.keep(did)
-    this.#tellAddresses(member)
-  }
-
-  /** Where we listen is told to peers of the address book, and to nobody else. */
-  #tellAddresses(member: Member): void {
-    if (member.state !== 'live' || !this.#opened.book.has(member.link.did)) return
-    const urls = this.addresses.slice(0, MAX_TOLD_ADDRESSES)
-    if (urls.length > 0) member.send({ type: 'addresses', urls })
-  }
-
-  #onAddresses(member: Member, urls: readonly string[]): void {
-    const { did, linkKey } = member.link
-    if (!this.#opened.book.has(did)) return
-    const addresses = acceptableAddresses(urls, member.path.address).map((url) => ({ url, linkKey }))
-    if (addresses.length === 0) return
-    void this.#opened.book.addAddresses(did, addresses).catch((error: unknown) => this.#components.logger.warn('addresses not stored', { peer: did, error }))
+    this.#news.tell(member)
   }
 
   #onLinkEvent(event: LinkEvent): void {
@@ -565,7 +466,7 @@ class MeshNode implements Mesh {
 
   #onPaired({ did, name, words, class: held, pending }: Joined): void {
     this.#opened.known.keep(did)
-    for (const member of this.#table.membersOf(did)) this.#tellAddresses(member)
+    for (const member of this.#table.membersOf(did)) this.#news.tell(member)
     this.#emit({ type: 'paired', peer: did, name, words, class: held, pending })
   }
 
@@ -598,13 +499,7 @@ class MeshNode implements Mesh {
 
   #emit(event: LinkEvent): void {
     this.#metrics.event(event.type)
-    for (const listener of [...this.#listeners]) {
-      try {
-        listener(event)
-      } catch (error) {
-        this.#components.logger.error('event listener failed', { event: event.type, error })
-      }
-    }
+    this.#events.emit(event)
   }
 
   #interfaces(): readonly string[] {
@@ -616,10 +511,4 @@ class MeshNode implements Mesh {
 function discoveriesOf(given: MeshComponents['discovery']): readonly Discovery[] {
   if (given === undefined) return []
   return 'onPeer' in given ? [given] : given
-}
-
-function sum(members: Iterable<Member>, of: (member: Member) => number): number {
-  let total = 0
-  for (const member of members) total += of(member)
-  return total
 }

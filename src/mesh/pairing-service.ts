@@ -107,12 +107,14 @@ export class PairingService {
   async #joinOnce(ticket: Ticket, options: { readonly name?: string }, signal: AbortSignal): Promise<Joined> {
     const { book, clock, random, device, known } = this.#components
     const member = await this.#components.link(ticket, signal)
-    checkTicketChain(ticket, member.link)
+    const chain = await known.chain(ticket.did)
+    if (chain === undefined) throw new KithError('LINK_LOST', 'the inviter was forgotten while pairing')
+    checkTicketChain(ticket, { linkKey: member.link.linkKey, chain })
     const stream = await this.#components.openOn(member, PAIR_PROTOCOL, signal)
     const { did, name: ownName } = device()
     const result = await joinByTicket(stream, { ticket, context: member.context, did, name: ownName, clock, random, signal })
     // A ticket vouches for the history of its issuer, and nobody gets more than it says.
-    known.adopt(anchorChain(member.link.chain))
+    known.adopt(anchorChain(chain))
     const now: PeerClass = atLeast(result.class, ticket.class) ? ticket.class : result.class
     const held = book.get(ticket.did)?.class
     const keeps = held !== undefined && atLeast(held, ticket.class)

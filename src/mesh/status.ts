@@ -1,16 +1,18 @@
 import { toHex } from '../core/bytes.ts'
-import type { BookPeer } from './address-book.ts'
-import type { Link } from './link-table.ts'
+import type { Did } from '../identity/did.ts'
+import type { AddressBook, BookPeer } from './address-book.ts'
+import type { Member } from './link-member.ts'
+import type { Link, LinkTable } from './link-table.ts'
+import type { NetworkStats } from './mesh-types.ts'
 import type { RetryStatus } from './reconnect.ts'
 import type { LinkStatus, PeerClass } from './types.ts'
 
 type Known = Pick<BookPeer, 'name' | 'class' | 'pending'> | undefined
 
 /** A device that is linked. */
-export function linkStatus(link: Link, peer: Known, held: PeerClass): LinkStatus {
+function linkStatus(link: Link, peer: Known, held: PeerClass): LinkStatus {
   const { current } = link
   const members = [...link.members]
-  const sum = (of: (member: (typeof members)[number]) => number): number => members.reduce((total, member) => total + of(member), 0)
   return {
     did: link.did,
     name: peer?.name ?? null,
@@ -22,16 +24,16 @@ export function linkStatus(link: Link, peer: Known, held: PeerClass): LinkStatus
     rttMs: current?.rttMs ?? null,
     since: current === undefined ? null : new Date(Math.min(...members.map(({ sinceMs }) => sinceMs))).toISOString(),
     // The control stream is ours, not a user's.
-    streams: sum(({ connection, controlAttached }) => Math.max(0, connection.streamCount - Number(controlAttached))),
-    bytesIn: sum(({ connection }) => connection.bytesIn),
-    bytesOut: sum(({ connection }) => connection.bytesOut),
+    streams: sum(members, ({ connection, controlAttached }) => Math.max(0, connection.streamCount - Number(controlAttached))),
+    bytesIn: sum(members, ({ connection }) => connection.bytesIn),
+    bytesOut: sum(members, ({ connection }) => connection.bytesOut),
     retryInMs: null,
     lastError: null,
   }
 }
 
 /** A peer of the address book without any link. */
-export function unlinkedStatus(peer: BookPeer, retry: RetryStatus, dialing: boolean): LinkStatus {
+function unlinkedStatus(peer: BookPeer, retry: RetryStatus, dialing: boolean): LinkStatus {
   const linkKey = peer.addresses.find((address) => address.linkKey !== undefined)?.linkKey
   return {
     did: peer.did,
@@ -49,4 +51,45 @@ export function unlinkedStatus(peer: BookPeer, retry: RetryStatus, dialing: bool
     retryInMs: retry.retryInMs,
     lastError: retry.lastError === undefined ? null : { code: retry.lastError.code, message: retry.lastError.message },
   }
+}
+
+export interface LinkListInput {
+  readonly table: LinkTable
+  readonly book: AddressBook
+  readonly classOf: (did: Did) => PeerClass
+  readonly retryOf: (did: Did) => RetryStatus
+  readonly dialing: (did: Did) => boolean
+}
+
+/** One entry per linked device, and one per peer of the address book without a link. */
+export function linkList({ table, book, classOf, retryOf, dialing }: LinkListInput): readonly LinkStatus[] {
+  const linked = [...table.links()].filter(({ current }) => current !== undefined)
+  const dids = new Set(linked.map(({ did }) => did))
+  const unlinked = book.list().filter(({ did }) => !dids.has(did))
+  return [
+    ...linked.map((link) => linkStatus(link, book.get(link.did), classOf(link.did))),
+    ...unlinked.map((peer) => unlinkedStatus(peer, retryOf(peer.did), dialing(peer.did))),
+  ]
+}
+
+/** What all links together carry. */
+export function linkTotals(table: LinkTable): Pick<NetworkStats, 'links' | 'connections' | 'streams' | 'bytesIn' | 'bytesOut'> {
+  const members = [...table.members()]
+  return {
+    links: table.linked,
+    connections: members.length,
+    streams: streamsOf(members),
+    bytesIn: sum(members, ({ connection }) => connection.bytesIn),
+    bytesOut: sum(members, ({ connection }) => connection.bytesOut),
+  }
+}
+
+export function streamsOf(members: Iterable<Member>): number {
+  return sum(members, ({ connection }) => connection.streamCount)
+}
+
+function sum(members: Iterable<Member>, of: (member: Member) => number): number {
+  let total = 0
+  for (const member of members) total += of(member)
+  return total
 }
