@@ -26,8 +26,8 @@ const INTERESTING = [0, 1, 0x0f, 0x10, 0x1f, 0x20, 0x7f, 0x80, 0xfe, 0xff]
 /** Bases of further mutations in one run. */
 const MAX_BASES = 2_000
 /** The corpus stays small enough to read: files of one target, and bytes of one file. */
-const MAX_FILES = 16
-const MAX_FILE_BYTES = 4_096
+const MAX_FILES = 5
+const MAX_FILE_BYTES = 2_048
 /** One input that takes this long hangs. */
 const HANG_MS = 20_000
 const DEFAULT_SECONDS = 5

@@ -1,5 +1,25 @@
 import type { FuzzTarget } from '../mutate.ts'
 import { coreTargets } from './core.ts'
+import { daemonTargets } from './daemon.ts'
+import { helloTargets } from './hello.ts'
+import { identityTargets } from './identity.ts'
+import { mdnsTargets } from './mdns.ts'
+import { meshTargets } from './mesh.ts'
+import { muxTargets } from './mux.ts'
+import { postQuantumTargets } from './postquantum.ts'
+import { serviceTargets } from './services.ts'
+import { streamTargets } from './stream.ts'
 
 /** Every target, for the replay of the kept corpus. */
-export const allTargets: readonly FuzzTarget[] = [...coreTargets]
+export const allTargets: readonly FuzzTarget[] = [
+  ...coreTargets,
+  ...streamTargets,
+  ...postQuantumTargets,
+  ...muxTargets,
+  ...helloTargets,
+  ...meshTargets,
+  ...mdnsTargets,
+  ...identityTargets,
+  ...serviceTargets,
+  ...daemonTargets,
+]
