@@ -1,6 +1,7 @@
 import { equal } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
-import { asKithError, KithError } from '../core/errors.ts'
+import { asKithError, type ErrorCode, KithError } from '../core/errors.ts'
+import { Lru } from '../core/lru.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Random } from '../core/random.ts'
 import { type Did, isDid } from '../identity/did.ts'
@@ -35,6 +36,10 @@ export interface GateComponents {
   readonly onWarning: (did: Did | null, error: KithError) => void
 }
 
+/** Signs of a stolen key, a copied machine or a weakened peer. */
+const ALARMING: ReadonlySet<ErrorCode> = new Set(['DEVICE_CLONED', 'CHAIN_FORKED', 'DOWNGRADE_REFUSED'])
+const WARN_EVERY_MS = 60_000
+
 /** Windows of strangers stay at the protocol's initial size. */
 const STRANGER_WINDOW_BYTES = 256 * 1024
 
@@ -49,6 +54,7 @@ export class Gate {
   readonly #charged: Map<Channel, LinkBudget> = new Map()
   readonly #budgets: Map<Member, LinkBudget> = new Map()
   readonly #members: WeakMap<Channel, Member> = new WeakMap()
+  readonly #warned: Lru<string, number> = new Lru(1_000)
   readonly #stop: AbortController = new AbortController()
 
   constructor(components: GateComponents) {
@@ -68,7 +74,6 @@ export class Gate {
       .catch((thrown: unknown) => {
         const error = asKithError(thrown, 'INTERNAL')
         logger.debug('greeting failed', { scheme: channel.path.scheme, code: error.code })
-        if (error.code === 'DEVICE_CLONED' && !error.remote) this.#warn(error)
       })
       .finally(() => lease.release())
   }
@@ -102,6 +107,7 @@ export class Gate {
       // The verdict may have been yes before the channel was lost.
       this.#charged.get(channel)?.leave()
       this.#charged.delete(channel)
+      this.#warn(asKithError(error, 'INTERNAL'))
       throw error
     }
     return this.#take(link)
@@ -154,7 +160,7 @@ export class Gate {
         this.#admit(link)
       } catch (error) {
         const refused = asKithError(error, 'INTERNAL')
-        if (refused.code === 'DEVICE_CLONED') this.#warn(refused)
+        this.#warn(refused)
         // The other side has let us in already: it learns the reason from the connection's end.
         void channel.multiplex().close(refused.number, refused.code)
         throw refused
@@ -180,9 +186,14 @@ export class Gate {
     }
   }
 
-  /** Something the owner should look at. The identity in it has proved itself. */
+  /** What the owner should look at, once a minute for each identity and code. Only what has proved itself gets this far. */
   #warn(error: KithError): void {
+    if (error.remote || !ALARMING.has(error.code)) return
     const { did } = error.details
+    const now = this.#components.clock.monotonic()
+    const subject = `${error.code} ${typeof did === 'string' ? did : ''}`
+    if (now - (this.#warned.get(subject) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return
+    this.#warned.set(subject, now)
     this.#components.onWarning(typeof did === 'string' && isDid(did) ? did : null, error)
   }
 

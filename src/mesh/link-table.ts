@@ -147,7 +147,6 @@ export class LinkTable {
   add(facts: LinkFacts, connection: Connection): Member {
     const refused = this.refusal(facts)
     if (refused !== undefined) {
-      if (refused.code === 'DEVICE_CLONED') this.#components.onEvent({ type: 'warning', peer: facts.did, error: refused })
       connection.onStream = (stream) => stream.reset(refused.number)
       void connection.close(refused.number, refused.code)
       throw refused

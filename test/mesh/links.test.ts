@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isKithError } from '../../src/core/errors.ts'
+import { encodeControl } from '../../src/mesh/link-control.ts'
 import { testIdentity } from './fixtures.ts'
 import { acquaint, askEcho, createWorld, readAll, serveEcho, type WorldNode } from './mesh-support.ts'
 
@@ -257,5 +258,27 @@ test('a link older than a day, is replaced by a fresh one without being down', T
     ann.events.map(({ type }) => type),
     ['up'],
   )
+  await world.close()
+})
+
+test('a second control stream, is refused whatever it says', TIMEOUT, async () => {
+  const world = createWorld()
+  const [ann, ben] = [await world.node('ann'), await world.node('ben')]
+  serveEcho(ann)
+  await ann.mesh.book.add(ben.mesh.did, { name: 'ben' })
+  await world.settle(ann.mesh.dial(ben.mesh.did, { url: ben.url }))
+  const known = await world.settle(ben.mesh.openLean(ann.mesh.did, 'test/echo/1'))
+  const second = await known.connection.open()
+  known.reset(0)
+  second.write(Buffer.concat([Buffer.of(10), Buffer.from('icn/link/1'), encodeControl({ type: 'select', id: new Uint8Array(8) })]))
+  second.onData = () => undefined
+  const refused = await world.settle(
+    new Promise<string>((resolve) => {
+      second.onError = (error) => resolve(error.code)
+    }),
+  )
+  assert.equal(refused, 'MUX_PROTOCOL')
+  assert.equal(await askEcho(world, ben, ann, 'x'), 'ann:x')
+  assert.equal(connections(ann), 1)
   await world.close()
 })

@@ -313,6 +313,8 @@ test('an identity that shows two histories, keeps its link and loses its grants 
   await dial(identity, 2)
   assert.equal(ann.mesh.policy.test('ben', 'forward', 'localhost:80').allowed, true)
   await assert.rejects(dial(other, 3), (error) => isKithError(error, 'CHAIN_FORKED'))
+  const warning = ann.events.find(({ type }) => type === 'warning')
+  assert.ok(warning?.type === 'warning' && warning.peer === ben.mesh.did && warning.error.code === 'CHAIN_FORKED')
   assert.equal(ann.mesh.policy.classOf(ben.mesh.did), 'isolated')
   const suspended = ann.mesh.policy.test('ben', 'forward', 'localhost:80')
   assert.equal(suspended.allowed, false)
