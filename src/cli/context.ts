@@ -7,6 +7,8 @@ import type { Terminal } from './terminal.ts'
 /** What a command works with. Handlers reach for nothing global. */
 export interface CommandContext {
   readonly home: string
+  /** Where the person is: file names are relative to it. */
+  readonly cwd: string
   readonly output: Output
   readonly terminal: Terminal
   readonly env: NodeJS.ProcessEnv

@@ -60,6 +60,7 @@ export async function main(options: MainOptions): Promise<number> {
       output,
       terminal: createTerminal({ stdin, stdout, stderr }),
       env,
+      cwd,
       json: given.flag('json'),
       quiet: given.flag('quiet'),
       yes: given.flag('yes'),

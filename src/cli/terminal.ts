@@ -7,6 +7,8 @@ export interface Terminal {
   readonly interactive: boolean
   /** Standard output is a terminal, so something meant for eyes may be shown. */
   readonly visible: boolean
+  /** Standard error is a terminal, so something may move there. */
+  readonly watched: boolean
   readonly columns: number
   /** Asks without echo. An empty answer is `undefined`. @throws KithError `INTERRUPTED`, or the signal's reason. */
   askSecret(question: string, signal: AbortSignal): Promise<Secret | undefined>
@@ -16,6 +18,8 @@ export interface Terminal {
   write(text: string): void
   /** A copy is written and then zeroed. */
   writeBytes(bytes: Uint8Array): void
+  /** Replaces the last line on standard error; empty takes it away. Only when `watched`. */
+  overwrite(line: string): void
   /** All of standard input as bytes, at most `limit`, for secrets and tickets that must not be in arguments. */
   readInput(limit: number, signal: AbortSignal): Promise<Buffer>
 }
@@ -39,7 +43,8 @@ export function createTerminal(streams: TerminalStreams): Terminal {
   return {
     interactive,
     visible: stdout.isTTY === true,
-    columns: stdout.columns || 80,
+    watched: stderr.isTTY === true,
+    columns: stdout.columns || stderr.columns || 80,
     async askSecret(question, signal) {
       if (!interactive) throw new KithError('PASSPHRASE_REQUIRED', undefined, { next: 'kith --help' })
       const answer = await readAnswer(streams, question, false, signal)
@@ -62,6 +67,8 @@ export function createTerminal(streams: TerminalStreams): Terminal {
       const copy = Buffer.from(bytes)
       stdout.write(copy, () => copy.fill(0))
     },
+    // Back to the first column, the text, and away with what stood behind it (ECMA-48 EL).
+    overwrite: (line) => void stderr.write(`\r${line}\x1b[K`),
     async readInput(limit, signal) {
       const chunks: Buffer[] = []
       let length = 0

@@ -9,16 +9,21 @@ export const show: CommandHandler = async ({ home, env, output }) => {
     const row = settingRow(path)
     return { path, value: values[path], source: sources[path], dynamic: row.dynamic, env: environmentName(path), about: row.about }
   })
-  output.result({ file, settings }, (palette) => [
-    palette.quiet(`# ${file}`),
-    ...table(
-      settings.map(({ path, source, about }) => [
-        { text: `${path} = ${settingRow(path).show(values[path])}` },
-        { text: source, style: source === 'default' ? palette.quiet : palette.good },
-        { text: about, style: palette.quiet },
-      ]),
-    ),
-  ])
+  const lines = settings.map(({ path }) => `${path} = ${settingRow(path).show(values[path])}`)
+  output.result(
+    { file, settings },
+    (palette) => [
+      palette.quiet(`# ${file}`),
+      ...table(
+        settings.map(({ source, about }, index) => [
+          { text: lines[index] ?? '' },
+          { text: source, style: source === 'default' ? palette.quiet : palette.good },
+          { text: about, style: palette.quiet },
+        ]),
+      ),
+    ],
+    lines.join('\n'),
+  )
   return undefined
 }
 

@@ -5,20 +5,22 @@ import { examine } from '../../../daemon/doctor/index.ts'
 import type { NodeStatus } from '../../../daemon/status.ts'
 import type { CommandContext } from '../../context.ts'
 import type { CommandHandler } from '../../spec.ts'
-import { table } from '../../style.ts'
+import { type Palette, table } from '../../style.ts'
 
 export const run: CommandHandler = async (context) => {
   const { home, env, output, signal } = context
   const { values } = await loadConfig({ home, env })
   const checks = await examine({ home, clock: systemClock, config: values, daemon: await runningStatus(context), signal })
   const shown = checks.map((check) => ({ ...check, next: check.next === null ? null : context.command(check.next) }))
-  output.result({ checks: shown }, (palette) => {
+  const human = (palette: Palette): string[] => {
     const rows = table(shown.map(({ name, ok, detail }) => [{ text: ok ? 'ok' : 'bad', style: ok ? palette.good : palette.bad }, name, detail]))
     return rows.flatMap((row, index) => {
       const next = shown[index]?.next
       return next == null ? [row] : [row, palette.quiet(`     next: ${next}`)]
     })
-  })
+  }
+  const failing = shown.filter(({ ok }) => !ok).map(({ name, detail }) => `${name}: ${detail}`)
+  output.result({ checks: shown }, human, failing.join('\n') || undefined)
   return checks.every(({ ok }) => ok) ? 0 : 1
 }
 

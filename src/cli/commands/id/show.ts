@@ -31,25 +31,28 @@ export const show: CommandHandler = async (context, { options }) => {
 
 export const document: CommandHandler = async (context, { options }) => {
   const { document: value } = await view(context, options)
-  context.output.result(value, () => JSON.stringify(value, null, 2))
+  context.output.result(value, () => JSON.stringify(value, null, 2), JSON.stringify(value))
   return undefined
 }
 
 export const chain: CommandHandler = async (context, { options }) => {
   const { summary, entries } = await view(context, options)
-  context.output.result({ did: summary.did, entries }, (palette) =>
-    table([
-      ['entry', 'kind', 'reason', 'time', 'key', 'post-quantum', 'hash'].map((text) => ({ text, style: palette.quiet })),
-      ...entries.map((entry) => [
-        String(entry.index),
-        entry.kind,
-        entry.reason,
-        entry.index === 0 ? 'beginning' : entry.time,
-        entry.key.slice(0, 16),
-        entry.post_quantum ? 'yes' : 'no',
-        entry.hash.slice(0, 16),
+  context.output.result(
+    { did: summary.did, entries },
+    (palette) =>
+      table([
+        ['entry', 'kind', 'reason', 'time', 'key', 'post-quantum', 'hash'].map((text) => ({ text, style: palette.quiet })),
+        ...entries.map((entry) => [
+          String(entry.index),
+          entry.kind,
+          entry.reason,
+          entry.index === 0 ? 'beginning' : entry.time,
+          entry.key.slice(0, 16),
+          entry.post_quantum ? 'yes' : 'no',
+          entry.hash.slice(0, 16),
+        ]),
       ]),
-    ]),
+    entries.at(-1)?.hash,
   )
   return undefined
 }

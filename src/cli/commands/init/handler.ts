@@ -34,10 +34,10 @@ export const run: CommandHandler = async (context, { options }) => {
     (palette) => [
       `${result.created ? palette.good('made') : palette.quiet('already there:')} ${palette.strong(harmless(result.name))}  ${result.did}`,
       palette.quiet(`home: ${result.home}`),
-      palette.quiet(`next: ${context.command('kith up')}`),
     ],
     result.did,
   )
+  context.output.note(`next: ${context.command('kith up')}`)
   return undefined
 }
 

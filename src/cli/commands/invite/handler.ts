@@ -5,7 +5,7 @@ import { duration } from '../../format.ts'
 import type { Options } from '../../options.ts'
 import { qrLines } from '../../qr.ts'
 import type { CommandHandler } from '../../spec.ts'
-import { table } from '../../style.ts'
+import { type Palette, table } from '../../style.ts'
 
 const CLASSES: readonly string[] = ['known', 'partner', 'federated'] satisfies PeerClass[]
 
@@ -45,13 +45,14 @@ async function make({ daemon, output, terminal, command }: CommandContext, optio
 
 async function list({ daemon, output }: CommandContext): Promise<undefined> {
   const result = await (await daemon()).call('GET /v1/invites', {})
-  output.result(result, (palette) => {
+  const human = (palette: Palette): string | string[] => {
     if (result.invites.length === 0) return palette.quiet('no tickets outstanding')
     return table([
       ['id', 'class', 'uses left', 'expires'].map((text) => ({ text, style: palette.quiet })),
       ...result.invites.map((invite) => [invite.id, invite.class, String(invite.uses_left), `in ${duration(Date.parse(invite.expires_at) - Date.now())}`]),
     ])
-  })
+  }
+  output.result(result, human, result.invites.map(({ id }) => id).join('\n') || undefined)
   return undefined
 }
 

@@ -2,8 +2,9 @@ import { KithError } from '../../../core/errors.ts'
 import type { Level } from '../../../daemon/control/routes/node.ts'
 import type { LogRecord } from '../../../daemon/logs/store.ts'
 import type { CommandHandler } from '../../spec.ts'
-import { harmless, type Palette } from '../../style.ts'
+import { harmless, type Palette, palette } from '../../style.ts'
 
+const PLAIN: Palette = palette(false)
 const LEVELS: readonly string[] = ['debug', 'info', 'warn', 'error'] satisfies Level[]
 
 export const run: CommandHandler = async ({ daemon, output }, { options }) => {
@@ -16,15 +17,15 @@ export const run: CommandHandler = async ({ daemon, output }, { options }) => {
     ...(count === undefined ? {} : { count }),
     ...(level === undefined ? {} : { level: level as Level }),
   })
-  for await (const record of records) output.result(record, (palette) => line(record, palette))
+  for await (const record of records) output.result(record, (colours) => line(record, colours), line(record, PLAIN))
   return undefined
 }
 
-function line({ time, level, event, ...fields }: LogRecord, palette: Palette): string {
+function line({ time, level, event, ...fields }: LogRecord, colours: Palette): string {
   const at = typeof time === 'number' ? new Date(time).toISOString().slice(11, 23) : ''
-  const paint = level === 'error' ? palette.bad : level === 'warn' ? palette.warn : palette.quiet
+  const paint = level === 'error' ? colours.bad : level === 'warn' ? colours.warn : colours.quiet
   const rest = Object.entries(fields).map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
-  return harmlessLine([palette.quiet(at), paint(String(level ?? '').padEnd(5)), harmless(String(event ?? '')), palette.quiet(harmless(rest.join(' ')))])
+  return harmlessLine([colours.quiet(at), paint(String(level ?? '').padEnd(5)), harmless(String(event ?? '')), colours.quiet(harmless(rest.join(' ')))])
 }
 
 function harmlessLine(parts: readonly string[]): string {

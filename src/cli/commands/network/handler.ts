@@ -1,10 +1,10 @@
 import { ago, bytes } from '../../format.ts'
 import type { CommandHandler } from '../../spec.ts'
-import { harmless, table } from '../../style.ts'
+import { harmless, type Palette, table } from '../../style.ts'
 
 export const peers: CommandHandler = async ({ daemon, output }) => {
   const result = await (await daemon()).call('GET /v1/network/peers', {})
-  output.result(result, (palette) => {
+  const human = (palette: Palette): string | string[] => {
     if (result.peers.length === 0) return palette.quiet('nobody seen on the local network')
     return table(
       result.peers.map((peer) => [
@@ -14,7 +14,9 @@ export const peers: CommandHandler = async ({ daemon, output }) => {
         { text: `${peer.source}, ${ago(peer.seen_at, Date.now())}`, style: palette.quiet },
       ]),
     )
-  })
+  }
+  const dids = result.peers.flatMap(({ did }) => (did === null ? [] : [did]))
+  output.result(result, human, dids.join('\n') || undefined)
   return undefined
 }
 
@@ -24,6 +26,7 @@ export const dial: CommandHandler = async ({ daemon, output }, { args, options }
   output.result(
     peer,
     (palette) => `${palette.good('connected')} to ${palette.strong(harmless(peer.name ?? peer.did))}  ${palette.quiet(peer.path?.address ?? '')}`,
+    peer.path?.address,
   )
   return undefined
 }
@@ -45,13 +48,16 @@ export const stats: CommandHandler = async ({ daemon, output }) => {
 
 export const status: CommandHandler = async ({ daemon, output }) => {
   const result = await (await daemon()).call('GET /v1/network/status', {})
-  output.result(result, () =>
-    table([
-      ['listens', result.listen.length === 0 ? 'nowhere' : result.listen.join('  ')],
-      ['paths', result.schemes.join(', ')],
-      ['links', String(result.links)],
-      ['discovery', result.discovery.mdns ? `mdns, ${result.discovery.peers} seen` : 'off'],
-    ]),
+  output.result(
+    result,
+    () =>
+      table([
+        ['listens', result.listen.length === 0 ? 'nowhere' : result.listen.join('  ')],
+        ['paths', result.schemes.join(', ')],
+        ['links', String(result.links)],
+        ['discovery', result.discovery.mdns ? `mdns, ${result.discovery.peers} seen` : 'off'],
+      ]),
+    result.listen.join('\n') || undefined,
   )
   return undefined
 }

@@ -1,12 +1,12 @@
 import { KithError } from '../../../core/errors.ts'
 import { ago } from '../../format.ts'
 import type { CommandHandler } from '../../spec.ts'
-import { harmless, table } from '../../style.ts'
+import { harmless, type Palette, table } from '../../style.ts'
 
 export const list: CommandHandler = async ({ daemon, output, command }) => {
   const result = await (await daemon()).call('GET /v1/peers', {})
-  output.result(result, (palette) => {
-    if (result.peers.length === 0) return palette.quiet(`no peers yet; next: ${command('kith invite')}`)
+  const human = (palette: Palette): string | string[] => {
+    if (result.peers.length === 0) return palette.quiet('no peers yet')
     return table([
       ['name', 'class', 'did', 'since', 'addresses'].map((text) => ({ text, style: palette.quiet })),
       ...result.peers.map((peer) => [
@@ -17,7 +17,9 @@ export const list: CommandHandler = async ({ daemon, output, command }) => {
         { text: peer.addresses.join(' '), style: palette.quiet },
       ]),
     ])
-  })
+  }
+  output.result(result, human, result.peers.map(({ name }) => name).join('\n') || undefined)
+  if (result.peers.length === 0) output.note(`next: ${command('kith invite')}`)
   return undefined
 }
 
@@ -25,14 +27,14 @@ export const add: CommandHandler = async ({ daemon, output }, { args, options })
   const [did = '', ...urls] = args
   const name = options.text('name')
   const peer = await (await daemon()).call('POST /v1/peers/add', { did, urls, ...(name === undefined ? {} : { name }) })
-  output.result(peer, (palette) => `added ${palette.strong(harmless(peer.name))}  ${palette.quiet(peer.did)}`)
+  output.result(peer, (palette) => `added ${palette.strong(harmless(peer.name))}  ${palette.quiet(peer.did)}`, peer.did)
   return undefined
 }
 
 export const rename: CommandHandler = async ({ daemon, output }, { args }) => {
   const [peer = '', name = ''] = args
   const entry = await (await daemon()).call('POST /v1/peers/rename', { peer, name })
-  output.result(entry, (palette) => `${palette.quiet(entry.did)} is called ${palette.strong(harmless(entry.name))} now`)
+  output.result(entry, (palette) => `${palette.quiet(entry.did)} is called ${palette.strong(harmless(entry.name))} now`, entry.name)
   return undefined
 }
 
@@ -41,6 +43,6 @@ export const forget: CommandHandler = async ({ daemon, output, terminal, yes, si
   const client = await daemon()
   if (!yes && terminal.interactive && !(await terminal.confirm(`Forget ${peer}, its class and its rules?`, true, signal))) throw new KithError('INTERRUPTED')
   const result = await client.call('POST /v1/peers/forget', { peer })
-  output.result(result, () => `forgot ${result.did}`)
+  output.result(result, () => `forgot ${result.did}`, result.did)
   return undefined
 }

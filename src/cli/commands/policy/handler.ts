@@ -6,8 +6,10 @@ const DENIED_EXIT = 4
 
 export const list: CommandHandler = async ({ daemon, output }) => {
   const result = await (await daemon()).call('GET /v1/policy', {})
-  output.result(result, (palette) =>
-    result.rules.length === 0 ? palette.quiet('no rules: forward, file and call are denied to everyone') : ruleLines(result.rules, palette),
+  output.result(
+    result,
+    (palette) => (result.rules.length === 0 ? palette.quiet('no rules: forward, file and call are denied to everyone') : ruleLines(result.rules, palette)),
+    result.rules.map(({ effect, principal, action, target }) => [effect, principal, action, target ?? ''].join(' ').trimEnd()).join('\n') || undefined,
   )
   return undefined
 }
@@ -16,9 +18,10 @@ export const test: CommandHandler = async ({ daemon, output, command }, { args }
   const [peer = '', action = '', target] = args
   const result = await (await daemon()).call('POST /v1/policy/test', { peer, action, ...(target === undefined ? {} : { target }) })
   const next = command(result.next)
-  output.result({ ...result, next }, (palette) => [
-    `${result.allowed ? palette.good('allowed') : palette.bad('denied')}  by ${result.rule}`,
-    palette.quiet(`to change it: ${next}`),
-  ])
+  output.result(
+    { ...result, next },
+    (palette) => [`${result.allowed ? palette.good('allowed') : palette.bad('denied')}  by ${result.rule}`, palette.quiet(`to change it: ${next}`)],
+    result.allowed ? 'allowed' : 'denied',
+  )
   return result.allowed ? 0 : DENIED_EXIT
 }

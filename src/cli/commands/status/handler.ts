@@ -2,19 +2,23 @@ import type { NodeStatus, PeerStatus } from '../../../daemon/status.ts'
 import { ago, bytes, duration } from '../../format.ts'
 import type { CommandHandler } from '../../spec.ts'
 import { type Cell, harmless, type Palette, table } from '../../style.ts'
+import { tunnelLines } from '../tunnels/handler.ts'
 
 /** A binding that ends within this is said in colour. */
 const SOON_MS = 7 * 86_400_000
 
 export const run: CommandHandler = async ({ daemon, output, command }) => {
   const status = await (await daemon()).call('GET /v1/status', {})
-  output.result(status, (palette) => [
+  const human = (palette: Palette): string[] => [
     ...self(status, palette),
     ...troubles(status, palette, command),
     ...pairings(status, palette, command),
     '',
-    ...links(status, palette, command),
-  ])
+    ...links(status, palette),
+    ...forwards(status, palette, command),
+  ]
+  output.result(status, human, status.did ?? undefined)
+  if (status.peers.length === 0) output.note(`next: ${command('kith invite')}`)
   return undefined
 }
 
@@ -65,8 +69,15 @@ function pairings(status: NodeStatus, palette: Palette, command: (text: string) 
   ])
 }
 
-function links(status: NodeStatus, palette: Palette, command: (text: string) => string): string[] {
-  if (status.peers.length === 0) return [palette.quiet(`no peers yet; next: ${command('kith invite')}`)]
+function forwards(status: NodeStatus, palette: Palette, command: (text: string) => string): string[] {
+  if (status.tunnels.length === 0) return []
+  const names = new Map(status.peers.map(({ did, name }) => [did, name]))
+  const named = status.tunnels.map((tunnel) => ({ ...tunnel, name: names.get(tunnel.peer) ?? null }))
+  return ['', ...tunnelLines(named, palette, command)]
+}
+
+function links(status: NodeStatus, palette: Palette): string[] {
+  if (status.peers.length === 0) return [palette.quiet('no peers yet')]
   const head = ['peer', 'state', 'class', 'path', 'round trip', 'post-quantum', 'since', 'streams', 'in / out'].map(
     (text): Cell => ({ text, style: palette.quiet }),
   )

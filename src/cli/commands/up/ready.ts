@@ -1,7 +1,7 @@
 import type { Runtime } from '../../../daemon/runtime.ts'
 import type { Trouble } from '../../../daemon/service.ts'
 import type { CommandContext } from '../../context.ts'
-import { harmless } from '../../style.ts'
+import { harmless, type Palette } from '../../style.ts'
 
 /** The first line of `kith up --json`. */
 export interface Ready {
@@ -27,7 +27,7 @@ export function readyOf(runtime: Runtime): Ready {
 /** Says that the node runs: what it is, where it listens, what is missing. */
 export function tellReady({ output, command }: CommandContext, ready: Ready): void {
   const degraded = ready.degraded.map((trouble) => ({ ...trouble, next: trouble.next === null ? null : command(trouble.next) }))
-  output.result({ ...ready, degraded }, (palette) => {
+  const human = (palette: Palette): string[] => {
     const head =
       ready.did === null
         ? palette.warn('running without an identity')
@@ -38,10 +38,9 @@ export function tellReady({ output, command }: CommandContext, ready: Ready): vo
       ...(ready.instead_of_port === null
         ? []
         : [palette.quiet(`port ${ready.instead_of_port} is taken by another program; this one is remembered for this home`)]),
-      ...degraded.flatMap(({ message, next }) => [
-        `${palette.warn('degraded')}  ${harmless(message)}`,
-        ...(next === null ? [] : [palette.quiet(`next: ${next}`)]),
-      ]),
+      ...degraded.map(({ message }) => `${palette.warn('degraded')}  ${harmless(message)}`),
     ]
-  })
+  }
+  output.result({ ...ready, degraded }, human, ready.listen.join('\n') || undefined)
+  for (const { next } of degraded) if (next !== null) output.note(`next: ${next}`)
 }

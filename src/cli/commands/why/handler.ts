@@ -1,11 +1,11 @@
 import type { CommandHandler } from '../../spec.ts'
-import { table } from '../../style.ts'
+import { type Palette, table } from '../../style.ts'
 
 export const run: CommandHandler = async ({ daemon, output, command }, { args }) => {
   const [peer = '', action, target] = args
   const why = await (await daemon()).call('POST /v1/why', { peer, ...(action === undefined ? {} : { action }), ...(target === undefined ? {} : { target }) })
   const next = why.next === null ? null : command(why.next)
-  output.result({ ...why, next }, (palette) => {
+  const human = (palette: Palette): string[] => {
     const after = next === null ? [] : [palette.quiet(`${why.decision === null ? 'next' : 'to change it'}: ${next}`)]
     if (why.decision !== null) {
       return [`${why.decision === 'allowed' ? palette.good('allowed') : palette.bad('denied')}  by ${why.rule ?? 'no rule'}`, ...after]
@@ -22,6 +22,7 @@ export const run: CommandHandler = async ({ daemon, output, command }, { args })
       ]),
     )
     return [path, ...rows.map((row) => `  ${row}`), ...after]
-  })
+  }
+  output.result({ ...why, next }, human, why.decision ?? why.path?.address)
   return undefined
 }
