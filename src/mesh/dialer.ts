@@ -41,6 +41,8 @@ export interface DialerComponents {
 
 /** One attempt, from locate to the verdict. */
 const ATTEMPT_MS = 20_000
+/** The window of the stream's handshake (protocol.md, further rules), less what locate's estimate may be off. */
+const CLOCK_WINDOW_MS = 115_000
 const REMEMBERED_PEERS = 1_000
 const REMEMBERED_URLS = 16
 
@@ -205,13 +207,22 @@ export class Dialer {
     try {
       return await this.#dialKey(transport, did, candidate.url, expect, signal)
     } catch (error) {
-      if (transport.locate === undefined || candidate.linkKey === undefined || !mayHeal(error)) throw error
+      if (transport.locate === undefined || !mayHeal(error)) throw error
+      if (candidate.linkKey === undefined) throw this.#explained(did, error)
       const now = await this.#locate(transport, did, candidate.url, signal)
-      if (!isKithError(error, 'CHAIN_STALE') && equal(now, candidate.linkKey)) throw error
+      if (!isKithError(error, 'CHAIN_STALE') && equal(now, candidate.linkKey)) throw this.#explained(did, error)
       const member = await this.#dialKey(transport, did, candidate.url, now, signal)
       if (!equal(now, candidate.linkKey)) await this.#healed(did, candidate.linkKey, now)
       return member
     }
+  }
+
+  /** A listener hangs up without a word on a clock that is too far off; its signed answer to locate says by how much. */
+  #explained(did: Did, error: unknown): unknown {
+    const offset = this.#offsets.get(did) ?? 0
+    if (!isKithError(error, 'HANDSHAKE_FAILED') || Math.abs(offset) < CLOCK_WINDOW_MS) return error
+    const apart = `the clocks of the two machines are ${Math.round(Math.abs(offset) / 1000)} s apart`
+    return new KithError('HANDSHAKE_TIMESTAMP', apart, { details: { differenceMs: offset }, next: 'set the clock of the machine that is wrong', cause: error })
   }
 
   async #dialKey(transport: Transport, did: Did, url: string, expect: PublicKey, signal: AbortSignal): Promise<Member> {
