@@ -7,7 +7,7 @@ import { BULK, connect, type Node, startNode } from './support/libp2p.mjs'
 import { MuxPair } from './support/mux-dial.ts'
 import { bulk } from './support/mux-loads.ts'
 import { startJson, stop } from './support/processes.ts'
-import { rate, StreamPair } from './support/stream-dial.ts'
+import { rate, StreamPair, warmUp } from './support/stream-dial.ts'
 
 /** One dialing node for each dial that is under way: a second dial to the same peer would join the first. */
 const NODES = 16
@@ -36,7 +36,9 @@ export async function close(): Promise<void> {
   await ends.mux.close()
 }
 
-async function handshakes(count: number, peerCount: number, width: number): Promise<BenchSample> {
+let warm = false
+
+async function handshakes(count: number, peerCount: number, width: number, quick: boolean): Promise<BenchSample> {
   world ??= start()
   const { child, address, nodes, stream } = await world
   const ours = () => stream.oneOfOurs()
@@ -44,8 +46,8 @@ async function handshakes(count: number, peerCount: number, width: number): Prom
     const connection = await connect(nodes[worker] as Node, address)
     await connection.close()
   }
-  await rate(stream.child, width * 2, width, ours)
-  await rate(child, width * 2, width, theirs)
+  if (!warm) await warmUp(16, quick, ours, theirs)
+  warm = true
   return { ours: await rate(stream.child, count, width, ours), peer: await rate(child, peerCount, width, theirs) }
 }
 
@@ -69,7 +71,7 @@ export const rows: readonly BenchRow[] = [
     peer: PEER,
     better: 'higher',
     goal: 6,
-    measure: ({ quick }) => handshakes(quick ? 100 : 400, quick ? 30 : 80, 1),
+    measure: ({ quick }) => handshakes(quick ? 100 : 400, quick ? 30 : 80, 1, quick),
   },
   {
     name: 'stream: mutual handshake, 16 at once',
@@ -77,7 +79,7 @@ export const rows: readonly BenchRow[] = [
     peer: PEER,
     better: 'higher',
     goal: 6,
-    measure: ({ quick }) => handshakes(quick ? 300 : 1_600, quick ? 60 : 240, 16),
+    measure: ({ quick }) => handshakes(quick ? 300 : 1_600, quick ? 60 : 240, 16, quick),
   },
   {
     name: 'mux: one stream, 64 KiB writes',

@@ -11,7 +11,7 @@ import type { Channel, Transport } from '../src/transport/types.ts'
 import type { BenchRow, BenchSample } from './harness.ts'
 import { echo, greeter, makeDevice, tcpOf } from './support/link-ends.ts'
 import { startJson, stop } from './support/processes.ts'
-import { rate, StreamPair } from './support/stream-dial.ts'
+import { rate, StreamPair, warmUp } from './support/stream-dial.ts'
 
 type Kind = 'hybrid' | 'classical' | 'hybrid-cold' | 'classical-cold'
 
@@ -53,7 +53,9 @@ export async function close(): Promise<void> {
 
 const never = new AbortController().signal
 
-async function setUps(kind: Kind, count: number, width: number): Promise<BenchSample> {
+const warm: Set<Kind> = new Set()
+
+async function setUps(kind: Kind, count: number, width: number, quick: boolean): Promise<BenchSample> {
   world ??= start()
   const { child, far, near, tls } = await world
   const { transport, greet } = near[kind]
@@ -66,8 +68,8 @@ async function setUps(kind: Kind, count: number, width: number): Promise<BenchSa
     await connection.close()
   }
   const theirs = () => tls.oneOfTls()
-  await rate(child, width, width, ours)
-  await rate(tls.child, width, width, theirs)
+  if (!warm.has(kind)) await warmUp(16, quick, ours, ...(warm.size === 0 ? [theirs] : []))
+  warm.add(kind)
   return { ours: await rate(child, count, width, ours), peer: await rate(tls.child, count, width, theirs) }
 }
 
@@ -79,7 +81,7 @@ function row(name: string, kind: Kind, width: number, figures: Pick<BenchRow, 'g
     peer: 'node:tls 1.3, mutual Ed25519',
     better: 'higher',
     ...figures,
-    measure: ({ quick }) => setUps(kind, quick ? count / 4 : count, width),
+    measure: ({ quick }) => setUps(kind, quick ? count / 4 : count, width, quick),
   }
 }
 

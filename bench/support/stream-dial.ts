@@ -87,6 +87,17 @@ export class StreamPair {
   }
 }
 
+/** Enough for the JIT of both ends to have seen a connection from its beginning to its end: rates are those of a node that has run for a while. */
+export async function warmUp(width: number, quick: boolean, ...sides: ((worker: number) => Promise<void>)[]): Promise<void> {
+  for (const once of sides) {
+    const until = performance.now() + (quick ? 300 : 2_000)
+    const work = async (_: unknown, worker: number): Promise<void> => {
+      while (performance.now() < until) await once(worker)
+    }
+    await Promise.all(Array.from({ length: width }, work))
+  }
+}
+
 /** Runs per second of `count` runs, `width` at once. `once` is told which of the `width` it is. */
 export async function rate(far: ChildProcess, count: number, width: number, once: (worker: number) => Promise<void>): Promise<number> {
   let left = count
