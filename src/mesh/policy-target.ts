@@ -53,8 +53,11 @@ export const ACTIONS: ReadonlyMap<string, TargetKind> = new Map([
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/
 const TEXT = /^[A-Za-z0-9._/-]{1,128}$/
 const TEXT_PATTERN = /^[A-Za-z0-9._/*-]{1,128}$/
-/** Names that the public DNS cannot answer for, so that a rule for one names what the owner's machine or network says it is. */
-const PRIVATE_SUFFIXES = ['localhost', 'local', 'internal', 'lan', 'home.arpa', 'test']
+/**
+ * Names that the public DNS cannot answer for, so that a rule for one names what the owner's machine or network says it is. Not `local`: over multicast DNS
+ * whoever is on the network answers.
+ */
+const PRIVATE_SUFFIXES = ['localhost', 'internal', 'lan', 'home.arpa', 'test']
 const LOOPBACK = parseIp('127.0.0.1') as IpAddress
 
 /** Reads a request's target; `undefined` when it is none that a rule could name. */

@@ -23,8 +23,8 @@ import type { ConstraintSet, Decision, PeerClass, Policy, PolicyRequest } from '
  * # Local policy: the owner's ordered rules
  *
  * The first rule that matches decides; without one the default does: `ping` and `link` are open, `open` follows the protocol's own access,
- * `forward`, `call` and `file` are denied. `allow` and `deny` insert before the first rule that would decide otherwise, so the command that a
- * refusal prints always takes effect.
+ * `forward`, `call` and `file` are denied. `allow` inserts before the first rule that would deny all of it, so the command that a refusal prints always
+ * takes effect and narrower exceptions stay; `deny` inserts before everything that is allowed, so what was denied is denied, whatever was allowed before.
  *
  * Names are asked twice: as they are, and with the addresses they resolved to, every one of which must be allowed; only a checked address may be dialled.
  */
@@ -52,7 +52,7 @@ export interface LocalPolicy extends Policy {
   /** Rules in the order in which they are tried. */
   list(): readonly RuleText[]
   /**
-   * Adds a rule before the first one that would decide otherwise; nothing happens when it would change nothing.
+   * Adds a rule: one that allows before the first that denies all of it, one that denies before all that allow.
    * @throws TypeError for a rule that is malformed or could never match. @throws KithError `DID_INVALID`, `STORE_FAILED`, `BUDGET_EXCEEDED`.
    */
   allow(principal: string, action: string, target?: string): Promise<RuleText>
@@ -144,11 +144,12 @@ class OrderedRules implements LocalPolicy {
   #decide(request: PolicyRequest, target: Target, address: string | undefined): Decision {
     const { peer, action } = request
     const held = this.classOf(peer)
-    const rule = this.#rules.find((candidate) => matchesRequest(candidate, { peer, action, target }, held, this.#guard))
-    if (rule !== undefined) return this.#decision(request, rule.effect === 'allow', formatRule(rule), address)
-    const fallback = this.#fallback(request)
-    const decision = this.#decision(request, fallback.allowed, fallback.rule, address)
-    return !decision.allowed && this.#mayAllowAddress(request, target, held) ? { ...decision, byAddress: true } : decision
+    const at = this.#rules.findIndex((candidate) => matchesRequest(candidate, { peer, action, target }, held, this.#guard))
+    const rule = this.#rules[at]
+    const { allowed, rule: words } = rule === undefined ? this.#fallback(request) : { allowed: rule.effect === 'allow', rule: formatRule(rule) }
+    const decision = this.#decision(request, allowed, words, address)
+    const before = rule === undefined ? this.#rules : this.#rules.slice(0, at)
+    return !allowed && mayAllowAddress(before, request, target, held) ? { ...decision, byAddress: true } : decision
   }
 
   #decision(request: PolicyRequest, allowed: boolean, rule: string, address: string | undefined): Decision {
@@ -167,15 +168,11 @@ class OrderedRules implements LocalPolicy {
     return resolved !== undefined && matchesRequest(rule, { peer, action, target: resolved }, 'isolated', this.#guard)
   }
 
-  #mayAllowAddress({ peer, action }: PolicyRequest, target: Target, held: PeerClass): boolean {
-    return this.#rules.some((rule) => rule.effect === 'allow' && rule.action === action && matchesPeer(rule, peer, held) && awaitsAddress(rule.pattern, target))
-  }
-
   async #insert(effect: Effect, principal: string, action: string, target: string | undefined): Promise<RuleText> {
     const rule = parseRule({ effect, principal, action, target }, this.#guard)
     await this.#change((rules) => {
       const rest = rules.filter((other) => !sameSubject(other, rule))
-      const at = rest.findIndex((other) => other.effect !== effect && outranks(other, rule, (peer) => this.classOf(peer)))
+      const at = rest.findIndex((other) => other.effect !== effect && (effect === 'deny' || outranks(other, rule, (peer) => this.classOf(peer))))
       if (rest.length >= MAX_RULES) throw new KithError('BUDGET_EXCEEDED', `the policy holds ${MAX_RULES} rules already`, { next: 'kith policy list' })
       return at === -1 ? [...rest, rule] : rest.toSpliced(at, 0, rule)
     })
@@ -199,6 +196,11 @@ class OrderedRules implements LocalPolicy {
       return own !== undefined && sameIp(own, address)
     })
   }
+}
+
+/** Whether one of these rules would allow some address of a name that is not resolved yet. */
+function mayAllowAddress(rules: readonly Rule[], { peer, action }: PolicyRequest, target: Target, held: PeerClass): boolean {
+  return rules.some((rule) => rule.effect === 'allow' && rule.action === action && matchesPeer(rule, peer, held) && awaitsAddress(rule.pattern, target))
 }
 
 /** A newer rule for exactly the same subject takes the place of the older one. */
