@@ -7,6 +7,7 @@ import { systemRandom } from '../../src/core/random.ts'
 import { formatDid } from '../../src/identity/did.ts'
 import { greet } from '../../src/mesh/hello.ts'
 import { encodeControl } from '../../src/mesh/link-control.ts'
+import { dial } from '../../src/stream/dial.ts'
 import { frame } from '../../src/stream/frame.ts'
 import { dialStart } from '../../src/stream/handshake.ts'
 import { LINK_NAMESPACE } from '../../src/stream/postquantum.ts'
@@ -14,7 +15,7 @@ import { FLAG_RST, FLAG_SYN, TYPE_DATA, TYPE_PING, TYPE_WINDOW_UPDATE } from '..
 import type { LinkStream } from '../../src/transport/types.ts'
 import { certify, NOW, skewed, testIdentity } from '../mesh/fixtures.ts'
 import { within } from '../transport/support.ts'
-import { assertServes, attacker, channelTo, endedWith, fixtureClock, frameOf, linkTo, socketTo, startGood, startNode } from './support.ts'
+import { assertServes, attacker, channelTo, endedWith, fixtureClock, frameOf, linkTo, socketTo, startGood, startNode, tap } from './support.ts'
 
 // ---- before the handshake has ended
 
@@ -117,7 +118,78 @@ test('a clock an hour off, HANDSHAKE_TIMESTAMP on both sides, and why names the 
   }
 })
 
+test('the recorded bytes of another’s handshake, HANDSHAKE_FAILED', async (t) => {
+  const node = await startNode(t, 'node')
+  const wire = await tap(t, node.port)
+  const good = await startGood(t, { ...node, url: wire.url })
+  // Key frame, Syn and Ack: 33 + 105 + 33 bytes.
+  const recorded = wire
+    .toNode()
+    .map((bytes) => bytes.subarray(0, 171))
+    .find((bytes) => bytes.length === 171)
+  assert.ok(recorded !== undefined)
+  const { socket, closed } = await socketTo(t, node)
+  socket.write(recorded)
+  assert.equal(await node.code(), 'HANDSHAKE_FAILED')
+  await within('the close', closed)
+  await assertServes(node, good)
+})
+
+test('a byte changed on the way, STREAM_CORRUPT, and the link comes back', async (t) => {
+  const node = await startNode(t, 'node')
+  const wire = await tap(t, node.port)
+  const good = await startGood(t, { ...node, url: wire.url })
+  await assertServes(node, good)
+  const down = within(
+    'the end of the link',
+    new Promise<string | undefined>((resolve) => {
+      node.mesh.onEvent((event) => event.type === 'down' && resolve(event.error?.code))
+    }),
+  )
+  wire.damage = true
+  const asked = good.mesh.ping(node.mesh.did).catch(() => undefined)
+  assert.equal(await down, 'STREAM_CORRUPT')
+  await within('the ping', asked)
+  await within(
+    'the link again',
+    (async () => {
+      while (good.mesh.links()[0]?.state !== 'connected') await new Promise((resolve) => setTimeout(resolve, 5))
+    })(),
+    30_000,
+  )
+  await assertServes(node, good)
+})
+
 // ---- between handshake and verdict
+
+test('anything but an offer behind the handshake, LINK_PQ_FAILED', async (t) => {
+  const node = await startNode(t, 'node')
+  const good = await startGood(t, node)
+  const { device, context } = await attacker('plain')
+  for (const message of [new Uint8Array(1_187), Buffer.concat([Uint8Array.of(0x4b, 0x01, 0x01), new Uint8Array(1_184).fill(0xff)]), new Uint8Array(0)]) {
+    const { socket } = await socketTo(t, node)
+    const stream = await dial(socket, {
+      key: device.linkSigner,
+      peer: node.device.linkSigner.publicKey,
+      namespace: LINK_NAMESPACE,
+      maxMessageBytes: 65_536,
+      clock: context.clock,
+    })
+    await stream.send(message)
+    assert.equal(await node.code(), 'LINK_PQ_FAILED')
+    await stream.close()
+  }
+  await assertServes(node, good)
+})
+
+test('a greeting longer than any, HELLO_INVALID', async (t) => {
+  const node = await startNode(t, 'node')
+  const good = await startGood(t, node)
+  const channel = await channelTo(t, node, await attacker('long'))
+  channel.send(Buffer.concat([Uint8Array.of(0x4b, 0x04, 0x01), new Uint8Array(30_000)]))
+  assert.equal(await node.code(), 'HELLO_INVALID')
+  await assertServes(node, good)
+})
 
 test('a handshake and then silence, HANDSHAKE_TIMEOUT', async (t) => {
   const clock = manualClock(NOW)
@@ -247,6 +319,23 @@ for (const [what, header, code] of [
     assert.equal(await reset, code)
   })
 }
+
+test('more streams than a stranger may have open, BUDGET_EXCEEDED for the stream and nothing for the link', async (t) => {
+  const node = await startNode(t, 'node')
+  const { mux } = await linkTo(t, node, await attacker('many'))
+  const resets: string[] = []
+  for (let i = 0; i < 40; i++) {
+    const stream = await mux.open()
+    stream.onData = () => {}
+    stream.onError = (error) => resets.push(error.code)
+    stream.write(Buffer.from('\x0aicn/ping/1'))
+  }
+  await within('a ping of the link', mux.ping())
+  await within('a second one', mux.ping())
+  assert.ok(resets.length >= 7, `${resets.length} of 40 were refused`)
+  assert.deepEqual(new Set(resets), new Set(['BUDGET_EXCEEDED']))
+  assert.ok(mux.alive)
+})
 
 test('a header that never ends, TIMEOUT for the stream and nothing for the link', async (t) => {
   const clock = manualClock(NOW)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import { type Clock, systemClock } from '../../src/core/clock.ts'
 import type { ErrorCode } from '../../src/core/errors.ts'
@@ -164,4 +164,49 @@ export async function endedWith(mux: MuxConnection): Promise<ErrorCode | null> {
 /** Past the pacing and the limits of our own end, as somebody hostile would write. */
 export function frameOf(mux: MuxConnection, type: number, flags: number, id: number, length: number): void {
   mux.outbox.control(type, flags, id, length)
+}
+
+export interface Tap {
+  readonly url: string
+  /** What was sent to the node, per connection. */
+  toNode(): readonly Buffer[]
+  /** Changes one byte of the next chunk that is long enough to be a record. */
+  damage: boolean
+}
+
+/** Somebody on the wire before the node. */
+export async function tap(t: TestContext, port: number): Promise<Tap> {
+  const heard: Buffer[][] = []
+  const sockets = new Set<Socket>()
+  const made = { damage: false }
+  const server = createServer((near) => {
+    const chunks: Buffer[] = []
+    heard.push(chunks)
+    const far = connect({ host: '127.0.0.1', port })
+    for (const socket of [near, far]) {
+      sockets.add(socket)
+      socket.on('error', () => {})
+      socket.on('close', () => {
+        near.destroy()
+        far.destroy()
+        sockets.delete(socket)
+      })
+    }
+    near.on('data', (chunk: Buffer) => {
+      chunks.push(Buffer.from(chunk))
+      if (made.damage && chunk.length > 20) {
+        made.damage = false
+        chunk[chunk.length - 1] = (chunk[chunk.length - 1] as number) ^ 1
+      }
+      far.write(chunk)
+    })
+    far.on('data', (chunk: Buffer) => near.write(chunk))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  return Object.assign(made, { url: `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`, toNode: () => heard.map((chunks) => Buffer.concat(chunks)) })
 }
