@@ -4,7 +4,7 @@ import type { Clock } from '../core/clock.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Did } from '../identity/did.ts'
-import type { Policy, StreamContext } from '../mesh/types.ts'
+import type { Decision, Policy, StreamContext } from '../mesh/types.ts'
 import { connectSocket } from '../stream/socket-reads.ts'
 import type { LinkStream } from '../transport/types.ts'
 import { readLocal } from './local-socket.ts'
@@ -41,9 +41,19 @@ export function createExit(options: ExitOptions): { handle(stream: LinkStream, c
   function decide(peer: Did, request: ForwardRequest, addresses: readonly string[]): void {
     const target = formatTarget(request)
     const decision = policy.decide({ peer, action: 'forward', target, addresses })
-    if (decision.allowed) return
-    logger.info('forward refused', { peer, target, rule: decision.rule, next: decision.next })
-    throw new KithError('FORWARD_DENIED')
+    if (!decision.allowed) throw refused(peer, target, decision)
+  }
+
+  /** A name is looked up only when some rule may allow it: otherwise every stranger could let this machine ask for any name. */
+  function mayLookUp(peer: Did, request: ForwardRequest): void {
+    const target = formatTarget(request)
+    const decision = policy.decide({ peer, action: 'forward', target })
+    if (!decision.allowed && decision.byAddress !== true) throw refused(peer, target, decision)
+  }
+
+  function refused(peer: Did, target: string, { rule, next }: Decision): KithError {
+    logger.info('forward refused', { peer, target, rule, next })
+    return new KithError('FORWARD_DENIED')
   }
 
   async function resolveChecked(peer: Did, request: ForwardRequest): Promise<readonly string[]> {
@@ -51,6 +61,7 @@ export function createExit(options: ExitOptions): { handle(stream: LinkStream, c
       decide(peer, request, [request.host])
       return [request.host]
     }
+    mayLookUp(peer, request)
     let addresses: readonly string[]
     try {
       addresses = await resolve(request.host)

@@ -55,12 +55,13 @@ test('deny of one port after an allow of a network, closes that port in the netw
 })
 
 test('deny of every action, of everybody and of a class, outweighs what single peers were allowed', async () => {
-  for (const deny of [
+  const denials: [principal: string, action: string][] = [
     ['*', '*'],
     ['*', 'forward'],
     [MALLORY, '*'],
     ['known', 'forward'],
-  ] as const) {
+  ]
+  for (const deny of denials) {
     const rules = await policy()
     await rules.allow(MALLORY, 'forward', 'db.internal:5432')
     await rules.deny(...deny)

@@ -132,8 +132,11 @@ test('the policy sees the name and every address it resolved to, and the checked
   resolved = ['127.0.0.1', '10.1.2.3']
   const socket = await through(port, 'db.internal')
   await readAll(socket)
-  for (const request of asked)
+  // By name alone first: a name that no rule may allow is not even looked up.
+  assert.equal(asked[0]?.addresses, undefined)
+  for (const request of asked.filter(({ addresses }) => addresses !== undefined))
     assert.deepEqual([request.action, request.target, request.addresses], ['forward', `db.internal:${port}`, ['127.0.0.1', '10.1.2.3']])
+  assert.equal(asked.filter(({ addresses }) => addresses !== undefined).length, 2)
 })
 
 test('permission withdrawn, the next connection is reset and the tunnel says why', async () => {

@@ -4,7 +4,7 @@ export const spec: CommandSpec = {
   name: 'allow',
   summary: 'Allow a peer an action on this node',
   about:
-    'The rule goes before the first one that would decide otherwise, so it takes effect at once. PEER may also be a class (known, partner, federated) or *.',
+    'The rule goes before the first one that denies all of it, so it takes effect at once; narrower denials stay. PEER may also be a class (known, partner, federated) or *.',
   arguments: [
     { name: '<peer>', about: 'DID, a prefix of it, name, class, or *' },
     { name: '<action>', about: 'forward, file, call, open or ping' },

@@ -4,7 +4,7 @@ export const spec: CommandSpec = {
   name: 'deny',
   summary: 'Deny a peer an action on this node',
   about:
-    'The rule goes before the first one that would decide otherwise, so it takes effect at once. PEER may also be a class (known, partner, federated) or *.',
+    'The rule goes before every rule that allows, so it takes effect at once, whatever was allowed before. PEER may also be a class (known, partner, federated) or *.',
   arguments: [
     { name: '<peer>', about: 'DID, a prefix of it, name, class, or *' },
     { name: '<action>', about: 'forward, file, call, open or ping' },
