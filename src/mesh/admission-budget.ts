@@ -37,6 +37,8 @@ export interface LinkBudget {
   free(bytes: number): void
   /** Traffic was seen: the link is not idle. `message` and `reserve` do this too. */
   touch(): void
+  /** Says how many bytes have moved on the link; one on which some moved since it was last asked for is not idle. */
+  watch(traffic: () => number): void
   /** The peer's class or limits may have changed: its charges move to where they belong now. @throws KithError `BUDGET_EXCEEDED` when there is no room there. */
   refresh(): void
   /** The link has ended. Gives everything back. Idempotent. */
@@ -133,6 +135,7 @@ class LinkBudgets implements Budgets {
 
   #closeIdle(among: readonly Charge[], limit: number): void {
     let oldest: Charge | undefined
+    for (const charge of among) charge.look()
     for (const charge of among) if (oldest === undefined || charge.active < oldest.active) oldest = charge
     if (oldest === undefined || this.clock.monotonic() - oldest.active < this.limits.idleMs)
       throw exceeded('unknown peers have as many links as they share', limit)
@@ -149,6 +152,8 @@ class Charge implements LinkBudget {
   account: DidAccount | undefined
   active: number
   bytes = 0
+  #traffic: () => number = () => 0
+  #moved = 0
 
   constructor(budgets: LinkBudgets, link: Pick<BudgetedLink, 'did' | 'chain'>, network: string, evict: (error: KithError) => void) {
     this.#budgets = budgets
@@ -187,6 +192,17 @@ class Charge implements LinkBudget {
 
   touch(): void {
     this.active = this.#budgets.clock.monotonic()
+  }
+
+  watch(traffic: () => number): void {
+    this.#traffic = traffic
+    this.#moved = traffic()
+  }
+
+  look(): void {
+    const moved = this.#traffic()
+    if (moved !== this.#moved) this.touch()
+    this.#moved = moved
   }
 
   refresh(): void {

@@ -174,6 +174,7 @@ export class Gate {
       const member = this.#components.table().add(factsOf(link), connection)
       this.#members.set(channel, member)
       if (budget !== undefined) this.#budgets.set(member, budget)
+      budget?.watch(() => connection.bytesIn + connection.bytesOut)
       void connection.closed.then(() => {
         budget?.leave()
         this.#budgets.delete(member)

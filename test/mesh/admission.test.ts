@@ -157,6 +157,18 @@ describe('admission, budgets after the proof', () => {
     assert.equal(world.budgets.dids, 64)
   })
 
+  test('a link on which bytes move is not idle, whoever counts them', () => {
+    const world = budgets()
+    const moved = Array.from({ length: 64 }, () => 0)
+    for (const index of moved.keys()) world.enter(`s${index}`).watch(() => moved[index] as number)
+    for (let round = 0; round < 3; round++) {
+      world.clock.advance(ISOLATED_LIMITS.idleMs)
+      for (const index of moved.keys()) if (index !== 7 + round) moved[index] = (moved[index] as number) + 1
+      world.enter(`late${round}`)
+    }
+    assert.deepEqual(world.evicted, ['s7 BUDGET_EXCEEDED', 's8 BUDGET_EXCEEDED', 'late0 BUDGET_EXCEEDED'])
+  })
+
   test('a known peer gets in while strangers fill their share', () => {
     const world = budgets({ friend: 'known' })
     for (let i = 0; i < 64; i++) world.enter(`s${i}`)
