@@ -46,7 +46,7 @@ export interface ServeOptions {
 
 /**
  * Answers one question on a stream and ends it.
- * @throws KithError `WIRE_MALFORMED`, `TIMEOUT`, `LINK_LOST`, `ABORTED`. The stream is destroyed with the same error.
+ * @throws KithError `WIRE_MALFORMED`, `KEY_INVALID`, `TIMEOUT`, `LINK_LOST`, `ABORTED`. The stream is destroyed with the same error.
  */
 export async function serveChain(stream: Duplex, options: ServeOptions): Promise<void> {
   await bounded(stream, options, async () => {

@@ -231,7 +231,8 @@ export interface JoinResult {
 
 /**
  * The joiner's side, on a stream of a link with exactly the ticket's identity and machine. Stores nothing.
- * @throws KithError `INVITE_REFUSED` (with `first_user` when somebody else used the ticket up), `PROOF_INVALID`, `TIMEOUT`, `LINK_LOST`, `LINK_MOVED`, `ABORTED`.
+ * @throws KithError `INVITE_REFUSED` (with `first_user` when somebody else used the ticket up), `PROOF_INVALID`, `WIRE_MALFORMED`, `KEY_INVALID`, `TIMEOUT`, `LINK_LOST`,
+ * `LINK_MOVED`, `ABORTED`.
  */
 export async function joinByTicket(stream: LinkStream, options: JoinOptions): Promise<JoinResult> {
   const { ticket, context, random, clock } = options
