@@ -8,6 +8,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { untilPartial } from '../first-five-minutes/files.ts'
 import { createStage, type Stage } from './support.ts'
 
 const BIN = fileURLToPath(new URL('../../bin/kith.mjs', import.meta.url))
@@ -34,15 +35,6 @@ after(async () => {
   web.close()
 })
 
-async function shell(script: string): Promise<{ status: number | null; stdout: string; stderr: string }> {
-  const kith = `kith() { ${JSON.stringify(process.execPath)} ${JSON.stringify(BIN)} "$@"; }`
-  const child = spawn('bash', ['-c', `set -o pipefail; ${kith}; ${script}`], {
-    env: { ...process.env, XDG_STATE_HOME: join(stage.folder, 'state'), NO_COLOR: '1' },
-    cwd: stage.folder,
-  })
-  return await ended(child)
-}
-
 async function ended(child: ChildProcess): Promise<{ status: number | null; stdout: string; stderr: string }> {
   const output = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr'] as const) {
@@ -57,7 +49,7 @@ async function ended(child: ChildProcess): Promise<{ status: number | null; stdo
 }
 
 test('kith invite | kith join -, in one line, pairs: the ticket alone goes through the pipe', async () => {
-  const { status, stdout, stderr } = await shell('kith --home alice invite | kith --home bob join -')
+  const { status, stdout, stderr } = await stage.shell('kith --home alice invite | kith --home bob join -')
   assert.equal(status, 0, stderr)
   assert.match(stdout, /^paired with alice {2}did:icn:z/)
   assert.doesNotMatch(stdout, /next:/)
@@ -70,9 +62,9 @@ test('forward, refused, exits 4 and names the command; typed on the other machin
   const refused = await stage.kith(wanted)
   assert.equal(refused.status, 4, refused.stderr)
   assert.match(refused.stderr, /^error\[FORWARD_DENIED\] /)
-  const printed = /^next: on the other machine: kith (allow .*)$/m.exec(refused.stderr)?.[1] ?? ''
-  assert.equal(printed, `allow ${dids.bob} forward localhost:${port}`)
-  const allowed = await stage.kith(printed.split(' '), { env: { KITH_HOME: stage.home('alice') } })
+  const printed = /^next: on the other machine: (kith allow .*)$/m.exec(refused.stderr)?.[1] ?? ''
+  assert.equal(printed, `kith allow ${dids.bob} forward localhost:${port}`)
+  const allowed = await stage.shell(printed, { KITH_HOME: stage.home('alice') })
   assert.equal(allowed.status, 0, allowed.stderr)
   const made = await stage.json<{ id: string; local: string; peer: string; name: string; target: string }>(wanted)
   assert.deepEqual({ ...made, id: '', local: '' }, { ...made, id: '', local: '', peer: dids.alice, name: 'alice', target: `localhost:${port}` })
@@ -125,8 +117,8 @@ test('send, refused, then allowed by the printed command, arrives and is in the 
   await writeFile(join(stage.folder, 'photo one.jpg'), data)
   const refused = await stage.kith(on('bob', 'send', 'alice', 'photo one.jpg'))
   assert.equal(refused.status, 4, refused.stderr)
-  const printed = /^next: on the other machine: kith (allow .*)$/m.exec(refused.stderr)?.[1] ?? ''
-  assert.equal((await stage.kith(printed.split(' '), { env: { KITH_HOME: stage.home('alice') } })).status, 0)
+  const printed = /^next: on the other machine: (kith allow .*)$/m.exec(refused.stderr)?.[1] ?? ''
+  assert.equal((await stage.shell(printed, { KITH_HOME: stage.home('alice') })).status, 0)
   const sent = await stage.json<{ duration_ms: number }>(on('bob', 'send', 'alice', 'photo one.jpg'))
   const sha256 = createHash('sha256').update(data).digest('hex')
   assert.deepEqual({ ...sent, duration_ms: 0 }, { bytes: data.length, sha256, duration_ms: 0, name: 'photo one.jpg', resumed: 0 })
@@ -163,7 +155,7 @@ test('send, Ctrl-C, exits 130 and says how to go on; --resume takes up what arri
   const env = { ...process.env, XDG_STATE_HOME: join(stage.folder, 'state'), NO_COLOR: '1' }
   const child = spawn(process.execPath, [BIN, ...on('bob', 'send', 'alice', 'disk.img')], { cwd: stage.folder, env, stdio: ['ignore', 'pipe', 'pipe'] })
   const over = ended(child)
-  await untilPartial(20 * MIB)
+  await untilPartial(stage.home('alice'), 20 * MIB, 30_000)
   child.kill('SIGINT')
   const { status, stdout, stderr } = await over
   assert.equal(status, 130, stderr)
@@ -173,20 +165,6 @@ test('send, Ctrl-C, exits 130 and says how to go on; --resume takes up what arri
   assert.ok(sent.resumed >= 16 * MIB, String(sent.resumed))
   assert.deepEqual([sent.bytes, sent.sha256], [data.length, sha256])
 })
-
-/** Until alice holds that much of an unfinished file. */
-async function untilPartial(bytes: number): Promise<void> {
-  const { readdir, stat } = await import('node:fs/promises')
-  const folder = join(stage.home('alice'), 'inbox', '.partial')
-  for (let tries = 0; tries < 3_000; tries++) {
-    for (const name of await readdir(folder)) {
-      const { size } = await stat(join(folder, name)).catch(() => ({ size: 0 }))
-      if (size >= bytes) return
-    }
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-  throw new Error('nothing arrived')
-}
 
 test('--quiet, every result, is the one value a program wants, and nothing else', async () => {
   const quiet = async (name: string, ...args: string[]): Promise<string> => {

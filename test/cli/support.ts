@@ -37,9 +37,11 @@ export interface RunningNode {
 export interface Stage {
   readonly folder: string
   home(name: string): string
-  kith(args: readonly string[], options?: { input?: string; env?: Record<string, string> }): Promise<Outcome>
+  kith(args: readonly string[], options?: { input?: string; env?: Record<string, string>; commandMs?: number }): Promise<Outcome>
+  /** A line as a person types it into a shell, where `kith` is the real command. */
+  shell(line: string, env?: Record<string, string>, commandMs?: number): Promise<Outcome>
   /** One command that must succeed, and its JSON. */
-  json<T = Record<string, unknown>>(args: readonly string[], options?: { input?: string }): Promise<T>
+  json<T = Record<string, unknown>>(args: readonly string[], options?: { input?: string; commandMs?: number }): Promise<T>
   /** `kith up` in the foreground of a child process. */
   up(home: string, args?: readonly string[], env?: Record<string, string>): Promise<RunningNode>
   close(): Promise<void>
@@ -55,24 +57,32 @@ export async function createStage(): Promise<Stage> {
   }
   const start = (args: readonly string[], env: Record<string, string> | undefined): ChildProcess =>
     spawn(process.execPath, [BIN, ...args], { env: environment(env), stdio: ['pipe', 'pipe', 'pipe'], cwd: folder })
+  const outcomeOf = async (child: ChildProcess, commandMs: number): Promise<Outcome> => {
+    const timer = setTimeout(() => child.kill('SIGKILL'), commandMs)
+    const output = { stdout: '', stderr: '' }
+    for (const name of ['stdout', 'stderr'] as const) {
+      child[name]?.setEncoding('utf8').on('data', (text: string) => {
+        output[name] += text
+      })
+    }
+    const [status] = (await once(child, 'close')) as [number | null]
+    clearTimeout(timer)
+    return { status, ...output }
+  }
 
   const stage: Stage = {
     folder,
     home: (name) => join(folder, name),
     async kith(args, options = {}) {
       const child = start(args, options.env)
-      const timer = setTimeout(() => child.kill('SIGKILL'), COMMAND_MS)
-      const output = { stdout: '', stderr: '' }
-      for (const name of ['stdout', 'stderr'] as const) {
-        child[name]?.setEncoding('utf8').on('data', (text: string) => {
-          output[name] += text
-        })
-      }
       child.stdin?.on('error', () => {})
       child.stdin?.end(options.input ?? '')
-      const [status] = (await once(child, 'close')) as [number | null]
-      clearTimeout(timer)
-      return { status, ...output }
+      return await outcomeOf(child, options.commandMs ?? COMMAND_MS)
+    },
+    async shell(line, env, commandMs) {
+      const kith = `kith() { ${JSON.stringify(process.execPath)} ${JSON.stringify(BIN)} "$@"; }`
+      const child = spawn('bash', ['-c', `set -o pipefail\n${kith}\n${line}`], { env: environment(env), stdio: ['ignore', 'pipe', 'pipe'], cwd: folder })
+      return await outcomeOf(child, commandMs ?? COMMAND_MS)
     },
     async json(args, options) {
       const outcome = await stage.kith([...args, '--json'], options)
