@@ -1,5 +1,7 @@
 import { KithError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
+import { readAnswer } from './answer.ts'
+import { openDirectInput } from './direct-input.ts'
 
 /** Questions to a person. Without a terminal on both ends nothing is ever asked. */
 export interface Terminal {
@@ -29,13 +31,6 @@ export interface TerminalStreams {
   readonly stdout: NodeJS.WriteStream
   readonly stderr: NodeJS.WriteStream
 }
-
-/** No passphrase is longer; the bytes live in one buffer of this size that is zeroed. */
-const MAX_ANSWER_BYTES = 1_024
-const CTRL_C = 3
-const CTRL_D = 4
-const BACKSPACE = 8
-const DELETE = 127
 
 export function createTerminal(streams: TerminalStreams): Terminal {
   const { stdin, stdout, stderr } = streams
@@ -70,67 +65,46 @@ export function createTerminal(streams: TerminalStreams): Terminal {
     // Back to the first column, the text, and away with what stood behind it (ECMA-48 EL).
     overwrite: (line) => void stderr.write(`\r${line}\x1b[K`),
     async readInput(limit, signal) {
-      const chunks: Buffer[] = []
+      const chunks = inputChunks(stdin, limit, signal)
+      const kept: Buffer[] = []
       let length = 0
-      const abort = (): void => void stdin.destroy(signal.reason instanceof Error ? signal.reason : new KithError('ABORTED'))
-      signal.addEventListener('abort', abort, { once: true })
       try {
-        for await (const chunk of stdin as AsyncIterable<Buffer>) {
+        for await (const chunk of chunks) {
           length += chunk.length
+          kept.push(chunk)
           if (length > limit) throw new KithError('USAGE', `Standard input is longer than ${limit} bytes.`)
-          chunks.push(chunk)
         }
-        return Buffer.concat(chunks)
+        const whole = Buffer.alloc(length)
+        let at = 0
+        for (const chunk of kept) at += chunk.copy(whole, at)
+        return whole
       } finally {
-        signal.removeEventListener('abort', abort)
-        for (const chunk of chunks) chunk.fill(0)
+        for (const chunk of kept) chunk.fill(0)
       }
     },
   }
 }
 
-interface Answer {
-  readonly bytes: Buffer
-  readonly length: number
-}
-
-/** Reads one line in raw mode byte by byte, so that a secret is never echoed and never becomes a string. */
-function readAnswer({ stdin, stderr }: TerminalStreams, question: string, echo: boolean, signal: AbortSignal): Promise<Answer> {
-  signal.throwIfAborted()
-  stderr.write(question)
-  const bytes = Buffer.alloc(MAX_ANSWER_BYTES)
-  let length = 0
-  return new Promise((resolve, reject) => {
-    const finish = (settle: () => void): void => {
-      stdin.off('data', onData)
-      stdin.setRawMode(false)
-      stdin.pause()
-      signal.removeEventListener('abort', onAbort)
-      stderr.write('\n')
-      settle()
-    }
-    const onAbort = (): void => finish(() => reject(signal.reason))
-    const onByte = (byte: number): boolean => {
-      if (byte === CTRL_C) return finish(() => reject(new KithError('INTERRUPTED'))) === undefined
-      if (byte === 10 || byte === 13 || byte === CTRL_D) return finish(() => resolve({ bytes, length })) === undefined
-      if (byte === BACKSPACE || byte === DELETE) {
-        // One character may be several bytes of UTF-8: all continuation bytes go with it.
-        while (length > 0 && ((bytes[length - 1] as number) & 0xc0) === 0x80) bytes[--length] = 0
-        if (length > 0) bytes[--length] = 0
-        if (echo) stderr.write('\b \b')
-      } else if (byte >= 32 && length < MAX_ANSWER_BYTES) {
-        bytes[length++] = byte
-        if (echo) stderr.write(String.fromCharCode(byte))
+/** What comes in on standard input, each piece the caller's to zero. */
+async function* inputChunks(stdin: NodeJS.ReadStream, limit: number, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const direct = openDirectInput(stdin)
+  if (direct !== undefined) {
+    try {
+      for (;;) {
+        const chunk = Buffer.alloc(limit + 1)
+        const length = await direct.read(chunk, signal)
+        if (length === 0) return
+        yield chunk.subarray(0, length)
       }
-      return false
+    } finally {
+      direct.close()
     }
-    const onData = (chunk: Buffer): void => {
-      for (const byte of chunk) if (onByte(byte)) break
-      chunk.fill(0)
-    }
-    signal.addEventListener('abort', onAbort, { once: true })
-    stdin.setRawMode(true)
-    stdin.on('data', onData)
-    stdin.resume()
-  })
+  }
+  const abort = (): void => void stdin.destroy(signal.reason instanceof Error ? signal.reason : new KithError('ABORTED'))
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    yield* stdin as AsyncIterable<Buffer>
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
 }

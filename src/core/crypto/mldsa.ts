@@ -5,14 +5,16 @@ import { Lru } from '../lru.ts'
 import type { Secret } from '../secret.ts'
 import type { KeyRole, PostQuantumSigner } from '../signer.ts'
 import { refused } from './ed25519.ts'
+import { forgetKeysSoon } from './forget-keys.ts'
 import { sha256 } from './hash.ts'
 import { maySign } from './sign-prefix.ts'
 
 /**
  * ML-DSA-65 (FIPS 204), the post-quantum half of hybrid signatures: pure mode, empty context, randomised. The private key is its 32-byte seed.
  *
- * node:crypto holds the expanded key in OpenSSL's memory while the signer is open; that memory is neither locked nor surely zeroed when freed,
- * so a signer is opened for as long as it is needed and no longer. The seed itself is handed over straight from guarded memory.
+ * node:crypto holds seed and expanded key in OpenSSL's memory while the signer is open; that memory is not locked, and zeroed only when the garbage
+ * collector frees the key, which is asked for at once (`forgetKeysSoon`). So a signer is opened for as long as it is needed and no longer. The seed
+ * itself is handed over straight from guarded memory.
  */
 const MLDSA_SEED_BYTES = 32
 export const MLDSA_PUBLIC_KEY_BYTES = 1952
@@ -33,7 +35,11 @@ export function createPostQuantumSigner(role: KeyRole, seed: Secret): PostQuantu
 
 /** The public key of a seed that goes on living. @throws KithError `SECRET_WIPED`. */
 export function mldsaPublicKeyOfSeed(seed: Secret): Uint8Array {
-  return publicBytes(privateKeyOf(seed))
+  try {
+    return publicBytes(privateKeyOf(seed))
+  } finally {
+    forgetKeysSoon()
+  }
 }
 
 /** False for anything that is not a good signature, wrong lengths included. */
@@ -60,7 +66,9 @@ class MldsaSigner implements PostQuantumSigner {
   }
 
   close(): void {
+    if (this.#key === undefined) return
     this.#key = undefined
+    forgetKeysSoon()
   }
 }
 
