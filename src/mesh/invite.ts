@@ -77,6 +77,8 @@ export class Invites {
   readonly #store: Store
   readonly #clock: Clock
   readonly #invites: Map<string, Invite> = new Map()
+  /** When each runs out by the steady clock: a wall clock that is set back brings no ticket back to life. */
+  readonly #ends: Map<string, number> = new Map()
 
   constructor(store: Store, clock: Clock) {
     this.#store = store
@@ -88,8 +90,7 @@ export class Invites {
     const invites = new Invites(store, clock)
     for await (const { value } of store.scan(NAMESPACE)) {
       if (value[0] !== VERSION[0]) throw malformed('invitation of an unknown version')
-      const invite = decode(inviteCodec, value.subarray(1))
-      invites.#invites.set(toHex(invite.id), invite)
+      invites.saved(decode(inviteCodec, value.subarray(1)))
     }
     await invites.#prune()
     return invites
@@ -97,17 +98,20 @@ export class Invites {
 
   /** Whether a stranger may try a ticket at all. */
   get outstanding(): boolean {
-    const now = this.#clock.now()
-    for (const invite of this.#invites.values()) if (invite.expiresMs > now) return true
+    for (const invite of this.#invites.values()) if (!this.expired(invite)) return true
     return false
   }
 
+  /** Whether its time is over, by the wall clock or by the steady one. */
+  expired({ id, expiresMs }: Pick<Invite, 'id' | 'expiresMs'>): boolean {
+    return expiresMs <= this.#clock.now() || (this.#ends.get(toHex(id)) ?? 0) <= this.#clock.monotonic()
+  }
+
   list(): readonly InviteStatus[] {
-    const now = this.#clock.now()
     return [...this.#invites.values()].map(({ id, k: _secret, ...rest }) => ({
       ...rest,
       id: toHex(id),
-      state: rest.usesLeft === 0 ? 'used' : rest.expiresMs <= now ? 'expired' : 'open',
+      state: rest.usesLeft === 0 ? 'used' : this.expired({ id, expiresMs: rest.expiresMs }) ? 'expired' : 'open',
     }))
   }
 
@@ -142,14 +146,14 @@ export class Invites {
     return { invite, secret }
   }
 
-  /** Takes an invitation back; whoever used it already stays. @throws KithError `NOT_FOUND`. */
+  /** Takes an invitation back; whoever used it already stays. Not while one is being used (`AddressBook.exclusive`): its record would be written anew. @throws KithError `NOT_FOUND`. */
   async revoke(text: string): Promise<void> {
     const known = /^[0-9a-f]{4,16}$/i.test(text) ? [...this.#invites.keys()].filter((id) => id.startsWith(text.toLowerCase())) : []
     const [id] = known
     if (id === undefined || known.length > 1)
       throw new KithError('NOT_FOUND', `there is no single invitation ${text.slice(0, 16)}`, { next: 'kith invite --list' })
     await this.#store.delete(NAMESPACE, fromHex(id), { durable: true })
-    this.#invites.delete(id)
+    this.#drop(id)
   }
 
   /** The invitation after this peer has used it; the same peer may come again without using it up. */
@@ -163,7 +167,14 @@ export class Invites {
   }
 
   saved(invite: Invite): void {
-    this.#invites.set(toHex(invite.id), invite)
+    const id = toHex(invite.id)
+    this.#invites.set(id, invite)
+    if (!this.#ends.has(id)) this.#ends.set(id, this.#clock.monotonic() + invite.expiresMs - this.#clock.now())
+  }
+
+  #drop(id: string): void {
+    this.#invites.delete(id)
+    this.#ends.delete(id)
   }
 
   async #prune(): Promise<void> {
@@ -171,7 +182,7 @@ export class Invites {
     for (const [key, invite] of this.#invites) {
       if (invite.expiresMs > old) continue
       await this.#store.delete(NAMESPACE, invite.id, { durable: false })
-      this.#invites.delete(key)
+      this.#drop(key)
     }
   }
 }

@@ -89,7 +89,7 @@ export interface InviteMade {
 export interface MeshInvites {
   /**
    * @param options class: `known` (default), `partner`, `federated`. expiresMs: lifetime, default 10 minutes, at most 30 days. uses: default 1. trustTicket: the
-   * class needs no comparing of words.
+   * class needs no comparing of words here; the joiner decides about its own side.
    * @throws TypeError. @throws KithError `ADDRESS_INVALID` when this node listens nowhere, `BUDGET_EXCEEDED`.
    */
   create(options?: { readonly class?: PeerClass; readonly expiresMs?: number; readonly uses?: number; readonly trustTicket?: boolean }): Promise<InviteMade>

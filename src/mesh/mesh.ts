@@ -201,7 +201,7 @@ class MeshNode implements Mesh {
     this.invites = {
       create: (options) => this.#pairing.create(options),
       list: () => invites.list(),
-      revoke: (id) => invites.revoke(id),
+      revoke: (id) => book.exclusive(() => invites.revoke(id)),
     }
     book.onChange = (did) => {
       this.#gate.refresh(did)

@@ -13,9 +13,8 @@ import { type Invites, MAX_USES } from './invite.ts'
 import type { KnownKeys } from './known-keys.ts'
 import type { Member } from './link-member.ts'
 import type { InviteMade, Joined, MeshInvites } from './mesh-types.ts'
-import { checkTicketChain, joinByTicket, PAIR_PROTOCOL } from './pairing.ts'
+import { checkTicketChain, granted, joinByTicket, PAIR_PROTOCOL } from './pairing.ts'
 import { decodeTicket, encodeTicket, TICKET_URLS, type Ticket } from './ticket.ts'
-import type { PeerClass } from './types.ts'
 
 const DEFAULT_EXPIRES_MS = 600_000
 const MAX_EXPIRES_MS = 30 * 86_400_000
@@ -113,16 +112,16 @@ export class PairingService {
     const stream = await this.#components.openOn(member, PAIR_PROTOCOL, signal)
     const { did, name: ownName } = device()
     const result = await joinByTicket(stream, { ticket, context: member.context, did, name: ownName, clock, random, signal })
-    // A ticket vouches for the history of its issuer, and nobody gets more than it says.
+    // A ticket vouches for the history of its issuer. Above `known` its class counts here only once a person here says so, whatever the inviter trusts.
     known.adopt(anchorChain(chain))
-    const now: PeerClass = atLeast(result.class, ticket.class) ? ticket.class : result.class
+    const { now, pending } = granted(ticket.class, false)
     const held = book.get(ticket.did)?.class
     const keeps = held !== undefined && atLeast(held, ticket.class)
     const peer = await book.add({
       did: ticket.did,
       name: options.name ?? result.inviterName,
-      class: keeps ? held : now,
-      pending: keeps || now === ticket.class ? null : ticket.class,
+      class: held !== undefined && atLeast(held, now) ? held : now,
+      pending: keeps ? null : pending,
       met: 'ticket',
       addresses: ticket.urls.map((url) => ({ url, linkKey: ticket.linkKey })),
     })

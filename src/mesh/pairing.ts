@@ -35,7 +35,7 @@ import { pairWords } from './words.ts'
  * The joiner commits to its number before it sees the inviter's, so neither side can search for matching words. Both HMACs cover Hh and thereby both
  * identities, machines and the channel. Unknown, expired, spent and wrong tickets take the same steps and get the same code.
  *
- * A joiner whose answer got lost may come again: for the same identity a used ticket repeats its grant.
+ * A joiner whose answer got lost may come again: for the same identity a used ticket repeats its grant, unless the inviter has forgotten it since.
  */
 export const PAIR_PROTOCOL = 'icn/pair/1'
 
@@ -121,11 +121,11 @@ export class PairingServer {
       const committed = equalSecret(hashLabeled('icn/pair-commit/v1', shown.joinerRandom), commitment)
       const proved = equalSecret(proof(k, 1, context.helloHash, shown.joinerRandom, inviterRandom), shown.proof)
       const allowed = this.#mayTry(context)
-      if (invite === undefined || !committed || !proved || !allowed || invite.expiresMs <= clock.now()) throw this.#refused(context)
+      if (invite === undefined || !committed || !proved || !allowed || this.#components.invites.expired(invite)) throw this.#refused(context)
       const paired = await this.#grant(invite.id, context, shown.name, { joiner: shown.joinerRandom, inviter: inviterRandom })
       if (paired === undefined) {
         this.#refused(context)
-        this.#tellSpent(stream, context, invite)
+        this.#tellSpent(stream, context, this.#components.invites.find(id) ?? invite)
         return
       }
       const answer = {
@@ -148,8 +148,9 @@ export class PairingServer {
     return await book.exclusive(async () => {
       const invite = invites.find(id)
       const again = invite?.users.some((use) => use.did === context.peer) ?? false
-      if (invite === undefined || (invite.usesLeft === 0 && !again)) return undefined
       const held = book.get(context.peer)
+      // Whoever was let in by this ticket and forgotten since is not let in by it again: forgetting undoes a pairing.
+      if (invite === undefined || (again ? held === undefined : invite.usesLeft === 0)) return undefined
       const { now, pending } = granted(invite.class, invite.trustTicket)
       // A class that a person gave is not taken back by a ticket.
       const keeps = held !== undefined && atLeast(held.class, invite.class)
@@ -171,7 +172,8 @@ export class PairingServer {
 
   #tellSpent(stream: LinkStream, context: LinkContext, invite: Invite): void {
     const first = invite.users[0]?.did
-    if (first === undefined) {
+    // Somebody who was let in and forgotten learns nothing more.
+    if (first === undefined || invite.users.some(({ did }) => did === context.peer)) {
       stream.reset(new KithError('INVITE_REFUSED').number)
       return
     }
