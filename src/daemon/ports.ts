@@ -35,7 +35,8 @@ export async function rememberPort(home: string, port: number): Promise<void> {
   if ((await rememberedPort(home)) !== port) await writeAtomic(join(home, FILE), Buffer.from(`${port}\n`))
 }
 
-async function rememberedPort(home: string): Promise<number | undefined> {
+/** The peer port that this home had last; undefined when it never had one. */
+export async function rememberedPort(home: string): Promise<number | undefined> {
   const text = await readFile(join(home, FILE), 'latin1').catch(() => '')
   const port = /^(\d{1,5})\n$/.exec(text)?.[1]
   return port !== undefined && Number(port) >= 1 && Number(port) <= 65_535 ? Number(port) : undefined

@@ -1,8 +1,9 @@
 import { quicAvailability } from '../../transport/quic/index.ts'
 import { checkKeystore } from './keystore.ts'
-import { checkMdns, checkPorts, checkUdp } from './network.ts'
+import { checkMdns, checkPorts } from './network.ts'
 import { checkClock, checkMemory, checkPermissions, checkVersions } from './system.ts'
 import { bad, type Check, type DoctorCheck, type DoctorInput, fine } from './types.ts'
+import { checkUdp } from './udp.ts'
 
 export type { DoctorCheck, DoctorInput } from './types.ts'
 
