@@ -20,7 +20,8 @@ import { borrowBuffer, POOLED_BYTES, readBuffer, returnBuffer } from './buffers.
 const MIN_READ_BYTES = 16_384
 /** While held, reading goes on up to here: a short hold costs no system call and an end of the stream is noticed. */
 const MAX_HELD_BYTES = 65_536
-const SMALL_BYTES = 32_768
+/** Held bytes are few and soon gone: they get memory of their own size, in steps of this. */
+const HELD_STEP_BYTES = 1_024
 
 const INCOMPLETE = -1
 const INVALID = -2
@@ -93,10 +94,13 @@ export class FrameReader {
     return this.#to > this.#from
   }
 
-  /** Where a source that reads into given memory shall read next. Asked after each `feed`. */
+  /**
+   * Where a source that reads into given memory shall read next. Asked after each `feed`. While held that is the shared buffer, although what comes is copied then:
+   * once `resume` has handed everything out, the source would otherwise still point into private memory, and an idle link would keep it.
+   */
   target(): Buffer {
     this.#tail = undefined
-    if (this.#kept === undefined) return readBuffer()
+    if (this.#kept === undefined || this.#held) return readBuffer()
     if (this.#to === this.#from) {
       this.#discard()
       return readBuffer()
@@ -225,7 +229,9 @@ export class FrameReader {
     if (kept.length - used >= length && this.#tail === undefined) {
       kept.copyWithin(0, this.#from, this.#to)
     } else {
-      const grown = allocate(Math.max(used + length, Math.min(this.#needed + MIN_READ_BYTES, 2 * kept.length)), false)
+      const grown = this.#held
+        ? allocate(Math.max(used + length, 2 * kept.length), true)
+        : allocate(Math.max(used + length, Math.min(this.#needed + MIN_READ_BYTES, 2 * kept.length)), false)
       kept.copy(grown, 0, this.#from, this.#to)
       this.#release(kept)
       this.#kept = grown
@@ -253,7 +259,7 @@ export class FrameReader {
   }
 }
 
-function allocate(length: number, small: boolean): Buffer {
-  if (small && length <= SMALL_BYTES / 2) return Buffer.allocUnsafeSlow(SMALL_BYTES)
+function allocate(length: number, held: boolean): Buffer {
+  if (held) return Buffer.allocUnsafeSlow(Math.ceil(length / HELD_STEP_BYTES) * HELD_STEP_BYTES)
   return length + MIN_READ_BYTES <= POOLED_BYTES ? borrowBuffer() : Buffer.allocUnsafeSlow(length + MIN_READ_BYTES)
 }
