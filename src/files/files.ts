@@ -1,4 +1,4 @@
-import { mkdir, readdir, stat, statfs, unlink } from 'node:fs/promises'
+import { lstat, mkdir, readdir, statfs, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { parseUtf8, utf8 } from '../core/bytes.ts'
@@ -27,7 +27,7 @@ export interface FilesOptions {
   readonly logger: Logger
   /** Directory of finished files; made with 0700. Unfinished ones lie in `.partial` inside it. */
   readonly inbox: string
-  /** What finished and unfinished files together may take. Read with each offer, so it may be a getter. Default 10 GiB. */
+  /** What finished and unfinished files together may take, in blocks of 4 KiB. Read with each offer, so it may be a getter. Default 10 GiB. */
   readonly quotaBytes?: number
 }
 
@@ -57,6 +57,10 @@ const MAX_TRANSFERS_PER_PEER = 4
 const PARTIAL_LIFE_MS = 7 * 86_400_000
 /** Never fill the disk to the brim: other programs live here too. */
 const KEEP_FREE_BYTES = 64 * 2 ** 20
+/** What even the smallest file takes: otherwise empty ones would never fill a quota. */
+const BLOCK_BYTES = 4_096
+/** Files that the inbox holds at once: it is a place to take things out of, and looked through with each offer. */
+const MAX_FILES = 20_000
 const NAMESPACE = 'inbox'
 
 /** File transfer of one node: its inbox under policy and quota, and sending to others. */
@@ -69,7 +73,9 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
   const perPeer = new Map<Did, number>()
   const streams = new Set<Duplex>()
   const receiving = new Set<Promise<void>>()
-  let reserved = 0
+  /** By the path of the unfinished file; only one transfer holds it at a time. */
+  const reservations = new Map<string, { readonly bytes: number; readonly missing: number }>()
+  let admitting: Promise<unknown> = Promise.resolve()
 
   async function claim(partial: string, cancel: () => void): Promise<() => void> {
     for (let older = running.get(partial); older !== undefined; older = running.get(partial)) {
@@ -87,18 +93,26 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
     }
   }
 
-  async function admit(need: number): Promise<Reservation> {
-    const used = (await usage(inbox)) + (await usage(partials)) + reserved
+  /** Offers are looked at one after the other: two at once must not both take the room that only one has. */
+  function admit(partial: string, size: number, have: number): Promise<Reservation> {
+    const admitted = admitting.then(() => reserve(partial, size, have))
+    admitting = admitted.catch(() => undefined)
+    return admitted
+  }
+
+  async function reserve(partial: string, size: number, have: number): Promise<Reservation> {
+    // A transfer under way counts with its whole size, and what it has stored already not once more.
+    const reserved = [...reservations.values()].reduce((sum, { bytes }) => sum + bytes, 0)
+    const missing = [...reservations.values()].reduce((sum, one) => sum + one.missing, 0)
+    const finished = await usage(inbox, () => false)
+    const unfinished = await usage(partials, (path) => path === partial || reservations.has(path))
     const { bavail, bsize } = await statfs(inbox)
-    const quota = options.quotaBytes ?? DEFAULT_QUOTA_BYTES
-    if (used + need > quota || need + reserved > bavail * bsize - KEEP_FREE_BYTES)
-      throw new KithError('FILE_QUOTA', undefined, { details: { needed_bytes: need } })
-    reserved += need
-    return {
-      release: () => {
-        reserved -= need
-      },
-    }
+    const mine = { bytes: inBlocks(size), missing: size - have }
+    const full = finished.bytes + unfinished.bytes + reserved + mine.bytes > (options.quotaBytes ?? DEFAULT_QUOTA_BYTES)
+    if (full || finished.files + reservations.size >= MAX_FILES || missing + mine.missing > bavail * bsize - KEEP_FREE_BYTES)
+      throw new KithError('FILE_QUOTA', undefined, { details: { needed_bytes: mine.missing } })
+    reservations.set(partial, mine)
+    return { release: () => void reservations.delete(partial) }
   }
 
   async function record(peer: Did, received: Received): Promise<void> {
@@ -124,7 +138,7 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
         partials,
         clock,
         claim,
-        admit: ({ size, have }) => admit(size - have),
+        admit: ({ partial, size, have }) => admit(partial, size, have),
         record: (received) => record(peer, received),
       })
     } catch (error) {
@@ -192,22 +206,30 @@ function explain(error: KithError, me: Did, peer: Did): KithError {
   return new KithError(error.code, error.message, { details: error.details, remote: error.remote, next: 'run the same command with --resume', cause: error })
 }
 
-async function usage(folder: string): Promise<number> {
+async function usage(folder: string, except: (path: string) => boolean): Promise<{ readonly files: number; readonly bytes: number }> {
+  let files = 0
   let bytes = 0
   for (const entry of await readdir(folder, { withFileTypes: true })) {
-    if (!entry.isFile()) continue
-    bytes += await stat(join(folder, entry.name)).then(
-      ({ size }) => size,
+    const path = join(folder, entry.name)
+    if (!entry.isFile() || except(path)) continue
+    files++
+    bytes += await lstat(path).then(
+      ({ size }) => inBlocks(size),
       () => 0,
     )
   }
-  return bytes
+  return { files, bytes }
+}
+
+function inBlocks(size: number): number {
+  return Math.max(1, Math.ceil(size / BLOCK_BYTES)) * BLOCK_BYTES
 }
 
 async function dropOldPartials(folder: string, now: number): Promise<void> {
-  for (const name of await readdir(folder)) {
-    const path = join(folder, name)
-    const { mtimeMs } = await stat(path)
-    if (name.endsWith('.part') && now - mtimeMs > PARTIAL_LIFE_MS) await unlink(path)
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    if (!entry.isFile() || !entry.name.endsWith('.part')) continue
+    const path = join(folder, entry.name)
+    const { mtimeMs } = await lstat(path)
+    if (now - mtimeMs > PARTIAL_LIFE_MS) await unlink(path)
   }
 }

@@ -1,5 +1,5 @@
-import { constants } from 'node:fs'
-import { type FileHandle, link, open, stat, unlink } from 'node:fs/promises'
+import { constants, type Stats } from 'node:fs'
+import { type FileHandle, link, lstat, open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { equal, toHex, utf8 } from '../core/bytes.ts'
@@ -20,7 +20,7 @@ export interface ReceiveOptions {
   readonly partials: string
   readonly clock: Clock
   /** Asked with every offer before anything is stored. @throws KithError the refusal. */
-  admit(offer: { name: string; size: number; have: number }): Promise<Reservation>
+  admit(offer: { name: string; partial: string; size: number; have: number }): Promise<Reservation>
   /** One transfer at a time per partial: ends an older one that still holds it. */
   claim(partial: string, cancel: () => void): Promise<() => void>
   /** Notes the stored file. Awaited before the sender gets its receipt, so that what was acknowledged is on record. */
@@ -64,8 +64,8 @@ async function transfer(frames: FrameStream, options: ReceiveOptions): Promise<R
   try {
     const left = wanted.resume ? await sizeOf(path) : 0
     const have = Math.min(left, wanted.size) - (Math.min(left, wanted.size) % CHUNK_BYTES)
-    reservation = await options.admit({ name, size: wanted.size, have })
-    file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)
+    reservation = await options.admit({ name, partial: path, size: wanted.size, have })
+    file = await openOwn(path)
     const { from, whole } = await offerPrefix(frames, file, have)
     await file.truncate(from)
     const digest = await receiveChunks(frames, file, { from, size: wanted.size, whole })
@@ -83,10 +83,31 @@ async function transfer(frames: FrameStream, options: ReceiveOptions): Promise<R
 }
 
 async function sizeOf(path: string): Promise<number> {
-  return await stat(path).then(
-    ({ size }) => size,
+  return await lstat(path).then(
+    (found) => (isOwn(found) ? found.size : 0),
     () => 0,
   )
+}
+
+/**
+ * Opens the unfinished file, or makes it. What else stands there goes away unopened: a link, or a file that has another name too, such as a finished one
+ * whose transfer was killed between its new name and the end of its old one. Nothing is ever written through those.
+ */
+async function openOwn(path: string): Promise<FileHandle> {
+  const fresh = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL
+  const found = await lstat(path).catch(() => undefined)
+  if (found === undefined) return await open(path, fresh, 0o600)
+  if (isOwn(found)) {
+    const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW, 0o600)
+    if (isOwn(await file.stat())) return file
+    await file.close()
+  }
+  await unlink(path)
+  return await open(path, fresh, 0o600)
+}
+
+function isOwn(found: Stats): boolean {
+  return found.isFile() && found.nlink === 1
 }
 
 /** Says what is here already, and learns from where the sender goes on. */

@@ -7,7 +7,7 @@ import { createSha256, type Sha256, sha256 } from '../core/crypto/hash.ts'
 import { hashLabeled } from '../core/crypto/labels.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import { type FrameStream, frameStream } from './frame-stream.ts'
-import { checkName } from './names.ts'
+import { checkName, MAX_STORED_NAME_BYTES } from './names.ts'
 import { begin, CHUNK_BYTES, chunkHeader, done, type Offer, offer, resume, STORED_HEAD_BYTES, stored, storedRest } from './wire.ts'
 
 export interface SendOptions {
@@ -108,7 +108,13 @@ async function transfer(frames: FrameStream, file: FileHandle, clock: Clock, opt
   const receipt = await frames.read(stored, STORED_HEAD_BYTES, storedRest)
   if (!equal(receipt.digest, digest)) throw new KithError('FILE_MISMATCH', 'the other side stored something else')
   frames.end()
-  return { bytes: size, resumed: from, sha256: toHex(digest), name: checkName(receipt.name), durationMs: Math.round(clock.monotonic() - started) }
+  return {
+    bytes: size,
+    resumed: from,
+    sha256: toHex(digest),
+    name: checkName(receipt.name, MAX_STORED_NAME_BYTES),
+    durationMs: Math.round(clock.monotonic() - started),
+  }
 }
 
 /** Hashes what the other side claims to have; its prefix is kept only when every chunk agrees. The returned state has taken in the kept prefix. */
