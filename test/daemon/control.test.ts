@@ -15,6 +15,7 @@ import type { NodeContext } from '../../src/daemon/context.ts'
 import { createControlClient } from '../../src/daemon/control/client.ts'
 import { controlPlace, prepareControlPlace } from '../../src/daemon/control/place.ts'
 import { json, lines, withSecret } from '../../src/daemon/control/route.ts'
+import { sealedBody } from '../../src/daemon/control/sealing.ts'
 import { type ControlServer, startControlServer } from '../../src/daemon/control/server.ts'
 import { readToken, writeToken } from '../../src/daemon/control/token.ts'
 
@@ -103,6 +104,7 @@ function bytes(data: Buffer): Promise<string> {
   })
 }
 
+const asBytes = { 'content-type': 'application/octet-stream' }
 const asJson = { 'content-type': 'application/json' }
 
 test('control, right token, answers JSON', async () => {
@@ -129,7 +131,8 @@ test('control, every failure, has the one shape', async () => {
     [await raw('POST', '/v1/echo', { headers: asJson, body: '{"__proto__":{"word":"x"}}' }), 400, 'USAGE'],
     [await raw('POST', '/v1/echo', { headers: { 'content-type': 'text/html' }, body: 'x' }), 400, 'USAGE'],
     [await raw('POST', '/v1/echo', { headers: asJson, body: JSON.stringify({ word: 'x'.repeat(2_000_000) }) }), 413, 'MESSAGE_TOO_LARGE'],
-    [await raw('POST', '/v1/secret', { headers: { 'content-type': 'application/octet-stream' }, body: Buffer.alloc(5_000) }), 413, 'MESSAGE_TOO_LARGE'],
+    [await raw('POST', '/v1/secret', { headers: asBytes, body: Buffer.alloc(5_000) }), 413, 'MESSAGE_TOO_LARGE'],
+    [await raw('POST', '/v1/secret', { headers: asBytes, body: Buffer.from('open sesame') }), 400, 'USAGE'],
     [await raw('POST', '/v1/secret', { headers: asJson, body: '"word"' }), 400, 'USAGE'],
     [await raw('POST', '/v1/fail', { headers: asJson, body: '{}' }), 403, 'POLICY_DENIED'],
     [await raw('POST', '/v1/bug', { headers: asJson, body: '{}' }), 500, 'INTERNAL'],
@@ -140,6 +143,26 @@ test('control, every failure, has the one shape', async () => {
     assert.deepEqual(Object.keys(answer.body.error ?? {}).sort(), ['code', 'details', 'message', 'next'])
   }
   assert.doesNotMatch(JSON.stringify(cases.at(-1)?.[0]), /secret detail/)
+})
+
+test('control, sealed passphrase, opens once and only what was sealed to a waiting key', async () => {
+  const { key } = (await raw('POST', '/v1/sealing-key', { headers: asJson, body: '{}' })).body as unknown as { key: string }
+  using secret = Secret.take(Buffer.from([1, 2, 3]))
+  const body = sealedBody(Buffer.from(key, 'hex'), secret)
+  const send = async (bytes: Buffer): Promise<unknown> => {
+    const answer = await raw('POST', '/v1/secret', { headers: asBytes, body: bytes })
+    return answer.body.error?.code ?? answer.body.sum
+  }
+  assert.equal(await send(body), 6)
+  assert.equal(await send(body), 'USAGE', 'the key is gone once it was used')
+  const keys: string[] = []
+  for (let i = 0; i < 17; i++) keys.push((await raw('POST', '/v1/sealing-key', { headers: asJson, body: '{}' })).body.key as string)
+  const [oldest, second, third] = keys.map((each) => sealedBody(Buffer.from(each, 'hex'), secret)) as [Buffer, Buffer, Buffer]
+  assert.equal(await send(oldest), 'USAGE', 'only sixteen wait')
+  assert.equal(await send(second), 6)
+  third[third.length - 1] = (third.at(-1) as number) ^ 1
+  assert.equal(await send(third), 'USAGE')
+  assert.equal(await send(third.subarray(0, 80)), 'USAGE')
 })
 
 test('control, client, gives results, errors, lines and secrets', async () => {

@@ -21,7 +21,7 @@ export interface CallOptions {
 export interface ControlClient {
   /** @throws KithError as the daemon reported it; `DAEMON_NOT_RUNNING`, `CONTROL_FAILED`, `HOME_UNSAFE`, or the signal's reason. */
   call<K extends KeyOf<'json'>>(route: K, input: ControlApi[K]['input'], options?: CallOptions): Promise<ControlApi[K]['output']>
-  /** Sends a passphrase as bytes; the caller keeps and wipes it. */
+  /** Sends a passphrase, sealed; the caller keeps and wipes it. */
   callWithSecret<K extends KeyOf<'secret'>>(
     route: K,
     input: ControlApi[K]['input'],
@@ -45,14 +45,9 @@ export function createControlClient(options: ControlClientOptions): ControlClien
       return readAnswer(answer) as never
     },
     async callWithSecret(route, input, secret, { signal } = {}) {
-      // The only copy outside guarded memory; zeroed as soon as the kernel has it.
-      const bytes = secret?.use((inside) => Buffer.from(inside)) ?? Buffer.alloc(0)
-      try {
-        const answer = await send(place, route, { query: input, bytes }, signal)
-        return readAnswer(answer) as never
-      } finally {
-        bytes.fill(0)
-      }
+      const bytes = secret === undefined ? Buffer.alloc(0) : await sealedFor(place, secret, signal)
+      const answer = await send(place, route, { query: input, bytes }, signal)
+      return readAnswer(answer) as never
     },
     async *lines(route, input, { signal } = {}) {
       const answer = await send(place, route, { query: input }, signal)
@@ -60,6 +55,15 @@ export function createControlClient(options: ControlClientOptions): ControlClien
       yield* readLines(answer, signal) as AsyncIterable<never>
     },
   }
+}
+
+/** Loaded when there is a secret to send: most commands have none, and should start fast. */
+async function sealedFor(place: ControlPlace, secret: Secret, signal: AbortSignal | undefined): Promise<Buffer> {
+  const { SEALING_KEY_PATH, sealedBody } = await import('./sealing.ts')
+  const answer = (await readAnswer(await send(place, `POST ${SEALING_KEY_PATH}`, { json: {} }, signal))) as { key?: unknown }
+  const key = typeof answer.key === 'string' ? Buffer.from(answer.key, 'hex') : Buffer.alloc(0)
+  if (key.length !== 32) throw new KithError('CONTROL_FAILED', 'The daemon gave no key to seal the passphrase to.', { next: 'kith down' })
+  return sealedBody(key, secret)
 }
 
 interface Payload {

@@ -24,7 +24,7 @@ export interface LinesRoute<O = unknown> {
   run(context: NodeContext, input: unknown, call: CallContext): AsyncIterable<O>
 }
 
-/** The body is a passphrase, as plain bytes that never become a string; other input is in the query. An empty body is no passphrase. */
+/** The body is a sealed passphrase (`sealing.ts`); other input is in the query. An empty body is no passphrase. */
 export interface SecretRoute<O = unknown> {
   readonly kind: 'secret'
   run(context: NodeContext, input: unknown, secret: Secret | undefined, call: CallContext): Promise<O>

@@ -5,11 +5,13 @@ import { connect, type Socket } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { asKithError, KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
-import { Secret } from '../../core/secret.ts'
+import { type Random, systemRandom } from '../../core/random.ts'
+import type { Secret } from '../../core/secret.ts'
 import type { NodeContext } from '../context.ts'
 import { errorBody, httpStatus } from './error-body.ts'
 import type { ControlPlace } from './place.ts'
 import type { AnyRoute, CallContext, Method, RouteTable } from './route.ts'
+import { SEALING_KEY_PATH, Sealing } from './sealing.ts'
 import { authorized } from './token.ts'
 
 const MAX_BODY_BYTES = 1_048_576
@@ -26,6 +28,8 @@ export interface ControlServerOptions {
   readonly routes: RouteTable
   readonly context: NodeContext
   readonly logger: Logger
+  /** Default: the system's. */
+  readonly random?: Random
 }
 
 export interface ControlServer {
@@ -59,9 +63,14 @@ export async function startControlServer(options: ControlServerOptions): Promise
     response.writeHead(400, { 'content-type': 'application/json', connection: 'close' }).end(NOT_UNDERSTOOD)
   })
   prepare(app, options)
+  const sealing = new Sealing(options.random ?? systemRandom)
+  app.post(SEALING_KEY_PATH, async (_request, reply) => {
+    void reply.header('cache-control', 'no-store')
+    return { key: sealing.offer() }
+  })
   for (const [key, route] of Object.entries(options.routes)) {
     const [method, url] = key.split(' ') as [Method, string]
-    app.route({ method, url, handler: (request, reply) => answer(route, request, reply, options.context) })
+    app.route({ method, url, handler: (request, reply) => answer(route, request, reply, options.context, sealing) })
   }
   // The directory is ours alone already; the mask closes the socket itself too, for systems that look at it.
   const mask = process.umask(0o077)
@@ -70,7 +79,11 @@ export async function startControlServer(options: ControlServerOptions): Promise
   } finally {
     process.umask(mask)
   }
-  return { socket, close: () => app.close() }
+  const close = async (): Promise<void> => {
+    await app.close()
+    sealing.close()
+  }
+  return { socket, close }
 }
 
 async function removeStaleSocket(path: string): Promise<void> {
@@ -127,7 +140,7 @@ function refuse(reply: FastifyReply, error: KithError): void {
   void reply.code(httpStatus(error.code)).header('cache-control', 'no-store').send(errorBody(error))
 }
 
-async function answer(route: AnyRoute, request: FastifyRequest, reply: FastifyReply, context: NodeContext): Promise<unknown> {
+async function answer(route: AnyRoute, request: FastifyRequest, reply: FastifyReply, context: NodeContext, sealing: Sealing): Promise<unknown> {
   const abort = new AbortController()
   reply.raw.once('close', () => {
     if (!reply.raw.writableFinished) abort.abort(new KithError('ABORTED', 'The client went away.'))
@@ -136,14 +149,16 @@ async function answer(route: AnyRoute, request: FastifyRequest, reply: FastifyRe
   const input = route.kind === 'json' && request.method !== 'GET' ? (request.body ?? {}) : request.query
   if (route.kind === 'lines') return streamLines(route.run(context, input, call), reply, abort)
   void reply.header('cache-control', 'no-store')
-  if (route.kind === 'secret') return await withPassphrase(request.body, (secret) => route.run(context, input, secret, call))
+  if (route.kind === 'secret') return await withPassphrase(request.body, sealing, (secret) => route.run(context, input, secret, call))
   return await route.run(context, input, call)
 }
 
-/** The passphrase goes straight from the socket's buffer into guarded memory, and is wiped when the handler has ended. */
-async function withPassphrase<T>(body: unknown, run: (secret: Secret | undefined) => T | Promise<T>): Promise<T> {
+/** The passphrase goes from the sealed body into guarded memory, and is wiped when the handler has ended. */
+async function withPassphrase<T>(body: unknown, sealing: Sealing, run: (secret: Secret | undefined) => T | Promise<T>): Promise<T> {
   if (body !== undefined && body !== null && !Buffer.isBuffer(body)) throw new KithError('USAGE', 'A passphrase is sent as application/octet-stream.')
-  const secret = Buffer.isBuffer(body) && body.length > 0 ? Secret.take(body) : undefined
+  const sealed = Buffer.isBuffer(body) && body.length > 0 ? body : undefined
+  const secret = sealed === undefined ? undefined : sealing.open(sealed)
+  if (sealed !== undefined && secret === undefined) throw new KithError('USAGE', 'This passphrase was not sealed to a key of this daemon that waits for it.')
   try {
     return await run(secret)
   } finally {
