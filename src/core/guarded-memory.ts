@@ -23,15 +23,23 @@ const CANARY_BYTES = 16
 /** Capacities; the last one holds the longest secret. */
 const CLASSES: readonly number[] = [4_096, 16_384, 65_536, 262_144, 1_048_576 + 4_096].map((bytes) => bytes - CANARY_BYTES)
 const spare: Map<number, sodium.SecureBuffer[]> = new Map()
+let held = 0
+
+/** Secrets that were made and not wiped, for tests. */
+export function guardedSecrets(): number {
+  return held
+}
 
 export function allocate(length: number): GuardedMemory {
   const capacity = CLASSES.find((bytes) => bytes >= length)
   if (capacity === undefined) throw new TypeError(`${length} bytes are too many for guarded memory`)
   const pages = spare.get(capacity)?.pop() ?? fresh(capacity)
+  held++
   return { length, pages, bytes: pages.subarray(capacity - length) }
 }
 
 export function release({ pages }: GuardedMemory): void {
+  held--
   sodium.sodium_mprotect_readwrite(pages)
   sodium.sodium_memzero(pages)
   sodium.sodium_mprotect_noaccess(pages)

@@ -16,6 +16,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { KithError } from '../../src/core/errors.ts'
+import { guardedSecrets } from '../../src/core/guarded-memory.ts'
 
 export const CORPUS: string = join(import.meta.dirname, '..', 'corpus')
 const SEED = Number(process.env.KITH_FUZZ_SEED ?? Date.now() % 1_000_000)
@@ -31,6 +32,8 @@ const MAX_FILE_BYTES = 2_048
 /** One input that takes this long hangs. */
 const HANG_MS = 20_000
 const DEFAULT_SECONDS = 5
+/** Secrets that a target may make and keep on its own account. */
+const MAX_SECRETS = 8
 
 export interface FuzzTarget {
   readonly name: string
@@ -215,6 +218,7 @@ async function loop(target: FuzzTarget, at: (input: Uint8Array) => void): Promis
     seen.set(found, 1)
   }
   const before = process.memoryUsage().rss
+  const secrets = guardedSecrets()
   const end = performance.now() + seconds * 1_000 * FACTOR
   for (let i = 0; i < iterations * FACTOR && performance.now() < end; i++) {
     const input = mutate(bases[pick(bases.length)] as Uint8Array, bases[pick(bases.length)] as Uint8Array, pick, target.tokens).subarray(0, maxBytes)
@@ -232,6 +236,7 @@ async function loop(target: FuzzTarget, at: (input: Uint8Array) => void): Promis
     if (KEEP && input.length <= MAX_FILE_BYTES && files(target.name).length < MAX_FILES) keep(target.name, input)
   }
   if (VERBOSE) tell(target.name, seen)
+  assert.ok(guardedSecrets() - secrets <= MAX_SECRETS, `${guardedSecrets() - secrets} secrets were left behind`)
   const grown = process.memoryUsage().rss - before
   assert.ok(grown < (target.memoryBytes ?? 192 * 2 ** 20), `memory grew by ${grown} bytes`)
 }
