@@ -2,6 +2,7 @@ import { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../core/clock.ts'
 import { errorRow } from '../core/error-table.ts'
 import { KithError } from '../core/errors.ts'
+import { JoinedBytes } from '../core/joined-bytes.ts'
 import type { LinkStream } from './types.ts'
 
 const HIGH_WATER_BYTES = 256 * 1024
@@ -10,7 +11,8 @@ const PIECE_BYTES = 64 * 1024
 const CLOSED = errorRow('CLOSED').number
 const STREAM_RESET = errorRow('STREAM_RESET').number
 
-const OPTIONS = { allowHalfOpen: true, readableHighWaterMark: HIGH_WATER_BYTES, writableHighWaterMark: HIGH_WATER_BYTES } as const
+/** The readable side keeps one piece; what waits behind it is joined here, not kept piece by piece. */
+const OPTIONS = { allowHalfOpen: true, readableHighWaterMark: 1, writableHighWaterMark: HIGH_WATER_BYTES } as const
 
 /**
  * A Node `Duplex` over a lean stream, for `pipeline`, `http` and everything else that wants one; it takes over all callbacks.
@@ -24,8 +26,12 @@ export function createDuplex(stream: LinkStream, clock: Clock): Duplex {
 class StreamDuplex extends Duplex {
   readonly #stream: LinkStream
   readonly #clock: Clock
-  /** Bytes pushed while the reader had enough: credited at the next read. */
+  /** Bytes pushed that the reader has not taken yet: credited at the next read. */
   #withheld = 0
+  /** Arrived and not pushed yet. */
+  readonly #waiting: JoinedBytes = new JoinedBytes()
+  /** `_read` was called and not answered: it is not called again before the next push. */
+  #asked = false
   /** The write that waits for the stream: what is left of it, then its callback. */
   #rest: readonly Uint8Array[] = []
   #at = 0
@@ -44,6 +50,7 @@ class StreamDuplex extends Duplex {
     this.on('error', ignore)
     stream.onEnd = () => {
       this.#readEnded = true
+      for (let chunk = this.#waiting.take(); chunk !== undefined; chunk = this.#waiting.take()) this.#push(chunk)
       this.push(null)
     }
     stream.onError = (error, direction) => this.#failed(error, direction)
@@ -52,11 +59,14 @@ class StreamDuplex extends Duplex {
     stream.onData = (data, start, end) => this.#arrived(data, start, end)
   }
 
+  /** The reader has taken what was pushed. */
   override _read(): void {
     const length = this.#withheld
-    if (length === 0) return
     this.#withheld = 0
-    this.#stream.consume(length)
+    if (length > 0) this.#stream.consume(length)
+    const chunk = this.#waiting.take()
+    if (chunk === undefined) this.#asked = true
+    else this.#push(chunk)
   }
 
   override _write(chunk: Uint8Array, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
@@ -144,10 +154,19 @@ class StreamDuplex extends Duplex {
 
   #arrived(data: Buffer, start: number, end: number): void {
     if (this.#timer !== null) this.#touch()
+    if (!this.#asked && (this.readableLength > 0 || this.#waiting.length > 0)) {
+      this.#waiting.append(data, start, end)
+      return
+    }
     const copy = Buffer.allocUnsafe(end - start)
     data.copy(copy, 0, start, end)
-    if (this.push(copy)) this.#stream.consume(end - start)
-    else this.#withheld += end - start
+    this.#push(copy)
+  }
+
+  #push(chunk: Buffer): void {
+    this.#asked = false
+    if (this.push(chunk)) this.#stream.consume(chunk.length)
+    else this.#withheld += chunk.length
   }
 
   /** Writes pieces until the stream has enough or nothing is left. */

@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises'
 import { isIP, type Socket } from 'node:net'
 import type { Clock } from '../core/clock.ts'
 import { asKithError, KithError } from '../core/errors.ts'
+import { JoinedBytes } from '../core/joined-bytes.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Did } from '../identity/did.ts'
 import type { Decision, Policy, StreamContext } from '../mesh/types.ts'
@@ -110,12 +111,13 @@ export function createExit(options: ExitOptions): { handle(stream: LinkStream, c
 
   async function serve(stream: LinkStream, context: StreamContext, request: ForwardRequest, rest: Buffer, gone: () => boolean): Promise<void> {
     // Until the target is there, arriving bytes wait here without credit: the window bounds them.
-    const waiting: Buffer[] = rest.length > 0 ? [rest] : []
+    const waiting = new JoinedBytes()
+    waiting.append(rest, 0, rest.length)
     let owed = 0
     let ended = false
     let aborted = false
     stream.onData = (data, start, end) => {
-      waiting.push(Buffer.from(data.subarray(start, end)))
+      waiting.append(data, start, end)
       owed += end - start
     }
     stream.onEnd = () => {
@@ -147,7 +149,7 @@ export function createExit(options: ExitOptions): { handle(stream: LinkStream, c
       })
       socket.once('end', joined.localEnded)
       readLocal(socket, joined.fromLocal)
-      for (const chunk of waiting) socket.write(chunk)
+      for (let chunk = waiting.take(); chunk !== undefined; chunk = waiting.take()) socket.write(chunk)
       stream.consume(owed)
       if (ended) socket.end()
     } catch (error) {

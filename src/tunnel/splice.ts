@@ -1,7 +1,11 @@
 import type { Socket } from 'node:net'
 import { KithError } from '../core/errors.ts'
+import { JoinedBytes } from '../core/joined-bytes.ts'
 import type { LinkStream } from '../transport/types.ts'
 import { borrowBuffer, POOLED_BYTES, returnBuffer } from './pool.ts'
+
+/** A piece below this waits while the local socket is busy, and is joined with what follows: the peer chooses the size of its pieces. */
+const SMALL_BYTES = 4_096
 
 /**
  * Joins a local socket with a stream of a link until both directions have ended.
@@ -33,19 +37,37 @@ export function splice(socket: Socket, stream: LinkStream, options: SpliceOption
     options.done(failure)
   }
 
+  const joined = new JoinedBytes()
+  let writing = 0
+  const write = (bytes: Buffer, borrowed: Buffer | undefined): void => {
+    writing += bytes.length
+    socket.write(bytes, () => {
+      if (borrowed !== undefined) returnBuffer(borrowed)
+      stream.consume(bytes.length)
+      writing -= bytes.length
+      if (writing === 0) writeJoined()
+    })
+  }
+  const writeJoined = (): void => {
+    for (let bytes = joined.take(); bytes !== undefined; bytes = joined.take()) write(bytes, undefined)
+  }
   stream.onData = (data, start, end) => {
+    if (joined.length > 0 || (writing > 0 && end - start < SMALL_BYTES)) {
+      joined.append(data, start, end)
+      return
+    }
     for (let at = start; at < end; ) {
       const size = Math.min(POOLED_BYTES, end - at)
       const buffer = borrowBuffer(size)
       data.copy(buffer, 0, at, at + size)
       at += size
-      socket.write(buffer.subarray(0, size), () => {
-        returnBuffer(buffer)
-        stream.consume(size)
-      })
+      write(buffer.subarray(0, size), buffer)
     }
   }
-  stream.onEnd = () => socket.end()
+  stream.onEnd = () => {
+    writeJoined()
+    socket.end()
+  }
   stream.onDrain = () => options.resume()
   stream.onError = (error, direction) => {
     failure ??= error

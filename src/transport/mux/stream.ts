@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { KithError, remoteError } from '../../core/errors.ts'
+import { JoinedBytes } from '../../core/joined-bytes.ts'
 import { createDuplex } from '../duplex.ts'
 import type { LinkStream } from '../types.ts'
 import type { MuxConnection } from './connection.ts'
@@ -12,7 +13,7 @@ const U32_MAX = 0xffff_ffff
 
 /** What arrived before anybody listened: kept in order, bounded by the window. */
 interface Held {
-  readonly chunks: Buffer[]
+  readonly bytes: JoinedBytes
   ended: boolean
 }
 
@@ -175,7 +176,7 @@ export class MuxStream implements LinkStream {
     }
     this.#unreturned += length
     if (this.#handler !== null && this.#held === null) this.#handler(data, start, end)
-    else this.#hold().chunks.push(Buffer.from(data.subarray(start, end)))
+    else this.#hold().bytes.append(data, start, end)
   }
 
   peerEnded(): void {
@@ -272,7 +273,7 @@ export class MuxStream implements LinkStream {
   }
 
   #hold(): Held {
-    this.#held ??= { chunks: [], ended: false }
+    this.#held ??= { bytes: new JoinedBytes(), ended: false }
     return this.#held
   }
 
@@ -288,7 +289,7 @@ export class MuxStream implements LinkStream {
   #release(): void {
     const held = this.#held
     if (held !== null && this.#handler !== null) {
-      for (let chunk = held.chunks.shift(); chunk !== undefined; chunk = held.chunks.shift()) {
+      for (let chunk = held.bytes.take(); chunk !== undefined; chunk = held.bytes.take()) {
         this.#handler(chunk, 0, chunk.length)
         if (this.#held !== held) break
       }
