@@ -6,7 +6,7 @@ import type { Store, StoreOp } from '../core/store/types.ts'
 import { type Did, didPublicKey, parseDid } from '../identity/did.ts'
 import { type BookAddress, type BookPeer, decodePeer, encodePeer, MAX_ADDRESSES, MAX_URL } from './address-book-codec.ts'
 import { isPeerClass } from './constraints.ts'
-import { cleanName, isPeerName, MAX_NAME, uniqueName } from './peer-name.ts'
+import { cleanName, isPeerName, likeness, looksLikeDid, MAX_NAME, uniqueName } from './peer-name.ts'
 import type { PeerClass } from './types.ts'
 
 export type { BookAddress, BookPeer }
@@ -217,9 +217,13 @@ export class AddressBook {
     return false
   }
 
-  /** A name that nobody has and that is not the beginning of another peer's DID: otherwise a newcomer could answer to it. */
+  /**
+   * A name that nobody has, or could be taken to have, and that is not the beginning of a DID: otherwise a newcomer could answer to it. What the owner
+   * chooses (`rename`) only has to be free.
+   */
   #free(name: string, did: Did): string {
-    return uniqueName(name, (candidate) => this.#taken(candidate, did))
+    const resembled = new Set([...this.#peers.values()].filter((peer) => peer.did !== did).map((peer) => likeness(peer.name)))
+    return uniqueName(name, (candidate) => this.#taken(candidate, did) || looksLikeDid(candidate) || resembled.has(likeness(candidate)))
   }
 }
 

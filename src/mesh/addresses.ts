@@ -9,10 +9,13 @@ export interface AddressParts {
   readonly port: string
 }
 
+/** Addresses are told by peers and shown to people: nothing in one is unseen, and no letter looks like another. */
+const PRINTABLE = /^[\x21-\x7e]+$/
+
 /** `undefined` for what no transport could dial. */
 export function splitAddress(url: string): AddressParts | undefined {
   const match = /^([a-z][a-z0-9+.-]{0,15}):\/\/(?:\[([0-9a-fA-F:.]+)\]|([^:/?#[\]@\s]+))(?::([0-9]{1,5}))?(?:[/?#][^\s]*)?$/.exec(url)
-  if (match === null || url.length > MAX_URL) return undefined
+  if (match === null || url.length > MAX_URL || !PRINTABLE.test(url)) return undefined
   return { scheme: match[1] as string, host: (match[2] ?? match[3]) as string, port: match[4] ?? '' }
 }
 

@@ -31,3 +31,19 @@ export function uniqueName(name: string, taken: (name: string) => boolean): stri
     if (!taken(next)) return next
   }
 }
+
+/** What a name looks like at a glance: letters and digits that pass for each other are one. Only ever compared. */
+export function likeness(name: string): string {
+  return name
+    .toLowerCase()
+    .replace(/[0158i]/g, (letter) => TWINS[letter] ?? letter)
+    .replaceAll('rn', 'm')
+    .replaceAll('vv', 'w')
+}
+
+const TWINS: Readonly<Record<string, string>> = { '0': 'o', '1': 'l', '5': 's', '8': 'b', i: 'l' }
+
+/** Whether a name reads like the short form of a DID (`zC5XN5jGvtEM`): then it would answer for a stranger that the owner means by it. */
+export function looksLikeDid(name: string): boolean {
+  return /^z(?=[a-z]*[1-9A-Z])[1-9A-HJ-NP-Za-km-z]{7,}$/.test(name)
+}
