@@ -32,7 +32,7 @@ export interface Remote {
 /**
  * Who is at the other end, from `/ip4/HOST/udp/PORT/quic-v1/p2p/PEERID`. The peer id must be exactly an Ed25519 identity multihash
  * (protocol.md, further rules): RSA and secp256k1 identities, hashed ids and anything longer are refused.
- * @throws KithError `HANDSHAKE_FAILED`.
+ * @throws KithError `HANDSHAKE_FAILED`, `KEY_INVALID`.
  */
 export function parseRemote(multiaddr: string): Remote {
   const [empty, family, host, udp, port, quic, p2p, id, ...rest] = multiaddr.split('/')

@@ -7,6 +7,7 @@ import { mdnsTargets } from './mdns.ts'
 import { meshTargets } from './mesh.ts'
 import { muxTargets } from './mux.ts'
 import { postQuantumTargets } from './postquantum.ts'
+import { quicTargets } from './quic.ts'
 import { serviceTargets } from './services.ts'
 import { streamTargets } from './stream.ts'
 
@@ -16,6 +17,7 @@ export const allTargets: readonly FuzzTarget[] = [
   ...streamTargets,
   ...postQuantumTargets,
   ...muxTargets,
+  ...quicTargets,
   ...helloTargets,
   ...meshTargets,
   ...mdnsTargets,
