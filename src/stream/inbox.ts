@@ -4,9 +4,12 @@ interface Waiter {
   settled(): void
 }
 
+/** What a message takes besides its bytes: the other side chooses how small they are, and empty ones would never end. */
+const MESSAGE_BYTES = 128
+
 /** Messages that arrived, for readers that come sooner or later. Order is kept on both sides. */
 export class Inbox {
-  /** Bytes waiting. */
+  /** What the waiting messages take. */
   bytes = 0
   #messages: Buffer[] = []
   #first = 0
@@ -31,7 +34,7 @@ export class Inbox {
       return
     }
     this.#messages.push(message)
-    this.bytes += message.length
+    this.bytes += message.length + MESSAGE_BYTES
   }
 
   /** No more messages: readers get what is there, then `undefined`, or the error. The first call decides. */
@@ -73,7 +76,7 @@ export class Inbox {
 
   #shift(): Buffer {
     const message = this.#messages[this.#first++] as Buffer
-    this.bytes -= message.length
+    this.bytes -= message.length + MESSAGE_BYTES
     if (this.empty) {
       this.#messages = []
       this.#first = 0
