@@ -22,10 +22,11 @@ export interface Answer {
 export async function readAnswer(streams: TerminalStreams, question: string, echo: boolean, signal: AbortSignal): Promise<Answer> {
   signal.throwIfAborted()
   const { stdin, stderr } = streams
-  stderr.write(question)
   const line = createLine(streams, echo)
+  // Before the question: who answers at once must not see it echoed.
   stdin.setRawMode(true)
   try {
+    stderr.write(question)
     await (directly(streams, line, signal) ?? fromStream(streams, line, signal))
     return line.answer
   } catch (error) {

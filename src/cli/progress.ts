@@ -50,7 +50,7 @@ export function createProgressBar({ clock, label, terminal }: ProgressBarOptions
 export function progressLine(label: string, { done, total, before }: Progress, elapsedMs: number, columns: number): string {
   const share = total === 0 ? 1 : done / total
   const speed = elapsedMs === 0 ? 0 : ((done - before) / elapsedMs) * 1_000
-  const left = speed === 0 ? '' : `  ${duration(((total - done) / speed) * 1_000)} left`
+  const left = speed === 0 ? '' : `  ${duration(Math.ceil((total - done) / speed) * 1_000)} left`
   const figures = `${String(Math.floor(share * 100)).padStart(3)} %  ${bytes(done)} of ${bytes(total)}  ${bytes(speed)}/s${left}`
   const room = columns - 1 - figures.length
   const bar = Math.max(0, Math.min(MAX_BAR, room - 4 - Math.min(label.length, 20)))

@@ -27,7 +27,7 @@ test('progress, longer than a second, shows share, size, speed and time left, an
   const bar = createProgressBar({ clock, label: 'a.bin', terminal })
   clock.advance(2_000)
   bar.update({ done: 50 * MB, total: 100 * MB, before: 10 * MB })
-  assert.match(lines[0] ?? '', /^a\.bin \[#+-+\] {2}50 % {2}50\.0 MB of 100 MB {2}20\.0 MB\/s {2}2s left$/)
+  assert.match(lines[0] ?? '', /^a\.bin \[#+-+\] {2}50 % {2}50\.0 MB of 100 MB {2}20\.0 MB\/s {2}3s left$/)
   bar.end()
   bar.end()
   assert.deepEqual(lines.slice(1), [''])
