@@ -1,11 +1,13 @@
 import { KithError } from '../core/errors.ts'
-import { harmless, type Palette, palette } from './style.ts'
+import { harmless, harmlessColoured, harmlessJson, harmlessLine, type Palette, palette } from './style.ts'
 
 export interface OutputOptions {
   readonly json: boolean
   readonly quiet: boolean
   readonly colour: boolean
   readonly errorColour: boolean
+  /** Width of standard output; `Infinity` where it is no terminal. */
+  readonly columns: number
   readonly stdout: NodeJS.WritableStream
   readonly stderr: NodeJS.WritableStream
   /** Turns `kith status` into what can be pasted here: with this home, and the way this program was started. */
@@ -16,8 +18,8 @@ export interface OutputOptions {
 export interface Output {
   readonly json: boolean
   readonly palette: Palette
-  /** The result: one JSON value in one line, or what people read. With `--quiet` only `bare`, the one value that somebody would want to pipe on. */
-  result(value: object, human: (palette: Palette) => string | readonly string[], bare?: string): void
+  /** The result: one JSON value in one line, or what people read, on a terminal that many columns wide (elsewhere any line fits). With `--quiet` only `bare`, the one value that somebody would want to pipe on. */
+  result(value: object, human: (palette: Palette, columns: number) => string | readonly string[], bare?: string): void
   /** A remark for people; silent with `--json` and `--quiet`. */
   note(text: string): void
   /** The failure, as `error[CODE] sentence` and `next: command`, or as JSON. */
@@ -25,33 +27,38 @@ export interface Output {
 }
 
 export function createOutput(options: OutputOptions): Output {
-  const { json, quiet, stdout, stderr } = options
+  const { json, quiet, columns, stdout, stderr } = options
   const colours = palette(options.colour)
   const errorColours = palette(options.errorColour)
   return {
     json,
     palette: colours,
     result(value, human, bare) {
-      if (json) return void stdout.write(`${JSON.stringify(value)}\n`)
-      if (quiet) return void (bare !== undefined && stdout.write(`${bare}\n`))
-      const text = human(colours)
+      if (json) return void stdout.write(`${harmlessJson(value)}\n`)
+      // For a pipe the bare value stays what it is.
+      if (quiet) return void (bare !== undefined && stdout.write(`${isTerminal(stdout) ? harmless(bare) : bare}\n`))
+      const text = human(colours, columns)
       const lines = typeof text === 'string' ? [text] : text
-      if (lines.length > 0) stdout.write(`${lines.join('\n')}\n`)
+      if (lines.length > 0) stdout.write(`${(options.colour ? harmlessColoured : harmless)(lines.join('\n'))}\n`)
     },
     note(text) {
-      if (!json && !quiet) stderr.write(`${text}\n`)
+      if (!json && !quiet) stderr.write(`${harmless(text)}\n`)
     },
     failure(error, debug) {
       const next = error.next === undefined ? null : options.command(error.next)
       if (json) {
-        stderr.write(`${JSON.stringify({ error: { code: error.code, message: error.message, next, details: error.details } })}\n`)
+        stderr.write(`${harmlessJson({ error: { code: error.code, message: error.message, next, details: error.details } })}\n`)
       } else {
-        stderr.write(`${errorColours.bad(`error[${error.code}]`)} ${harmless(sentence(error.message))}\n`)
-        if (next !== null) stderr.write(`${errorColours.quiet('next:')} ${harmless(next)}\n`)
+        stderr.write(`${errorColours.bad(`error[${error.code}]`)} ${harmlessLine(sentence(error.message))}\n`)
+        if (next !== null) stderr.write(`${errorColours.quiet('next:')} ${harmlessLine(next)}\n`)
       }
       if (debug) stderr.write(`${harmless(stackOf(error))}\n`)
     },
   }
+}
+
+function isTerminal(stream: NodeJS.WritableStream & { readonly isTTY?: boolean }): boolean {
+  return stream.isTTY === true
 }
 
 /** As a sentence: rooms below word their messages so that they can stand inside another. */

@@ -2,7 +2,7 @@ import { KithError } from '../../../core/errors.ts'
 import type { Level } from '../../../daemon/control/routes/node.ts'
 import type { LogRecord } from '../../../daemon/logs/store.ts'
 import type { CommandHandler } from '../../spec.ts'
-import { harmless, type Palette, palette } from '../../style.ts'
+import { harmlessLine, type Palette, palette } from '../../style.ts'
 
 const PLAIN: Palette = palette(false)
 const LEVELS: readonly string[] = ['debug', 'info', 'warn', 'error'] satisfies Level[]
@@ -21,13 +21,16 @@ export const run: CommandHandler = async ({ daemon, output }, { options }) => {
   return undefined
 }
 
-function line({ time, level, event, ...fields }: LogRecord, colours: Palette): string {
+/** One record as people read it: one line, whatever is in it. */
+export function line({ time, level, event, ...fields }: LogRecord, colours: Palette): string {
   const at = typeof time === 'number' ? new Date(time).toISOString().slice(11, 23) : ''
   const paint = level === 'error' ? colours.bad : level === 'warn' ? colours.warn : colours.quiet
   const rest = Object.entries(fields).map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
-  return harmlessLine([colours.quiet(at), paint(String(level ?? '').padEnd(5)), harmless(String(event ?? '')), colours.quiet(harmless(rest.join(' ')))])
-}
-
-function harmlessLine(parts: readonly string[]): string {
+  const parts = [
+    colours.quiet(at),
+    paint(harmlessLine(String(level ?? '')).padEnd(5)),
+    harmlessLine(String(event ?? '')),
+    colours.quiet(harmlessLine(rest.join(' '))),
+  ]
   return parts.filter((part) => part !== '').join(' ')
 }
