@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -194,4 +194,17 @@ test('quota, reloaded, is in effect at once', async () => {
   assert.deepEqual(await client.call('POST /v1/config/reload', {}), { applied: ['files.quota_bytes'], restart: [] })
   const { path } = await file('more.bin', 2_000)
   await assert.rejects(near.send('far', path), (error) => isKithError(error, 'FILE_QUOTA'))
+})
+
+test('inbox that cannot be used, is said, and the rest of the node works', async () => {
+  const home = join(folder, 'blocked')
+  await mkdir(home, { mode: 0o700 })
+  await writeFile(join(home, 'inbox'), 'a file where the directory belongs')
+  await using node = await createNode({ home, listen: ['tcp://127.0.0.1:0'] })
+  const [trouble] = node.status().degraded
+  assert.deepEqual([trouble?.service, trouble?.code], ['files', 'STORE_FAILED'])
+  assert.match(trouble?.message ?? '', /blocked\/inbox \(E\w+\)/)
+  await assert.rejects(node.inbox(), (error) => isKithError(error, 'STORE_FAILED'))
+  await assert.rejects(node.forward({ peer: 'nobody', target: 'localhost:1' }), (error) => isKithError(error, 'PEER_UNKNOWN'))
+  assert.match(await node.invite(), /^kith1/)
 })

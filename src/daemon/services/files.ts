@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import type { Clock } from '../../core/clock.ts'
+import { KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
-import { createFiles, type Files } from '../../files/index.ts'
+import { createFiles, type Files, type FilesOptions } from '../../files/index.ts'
 import type { Home } from '../../identity/home.ts'
 import type { ConfigHolder } from '../config/holder.ts'
 import type { MeshService } from '../mesh-service.ts'
@@ -42,7 +43,7 @@ export class FilesService implements Service {
   async start(): Promise<void> {
     const { mesh: service, config, clock, logger } = this.#options
     const mesh = service.running
-    this.#files = await createFiles({
+    const options: FilesOptions = {
       mesh: {
         did: mesh.did,
         open: (peer, protocol, options) => mesh.open(peer, protocol, options),
@@ -59,7 +60,13 @@ export class FilesService implements Service {
       get quotaBytes() {
         return config.current['files.quota_bytes']
       },
-    })
+    }
+    try {
+      this.#files = await createFiles(options)
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException
+      throw new KithError('STORE_FAILED', `The inbox cannot be used: ${this.inbox} (${code ?? 'unknown reason'}).`, { cause, next: 'kith doctor' })
+    }
   }
 
   /** Takes no more offers. Transfers that run share the mesh's moment to end; the others go on later, where they stopped. */
