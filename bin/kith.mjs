@@ -17,6 +17,8 @@ const args = process.argv.slice(2)
 
 if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
   process.stdout.write(`${JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version}\n`)
+} else if (!isInstalled()) {
+  fail('The packages of this checkout are not installed yet.', `npm ci --prefix ${root}`)
 } else if (isNewEnough(process.versions.node)) {
   const cache = compileCache()
   if (cache !== undefined) nodeModule.enableCompileCache(cache)
@@ -24,6 +26,17 @@ if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
   await run({ launcher: process.argv[1] })
 } else {
   runWith(findNode())
+}
+
+/** What a checkout needs before its first command; npm has seen to it wherever the package was installed. */
+function isInstalled() {
+  if (entry !== source) return true
+  try {
+    nodeModule.createRequire(import.meta.url).resolve('commander')
+    return true
+  } catch {
+    return false
+  }
 }
 
 function isNewEnough(version) {
@@ -60,8 +73,7 @@ function compileCache() {
   }
 }
 
-function fail(sentence) {
-  const next = `install Node ${NEEDED[0]} (or set KITH_NODE to one), then run the command again`
+function fail(sentence, next = `install Node ${NEEDED[0]} (or set KITH_NODE to one), then run the command again`) {
   if (args.includes('--json')) process.stderr.write(`${JSON.stringify({ error: { code: 'UNSUPPORTED', message: sentence, next, details: {} } })}\n`)
   else process.stderr.write(`error[UNSUPPORTED] ${sentence}\nnext: ${next}\n`)
   process.exit(1)

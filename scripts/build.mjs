@@ -6,4 +6,5 @@ import { ROOT } from './lib/toolchain.mjs'
 
 rmSync(join(ROOT, 'dist'), { recursive: true, force: true })
 const result = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], { cwd: ROOT, stdio: 'inherit' })
+if (result.status === 0) process.stderr.write('built dist/; npm pack makes the package of it\n')
 process.exit(result.status ?? 1)

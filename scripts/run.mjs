@@ -44,8 +44,12 @@ if (command === undefined) {
 }
 ensureInstalled(command.scope)
 const child = spawn(node24(), command.args(rest), { cwd: ROOT, stdio: 'inherit' })
+// `kill` of npm ends the shell between npm and this process, and nobody passes the signal on: a node must not stay behind alone.
+const parent = process.ppid
+const watch = setInterval(() => process.ppid !== parent && child.kill('SIGTERM'), 500)
 // A terminal sends its signals to the whole group; from anywhere else they arrive only here and are passed on.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.stdin.isTTY || child.kill(signal))
 child.on('exit', (code, signal) => {
+  clearInterval(watch)
   process.exitCode = signal === null ? (code ?? 1) : 128 + (constants.signals[signal] ?? 0)
 })

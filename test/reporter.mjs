@@ -1,20 +1,37 @@
-/** Prints failures with their stacks, skipped tests with their reasons, and closes with the one line that counts: `N passed, N failed, N skipped`. */
+/** Between two signs of life of a run that nobody watches on a terminal. */
+const QUIET_MS = 30_000
+
+/**
+ * Prints failures with their stacks, skipped tests with their reasons, and closes with the one line that counts: `N passed, N failed, N skipped`.
+ * Meanwhile a terminal shows what has been counted, and anything else gets a line now and then.
+ */
 export default async function* reporter(source) {
   const counts = { passed: 0, failed: 0, skipped: 0 }
+  const terminal = process.stdout.isTTY === true
+  const away = terminal ? '\r\x1b[K' : ''
+  let told = Date.now()
   for await (const event of source) {
-    if (event.type === 'test:stderr' && process.env.KITH_TEST_STDERR === '1') yield event.data.message
+    if (event.type === 'test:stderr' && process.env.KITH_TEST_STDERR === '1') yield `${away}${event.data.message}`
     if ((event.type !== 'test:pass' && event.type !== 'test:fail') || event.data.details?.type === 'suite') continue
     const { name, file, skip, todo, details } = event.data
     if (skip !== undefined || todo !== undefined) {
       counts.skipped++
-      yield `skipped: ${name}${typeof skip === 'string' ? ` (${skip})` : ''}\n`
+      yield `${away}skipped: ${name}${typeof skip === 'string' ? ` (${skip})` : ''}\n`
     } else if (event.type === 'test:pass') {
       counts.passed++
     } else {
       counts.failed++
       const error = details.error?.cause ?? details.error
-      yield `\nFAILED: ${name}\n  in ${file ?? 'an unknown file'}\n${error?.stack ?? error?.message ?? String(error)}\n\n`
+      yield `${away}\nFAILED: ${name}\n  in ${file ?? 'an unknown file'}\n${error?.stack ?? error?.message ?? String(error)}\n\n`
     }
+    const now = Date.now()
+    if (terminal) yield `\r${said(counts)}, running\x1b[K`
+    else if (now - told > QUIET_MS) yield `running: ${said(counts)} so far\n`
+    if (now - told > QUIET_MS) told = now
   }
-  yield `${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`
+  yield `${away}${said(counts)}\n`
+}
+
+function said({ passed, failed, skipped }) {
+  return `${passed} passed, ${failed} failed, ${skipped} skipped`
 }

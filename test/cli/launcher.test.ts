@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
-const BIN = fileURLToPath(new URL('../../bin/kith.mjs', import.meta.url))
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const BIN = join(ROOT, 'bin', 'kith.mjs')
 const folder = mkdtempSync(join(tmpdir(), 'kith-launcher-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -66,10 +68,37 @@ test('launcher, no Node for this platform, says what to do', { skip }, async () 
   mkdirSync(join(elsewhere, 'bin'), { recursive: true })
   cpSync(BIN, join(elsewhere, 'bin', 'kith.mjs'))
   cpSync(fileURLToPath(new URL('../../package.json', import.meta.url)), join(elsewhere, 'package.json'))
+  // As an installed package, which has no src/.
   const run = (args: string[]): { status: number | null; stdout: string; stderr: string } =>
     spawnSync(older as string, [join(elsewhere, 'bin', 'kith.mjs'), ...args], { env, encoding: 'utf8' })
   assert.match(run(['status']).stderr, /^error\[UNSUPPORTED\] Kith needs Node 24\.21 or newer; this is \d+.*\nnext: install Node 24/)
   assert.equal(JSON.parse(run(['status', '--json']).stderr).error.code, 'UNSUPPORTED')
   assert.equal(run(['status']).status, 1)
   assert.equal(run(['--version']).status, 0)
+})
+
+test('launcher, checkout without its packages, names the command that installs them', () => {
+  const checkout = join(folder, 'checkout')
+  for (const file of ['bin/kith.mjs', 'package.json', 'src/cli/entry.ts']) cpSync(join(ROOT, file), join(checkout, file))
+  const { status, stderr } = spawnSync(process.execPath, [join(checkout, 'bin', 'kith.mjs'), 'status'], { env, encoding: 'utf8' })
+  assert.equal(stderr, `error[UNSUPPORTED] The packages of this checkout are not installed yet.\nnext: npm ci --prefix ${checkout}\n`)
+  assert.equal(status, 1)
+})
+
+test('npm script, the shell above it ends, stops what it started', { skip: process.platform === 'win32' ? 'signals are for POSIX' : false }, async () => {
+  const checkout = join(folder, 'scripts-checkout')
+  for (const file of ['scripts/run.mjs', 'scripts/lib/toolchain.mjs']) cpSync(join(ROOT, file), join(checkout, file))
+  for (const directory of ['bin', 'node_modules/sodium-native']) mkdirSync(join(checkout, directory), { recursive: true })
+  writeFileSync(join(checkout, 'package-lock.json'), '{}')
+  const lock = createHash('sha256').update('{}').update(process.platform).update(process.arch).digest('hex')
+  writeFileSync(join(checkout, 'node_modules', '.kith-setup.json'), JSON.stringify({ lock, scope: 'all' }))
+  writeFileSync(join(checkout, 'bin', 'kith.mjs'), 'console.log(process.pid)\nsetInterval(() => {}, 1000)\n')
+  const shell = spawn('sh', ['-c', `"${process.execPath}" scripts/run.mjs start; true`], { cwd: checkout, stdio: ['ignore', 'pipe', 'inherit'] })
+  for await (const line of createInterface({ input: shell.stdout })) {
+    assert.match(line, /^\d+$/)
+    break
+  }
+  shell.kill('SIGTERM')
+  // The pipe closes when the last process that holds it has ended.
+  await once(shell, 'close')
 })
