@@ -23,7 +23,12 @@ export interface TerminalSession {
 }
 
 export function openTerminal(stage: Stage, args: readonly string[], env: Readonly<Record<string, string>> = {}): TerminalSession {
-  const command = [process.execPath, BIN, ...args].map((word) => `'${word}'`).join(' ')
+  return openTerminalOf(stage, [process.execPath, BIN, ...args], env)
+}
+
+/** Any program on a terminal of its own. */
+export function openTerminalOf(stage: Stage, words: readonly string[], env: Readonly<Record<string, string>> = {}): TerminalSession {
+  const command = words.map((word) => `'${word}'`).join(' ')
   const environment = { ...process.env, XDG_STATE_HOME: `${stage.folder}/state`, NO_COLOR: '1', TERM: 'xterm', ...env }
   const child = spawn('script', ['-qec', command, '/dev/null'], { env: environment, stdio: ['pipe', 'pipe', 'inherit'], cwd: stage.folder })
   let screen = ''

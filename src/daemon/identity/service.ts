@@ -11,6 +11,7 @@ import type { Service, Trouble } from '../service.ts'
 import type { PassphraseMode } from '../status.ts'
 import { describeDevice, type IdentitySummary, saveSummary } from './describe.ts'
 import { openDeviceWith } from './open.ts'
+import { type RotationReason, rotateKeys } from './rotate.ts'
 import { STORED_WORK_FACTOR, setUpIdentity } from './setup.ts'
 
 /** How often a node that may unlock its identity by itself looks whether the binding is due. */
@@ -144,6 +145,17 @@ export class IdentityService implements Service {
         before.close()
       }
     })
+    return await this.#saved()
+  }
+
+  /** Replaces the keys of the identity by the ones it committed to. Links go on; peers learn of it when they next greet. @throws as `renew`. */
+  async rotateIdentity(given: Secret | undefined, reason: RotationReason): Promise<IdentitySummary> {
+    const { home, clock, random } = this.#options
+    await this.#unlocked(given, async (passphrase) => {
+      using identity = await openIdentity(home, { passphrase })
+      await rotateKeys(home, this.device, identity, reason, { passphrase, clock, random, ...this.#workFactor() })
+    })
+    await this.onChange('binding')
     return await this.#saved()
   }
 

@@ -1,13 +1,7 @@
-import { isKithError } from '../../../core/errors.ts'
-import type { Secret } from '../../../core/secret.ts'
-import type { IdentitySummary } from '../../../daemon/identity/describe.ts'
-import { loadSummary } from '../../../daemon/identity/describe.ts'
-import { changeDevice } from '../../../daemon/identity/offline.ts'
-import type { CommandContext } from '../../context.ts'
-import type { Options } from '../../options.ts'
-import { findPassphrase, passphraseForDaemon } from '../../passphrase.ts'
+import { passphraseForDaemon } from '../../passphrase.ts'
 import type { CommandHandler } from '../../spec.ts'
 import { harmless, table } from '../../style.ts'
+import { change, known } from './change.ts'
 
 export const unlock: CommandHandler = async (context, { options }) => {
   const client = await context.daemon()
@@ -63,30 +57,4 @@ export const renew: CommandHandler = async (context, { options }) => {
   const result = { did: after.did, link_key: after.link_key, serial: after.serial, expires_at: after.binding_expires_at }
   context.output.result(result, (palette) => `${palette.good('renewed')}  valid until ${after.binding_expires_at.slice(0, 10)}`, after.binding_expires_at)
   return undefined
-}
-
-/** By the running node, else on the files. */
-async function change(context: CommandContext, options: Options, before: IdentitySummary, what: 'rotate' | 'renew'): Promise<IdentitySummary> {
-  const client = await context.daemon()
-  let given: Secret | undefined
-  try {
-    await client.call('GET /v1/health', {})
-    given = await passphraseForDaemon(context, options, before.passphrase === 'stored')
-    return await client.callWithSecret(`POST /v1/identity/${what}`, {}, given)
-  } catch (error) {
-    if (!isKithError(error, 'DAEMON_NOT_RUNNING')) throw error
-  } finally {
-    given?.wipe()
-  }
-  const passphrase = await findPassphrase(context, options)
-  try {
-    return await changeDevice(context.home, passphrase, what)
-  } finally {
-    passphrase.secret.wipe()
-  }
-}
-
-async function known(context: CommandContext): Promise<IdentitySummary> {
-  const summary = await loadSummary(context.home)
-  return summary ?? (await (await context.daemon()).call('GET /v1/identity', {})).summary
 }

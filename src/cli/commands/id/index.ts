@@ -38,6 +38,17 @@ export const spec: CommandSpec = {
       load: async () => ({ run: (await import('./phrase.ts')).run }),
     },
     {
+      name: 'rotate',
+      summary: 'Replace the keys of the identity; the DID and the recovery phrase stay',
+      about:
+        'Reveals the keys the identity committed to before and commits to the next ones. compromised ends what was signed with the old keys at once, scheduled and lost let it run out within 30 days. For a new key of this machine alone: kith id device rotate. Works with the node running or not.',
+      options: [{ flags: '--reason <reason>', about: 'scheduled (default), lost or compromised', kind: 'text' }, PASSPHRASE],
+      examples: ['kith id rotate', 'kith id rotate --reason compromised'],
+      json: '{did, reason, chain: {index, head}, previous_index, expires_at}',
+      timeoutMs: 0,
+      load: async () => ({ run: (await import('./rotate.ts')).run }),
+    },
+    {
       name: 'passphrase',
       summary: 'Change the passphrase, set one, or go without',
       about: 'The node must not be running. The new passphrase is asked twice, or read from --new-passphrase-file.',

@@ -1,4 +1,5 @@
 import type { ChainEntryView, IdentitySummary } from '../../identity/describe.ts'
+import type { RotationReason } from '../../identity/rotate.ts'
 import type { Json, Nothing, WithSecret } from '../route.ts'
 
 export interface IdentityView {
@@ -14,5 +15,8 @@ export interface IdentityApi {
   /** Makes an identity in the home that this node holds. An empty body: without a passphrase. */
   'POST /v1/identity/create': WithSecret<{ readonly name?: string; readonly words?: number }, IdentitySummary>
   'POST /v1/identity/renew': WithSecret<Nothing, IdentitySummary>
+  /** This machine's keys. */
   'POST /v1/identity/rotate': WithSecret<Nothing, IdentitySummary & { readonly previous_link_key: string }>
+  /** The identity's keys; this machine's stay. */
+  'POST /v1/identity/rotate-identity': WithSecret<{ readonly reason: RotationReason }, IdentitySummary>
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { NodeContext } from '../../context.ts'
+import { ROTATION_REASONS } from '../../identity/rotate.ts'
 import { viewDevice } from '../../identity/view.ts'
 import { json, type RoutesOf, withSecret } from '../route.ts'
 import type { IdentityApi } from './identity-api.ts'
@@ -33,6 +34,10 @@ export const identityRoutes: RoutesOf<IdentityApi> = {
     requireKeys(context)
     const previous = context.identity.summary?.link_key ?? ''
     return { ...(await context.identity.rotate(secret)), previous_link_key: previous }
+  }),
+  'POST /v1/identity/rotate-identity': withSecret(z.object({ reason: z.enum(ROTATION_REASONS) }), async (context, { reason }, secret) => {
+    requireKeys(context)
+    return await context.identity.rotateIdentity(secret, reason)
   }),
 }
 

@@ -1,0 +1,40 @@
+import { isKithError } from '../../../core/errors.ts'
+import type { Secret } from '../../../core/secret.ts'
+import type { ControlClient } from '../../../daemon/control/client.ts'
+import { type IdentitySummary, loadSummary } from '../../../daemon/identity/describe.ts'
+import { changeDevice, type KeyChange } from '../../../daemon/identity/offline.ts'
+import type { CommandContext } from '../../context.ts'
+import type { Options } from '../../options.ts'
+import { findPassphrase, passphraseForDaemon } from '../../passphrase.ts'
+
+/** Changes the keys of this home: by the running node, else on the files. */
+export async function change(context: CommandContext, options: Options, before: IdentitySummary, what: KeyChange): Promise<IdentitySummary> {
+  const client = await context.daemon()
+  let given: Secret | undefined
+  try {
+    await client.call('GET /v1/health', {})
+    given = await passphraseForDaemon(context, options, before.passphrase === 'stored')
+    return await ask(client, what, given)
+  } catch (error) {
+    if (!isKithError(error, 'DAEMON_NOT_RUNNING')) throw error
+  } finally {
+    given?.wipe()
+  }
+  const passphrase = await findPassphrase(context, options)
+  try {
+    return await changeDevice(context.home, passphrase, what)
+  } finally {
+    passphrase.secret.wipe()
+  }
+}
+
+async function ask(client: ControlClient, what: KeyChange, passphrase: Secret | undefined): Promise<IdentitySummary> {
+  if (typeof what === 'object') return await client.callWithSecret('POST /v1/identity/rotate-identity', { reason: what.rotateIdentity }, passphrase)
+  return await client.callWithSecret(`POST /v1/identity/${what}`, {}, passphrase)
+}
+
+/** What is known of the identity without its keys, or from the running node. */
+export async function known(context: CommandContext): Promise<IdentitySummary> {
+  const summary = await loadSummary(context.home)
+  return summary ?? (await (await context.daemon()).call('GET /v1/identity', {})).summary
+}
