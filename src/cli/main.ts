@@ -36,7 +36,8 @@ export async function main(options: MainOptions): Promise<number> {
   const noColor = has('--no-color')
   let home = chooseHome(undefined, env, cwd)
   const command = (text: string): string => pasteable(text, program, home.flags)
-  const streams = { stdout, stderr, colour: wantsColour(stdout, env, noColor), errorColour: wantsColour(stderr, env, noColor), command }
+  const columns = stdout.isTTY === true ? stdout.columns || 80 : Number.POSITIVE_INFINITY
+  const streams = { stdout, stderr, columns, colour: wantsColour(stdout, env, noColor), errorColour: wantsColour(stderr, env, noColor), command }
   // Good enough for errors in the command line itself; replaced once it is understood.
   let output = createOutput({ ...streams, json: has('--json'), quiet: has('--quiet') })
   let debug = has('--debug')

@@ -12,7 +12,7 @@ export const show: CommandHandler = async ({ home, env, output }) => {
   const lines = settings.map(({ path }) => `${path} = ${settingRow(path).show(values[path])}`)
   output.result(
     { file, settings },
-    (palette) => [
+    (palette, columns) => [
       palette.quiet(`# ${file}`),
       ...table(
         settings.map(({ source, about }, index) => [
@@ -20,6 +20,7 @@ export const show: CommandHandler = async ({ home, env, output }) => {
           { text: source, style: source === 'default' ? palette.quiet : palette.good },
           { text: about, style: palette.quiet },
         ]),
+        { columns, spare: [2] },
       ),
     ],
     lines.join('\n'),

@@ -12,12 +12,12 @@ export const run: CommandHandler = async (context) => {
   const { values } = await loadConfig({ home, env })
   const checks = await examine({ home, clock: systemClock, config: values, daemon: await runningStatus(context), signal })
   const shown = checks.map((check) => ({ ...check, next: check.next === null ? null : context.command(check.next) }))
-  const human = (palette: Palette): string[] => {
-    const rows = table(shown.map(({ name, ok, detail }) => [{ text: ok ? 'ok' : 'bad', style: ok ? palette.good : palette.bad }, name, detail]))
-    return rows.flatMap((row, index) => {
-      const next = shown[index]?.next
-      return next == null ? [row] : [row, palette.quiet(`     next: ${next}`)]
-    })
+  const human = (palette: Palette, columns: number): string[] => {
+    const names = Math.max(...shown.map(({ name }) => name.length))
+    return shown.flatMap(({ name, ok, detail, next }) => [
+      ...table([[{ text: ok ? 'ok ' : 'bad', style: ok ? palette.good : palette.bad }, name.padEnd(names), detail]], { columns }),
+      ...(next === null ? [] : [palette.quiet(`     next: ${next}`)]),
+    ])
   }
   const failing = shown.filter(({ ok }) => !ok).map(({ name, detail }) => `${name}: ${detail}`)
   output.result({ checks: shown }, human, failing.join('\n') || undefined)

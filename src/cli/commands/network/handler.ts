@@ -50,13 +50,16 @@ export const status: CommandHandler = async ({ daemon, output }) => {
   const result = await (await daemon()).call('GET /v1/network/status', {})
   output.result(
     result,
-    () =>
-      table([
-        ['listens', result.listen.length === 0 ? 'nowhere' : result.listen.join('  ')],
-        ['paths', result.schemes.join(', ')],
-        ['links', String(result.links)],
-        ['discovery', result.discovery.mdns ? `mdns, ${result.discovery.peers} seen` : 'off'],
-      ]),
+    (_palette, columns) =>
+      table(
+        [
+          ['listens', result.listen.length === 0 ? 'nowhere' : result.listen.join('  ')],
+          ['paths', result.schemes.join(', ')],
+          ['links', String(result.links)],
+          ['discovery', result.discovery.mdns ? `mdns, ${result.discovery.peers} seen` : 'off'],
+        ],
+        { columns },
+      ),
     result.listen.join('\n') || undefined,
   )
   return undefined

@@ -5,18 +5,21 @@ import { harmless, type Palette, table } from '../../style.ts'
 
 export const list: CommandHandler = async ({ daemon, output, command }) => {
   const result = await (await daemon()).call('GET /v1/peers', {})
-  const human = (palette: Palette): string | string[] => {
+  const human = (palette: Palette, columns: number): string | string[] => {
     if (result.peers.length === 0) return palette.quiet('no peers yet')
-    return table([
-      ['name', 'class', 'did', 'since', 'addresses'].map((text) => ({ text, style: palette.quiet })),
-      ...result.peers.map((peer) => [
-        { text: peer.name, style: palette.strong },
-        peer.pending_class === null ? peer.class : `${peer.class} (${peer.pending_class} pending)`,
-        peer.did,
-        ago(peer.since, Date.now()),
-        { text: peer.addresses.join(' '), style: palette.quiet },
-      ]),
-    ])
+    return table(
+      [
+        ['name', 'class', 'did', 'since', 'addresses'].map((text) => ({ text, style: palette.quiet })),
+        ...result.peers.map((peer) => [
+          { text: peer.name, style: palette.strong },
+          peer.pending_class === null ? peer.class : `${peer.class} (${peer.pending_class} pending)`,
+          peer.did,
+          ago(peer.since, Date.now()),
+          { text: peer.addresses.join(' '), style: palette.quiet },
+        ]),
+      ],
+      { columns, spare: [3] },
+    )
   }
   output.result(result, human, result.peers.map(({ name }) => name).join('\n') || undefined)
   if (result.peers.length === 0) output.note(`next: ${command('kith invite')}`)

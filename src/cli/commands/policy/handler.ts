@@ -8,7 +8,8 @@ export const list: CommandHandler = async ({ daemon, output }) => {
   const result = await (await daemon()).call('GET /v1/policy', {})
   output.result(
     result,
-    (palette) => (result.rules.length === 0 ? palette.quiet('no rules: forward, file and call are denied to everyone') : ruleLines(result.rules, palette)),
+    (palette, columns) =>
+      result.rules.length === 0 ? palette.quiet('no rules: forward, file and call are denied to everyone') : ruleLines(result.rules, palette, columns),
     result.rules.map(({ effect, principal, action, target }) => [effect, principal, action, target ?? ''].join(' ').trimEnd()).join('\n') || undefined,
   )
   return undefined

@@ -10,11 +10,12 @@ export async function changeRule(
 ): Promise<undefined> {
   const [peer = '', action = '', target] = args
   const result = await (await context.daemon()).call(route, { peer, action, ...(target === undefined ? {} : { target }) })
-  context.output.result(result, (palette) => ruleLines(result.rules, palette))
+  context.output.result(result, (palette, columns) => ruleLines(result.rules, palette, columns))
   return undefined
 }
 
-export function ruleLines(rules: readonly RuleListed[], palette: Palette): string[] {
+/** The DID behind a name is left out where there is no room. */
+export function ruleLines(rules: readonly RuleListed[], palette: Palette, columns: number): string[] {
   return table(
     rules.map(({ effect, principal, name, action, target }, index) => [
       { text: String(index + 1), style: palette.quiet },
@@ -24,5 +25,6 @@ export function ruleLines(rules: readonly RuleListed[], palette: Palette): strin
       target ?? '',
       { text: name === null ? '' : principal, style: palette.quiet },
     ]),
+    { columns, spare: [5] },
   )
 }

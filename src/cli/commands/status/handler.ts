@@ -9,47 +9,51 @@ const SOON_MS = 7 * 86_400_000
 
 export const run: CommandHandler = async ({ daemon, output, command }) => {
   const status = await (await daemon()).call('GET /v1/status', {})
-  const human = (palette: Palette): string[] => [
-    ...self(status, palette),
+  const human = (palette: Palette, columns: number): string[] => [
+    ...self(status, palette, columns),
     ...troubles(status, palette, command),
     ...pairings(status, palette, command),
     '',
-    ...links(status, palette),
-    ...forwards(status, palette, command),
+    ...links(status, palette, columns),
+    ...forwards(status, palette, columns, command),
   ]
   output.result(status, human, status.did ?? undefined)
-  if (status.peers.length === 0) output.note(`next: ${command('kith invite')}`)
+  // A node in trouble has said what is next.
+  if (status.peers.length === 0 && status.degraded.length === 0) output.note(`next: ${command('kith invite')}`)
   return undefined
 }
 
-function self(status: NodeStatus, palette: Palette): string[] {
+function self(status: NodeStatus, palette: Palette, columns: number): string[] {
   const expires = status.identity.binding_expires_at
   const soon = expires !== null && Date.parse(expires) - Date.now() < SOON_MS
-  return table([
+  return table(
     [
-      { text: 'node', style: palette.quiet },
-      { text: status.name ?? 'without an identity', style: palette.strong },
+      [
+        { text: 'node', style: palette.quiet },
+        { text: status.name ?? 'without an identity', style: palette.strong },
+      ],
+      ...(status.did === null ? [] : [[{ text: 'did', style: palette.quiet }, status.did]]),
+      [{ text: 'listens', style: palette.quiet }, status.listen.length === 0 ? 'nowhere' : status.listen.join('  ')],
+      [{ text: 'up', style: palette.quiet }, `${duration(status.uptime_s * 1000)}, version ${status.version}, pid ${status.pid}`],
+      ...(expires === null
+        ? []
+        : [
+            [
+              { text: 'identity', style: palette.quiet },
+              { text: `valid until ${expires.slice(0, 10)}, renewed when unlocked`, style: soon ? palette.warn : palette.quiet },
+            ],
+          ]),
+      ...(status.identity.passphrase === 'stored'
+        ? [
+            [
+              { text: 'keys', style: palette.quiet },
+              { text: 'no passphrase: whoever uses this account can use them', style: palette.quiet },
+            ],
+          ]
+        : []),
     ],
-    ...(status.did === null ? [] : [[{ text: 'did', style: palette.quiet }, status.did]]),
-    [{ text: 'listens', style: palette.quiet }, status.listen.length === 0 ? 'nowhere' : status.listen.join('  ')],
-    [{ text: 'up', style: palette.quiet }, `${duration(status.uptime_s * 1000)}, version ${status.version}, pid ${status.pid}`],
-    ...(expires === null
-      ? []
-      : [
-          [
-            { text: 'identity', style: palette.quiet },
-            { text: `valid until ${expires.slice(0, 10)}, renewed when unlocked`, style: soon ? palette.warn : palette.quiet },
-          ],
-        ]),
-    ...(status.identity.passphrase === 'stored'
-      ? [
-          [
-            { text: 'keys', style: palette.quiet },
-            { text: 'no passphrase: whoever uses this account can use them', style: palette.quiet },
-          ],
-        ]
-      : []),
-  ])
+    { columns },
+  )
 }
 
 function troubles(status: NodeStatus, palette: Palette, command: (text: string) => string): string[] {
@@ -62,26 +66,29 @@ function troubles(status: NodeStatus, palette: Palette, command: (text: string) 
 /** Pairings that somebody has to look at: the words, and what confirms them. */
 function pairings(status: NodeStatus, palette: Palette, command: (text: string) => string): string[] {
   return status.pairings.flatMap(({ did, name, words, pending }) => [
-    `${palette.good('paired')}  ${harmless(name)}  words: ${palette.strong(words)}`,
+    `${palette.good('paired')}    ${harmless(name)}, words: ${palette.strong(words)}`,
     ...(pending === null || !status.peers.some((peer) => peer.did === did && peer.pending_class !== null)
       ? []
-      : [palette.quiet(`        the same over there? then: ${command(`kith confirm ${name}`)}`)]),
+      : [palette.quiet(`          the same over there? then: ${command(`kith confirm ${name}`)}`)]),
   ])
 }
 
-function forwards(status: NodeStatus, palette: Palette, command: (text: string) => string): string[] {
+function forwards(status: NodeStatus, palette: Palette, columns: number, command: (text: string) => string): string[] {
   if (status.tunnels.length === 0) return []
   const names = new Map(status.peers.map(({ did, name }) => [did, name]))
   const named = status.tunnels.map((tunnel) => ({ ...tunnel, name: names.get(tunnel.peer) ?? null }))
-  return ['', ...tunnelLines(named, palette, command)]
+  return ['', ...tunnelLines(named, palette, columns, command)]
 }
 
-function links(status: NodeStatus, palette: Palette): string[] {
+/** Where there is no room, what says least about a link is left out: counters first. */
+const SPARE_COLUMNS = [7, 8, 2, 4]
+
+function links(status: NodeStatus, palette: Palette, columns: number): string[] {
   if (status.peers.length === 0) return [palette.quiet('no peers yet')]
   const head = ['peer', 'state', 'class', 'path', 'round trip', 'post-quantum', 'since', 'streams', 'in / out'].map(
     (text): Cell => ({ text, style: palette.quiet }),
   )
-  return table([head, ...status.peers.map((peer) => row(peer, palette))])
+  return table([head, ...status.peers.map((peer) => row(peer, palette))], { columns, spare: SPARE_COLUMNS })
 }
 
 function row(peer: PeerStatus, palette: Palette): (string | Cell)[] {

@@ -8,7 +8,7 @@ export const list: CommandHandler = async ({ daemon, output, command }) => {
   const { tunnels } = result
   output.result(
     result,
-    (palette) => (tunnels.length === 0 ? palette.quiet('no forwards') : tunnelLines(tunnels, palette, command)),
+    (palette, columns) => (tunnels.length === 0 ? palette.quiet('no forwards') : tunnelLines(tunnels, palette, columns, command)),
     tunnels.map(({ id }) => id).join('\n') || undefined,
   )
   if (tunnels.length === 0) output.note(`next: ${command('kith forward PEER:HOST:PORT')}`)
@@ -25,22 +25,26 @@ export const close: CommandHandler = async ({ daemon, output }, { args }) => {
 export function tunnelLines(
   tunnels: readonly (TunnelStatus & { readonly name: string | null })[],
   palette: Palette,
+  columns: number,
   command: (text: string) => string,
 ): string[] {
   const head = ['id', 'here', 'peer', 'there', 'connections', 'total', 'since'].map((text): Cell => ({ text, style: palette.quiet }))
-  const [first = '', ...rows] = table([
-    head,
-    ...tunnels.map(({ id, local, name, peer, target, connections, total, since }) => [
-      id,
-      { text: local, style: palette.strong },
-      name ?? peer,
-      target,
-      String(connections),
-      String(total),
-      ago(since, Date.now()),
-    ]),
-  ])
-  return [first, ...rows.flatMap((row, index) => [row, ...trouble(tunnels[index]?.last_error ?? null, palette, command)])]
+  const rows = table(
+    [
+      head,
+      ...tunnels.map(({ id, local, name, peer, target, connections, total, since }) => [
+        id,
+        { text: local, style: palette.strong },
+        name ?? peer,
+        target,
+        String(connections),
+        String(total),
+        ago(since, Date.now()),
+      ]),
+    ],
+    { columns, spare: [5, 6] },
+  )
+  return rows.flatMap((row, index) => [row, ...trouble(tunnels[index - 1]?.last_error ?? null, palette, command)])
 }
 
 function trouble(error: TunnelStatus['last_error'], palette: Palette, command: (text: string) => string): string[] {

@@ -5,7 +5,7 @@ export const run: CommandHandler = async ({ daemon, output, command }, { args })
   const [peer = '', action, target] = args
   const why = await (await daemon()).call('POST /v1/why', { peer, ...(action === undefined ? {} : { action }), ...(target === undefined ? {} : { target }) })
   const next = why.next === null ? null : command(why.next)
-  const human = (palette: Palette): string[] => {
+  const human = (palette: Palette, columns: number): string[] => {
     const after = next === null ? [] : [palette.quiet(`${why.decision === null ? 'next' : 'to change it'}: ${next}`)]
     if (why.decision !== null) {
       return [`${why.decision === 'allowed' ? palette.good('allowed') : palette.bad('denied')}  by ${why.rule ?? 'no rule'}`, ...after]
@@ -20,6 +20,7 @@ export const run: CommandHandler = async ({ daemon, output, command }, { args })
         { text: result, style: result === 'active' || result === 'ok' ? palette.good : palette.warn },
         { text: reason, style: palette.quiet },
       ]),
+      { columns: columns - 2 },
     )
     return [path, ...rows.map((row) => `  ${row}`), ...after]
   }
