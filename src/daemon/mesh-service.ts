@@ -5,6 +5,7 @@ import type { Metrics } from '../core/observe/metrics.ts'
 import type { Random } from '../core/random.ts'
 import { openSqliteStore } from '../core/store/sqlite.ts'
 import type { Store } from '../core/store/types.ts'
+import { nextBoot } from '../identity/boot.ts'
 import type { Home } from '../identity/home.ts'
 import { createMesh } from '../mesh/mesh.ts'
 import type { Mesh, MeshConfig } from '../mesh/mesh-types.ts'
@@ -107,6 +108,7 @@ export class MeshService implements Service {
     const mesh = await createMesh({
       device,
       store: this.#store,
+      boot: await nextBoot(home, device.content.boot, clock.now()),
       transports: createTransports({ device, clock, random, logger }),
       clock,
       random,

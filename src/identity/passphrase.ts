@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, lstatSync, mkdirSync, openSync, readSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { isAbsolute, join, relative } from 'node:path'
+import { isAbsolute, join, relative, sep } from 'node:path'
 import { KithError } from '../core/errors.ts'
 import type { Random } from '../core/random.ts'
 import { Secret } from '../core/secret.ts'
@@ -108,8 +108,10 @@ function readSecretFile(path: string, strict: boolean): Secret {
   }
 }
 
-/** Where the passphrase of a home without one is kept: outside the home, so that no copy of the home carries it. */
+/** Where the passphrase of a home without one is kept: outside the home, so that no copy of the home carries it. @throws KithError `HOME_UNSAFE` for a name that is none. */
 export function statePassphrasePath(homeId: string, environment: NodeJS.ProcessEnv = process.env): string {
+  // A home may come from elsewhere: its name must not lead out of the directory.
+  if (!/^[0-9a-f]{32}$/.test(homeId)) throw new KithError('HOME_UNSAFE', 'the name of this home is damaged', { next: 'remove the file named id in the home' })
   return join(stateDirectory(environment), `${homeId}.passphrase`)
 }
 
@@ -132,7 +134,8 @@ export async function keepStatePassphrase(
 ): Promise<Passphrase> {
   const path = statePassphrasePath(home.id, environment)
   const directory = stateDirectory(environment)
-  if (!relative(home.paths.root, path).startsWith('..')) {
+  const below = relative(home.paths.root, path)
+  if (below.split(sep)[0] !== '..' && !isAbsolute(below)) {
     throw new KithError('HOME_UNSAFE', 'the state directory lies inside the home', {
       details: { path: directory },
       next: 'set XDG_STATE_HOME to a directory elsewhere',

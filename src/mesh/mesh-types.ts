@@ -44,6 +44,8 @@ export interface MeshComponents {
    * `access: 'policy'`, and for classes and limits of peers that are not in the address book.
    */
   readonly policy?: Policy
+  /** Number of this start where it is also counted outside the store: the mesh's own is never lower. */
+  readonly boot?: number
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger

@@ -62,7 +62,7 @@ export async function createMesh(components: MeshComponents): Promise<Mesh> {
     book: await AddressBook.open(store, clock),
     known: await openKnownKeys({ store, clock, log: logger }),
     invites: await Invites.open(store, clock),
-    boot: await nextBoot(store),
+    boot: await nextBoot(store, components.boot),
   }
   const node = new MeshNode(components, opened)
   await node.load()

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parse as parseToml, TomlError } from 'smol-toml'
 import { KithError } from '../../core/errors.ts'
@@ -24,6 +24,8 @@ export interface ConfigInput {
 const CONFIG_FILE = 'config.toml'
 /** A larger file is not one that a person wrote. */
 const MAX_FILE_BYTES = 262_144
+/** How much of a key that is none is repeated. */
+const MAX_SHOWN = 100
 /** Read by the command line itself or by the launcher; not settings. */
 const NOT_SETTINGS: ReadonlySet<string> = new Set(['KITH_HOME', 'KITH_NODE', 'KITH_LAUNCHER', 'KITH_DETACHED'])
 
@@ -53,17 +55,15 @@ export async function loadConfig(input: ConfigInput): Promise<LoadedConfig> {
 async function readTable(file: string): Promise<Record<string, unknown>> {
   let text: string
   try {
+    const { size } = await checkFile(file)
+    if (size > MAX_FILE_BYTES) throw tooLarge(file)
     text = await readFile(file, 'utf8')
   } catch (cause) {
+    if (cause instanceof KithError) throw cause
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return {}
     throw new KithError('CONFIG_INVALID', `The configuration file cannot be read: ${file}.`, { details: { place: file }, next: `chmod u+r ${file}`, cause })
   }
-  if (text.length > MAX_FILE_BYTES) {
-    throw new KithError('CONFIG_INVALID', `The configuration file is larger than ${MAX_FILE_BYTES} bytes.`, {
-      details: { place: file },
-      next: 'kith config show',
-    })
-  }
+  if (text.length > MAX_FILE_BYTES) throw tooLarge(file)
   try {
     return parseToml(text)
   } catch (cause) {
@@ -75,6 +75,20 @@ async function readTable(file: string): Promise<Record<string, unknown>> {
       cause,
     })
   }
+}
+
+/** What is no file may have no end, and a pipe nobody writes to would be waited for. */
+async function checkFile(file: string): Promise<{ readonly size: number }> {
+  const found = await stat(file)
+  if (found.isFile()) return found
+  throw new KithError('CONFIG_INVALID', `The configuration is not a file: ${file}.`, { details: { place: file }, next: 'kith config show' })
+}
+
+function tooLarge(file: string): KithError {
+  return new KithError('CONFIG_INVALID', `The configuration file is larger than ${MAX_FILE_BYTES} bytes.`, {
+    details: { place: file },
+    next: 'kith config show',
+  })
 }
 
 /** Nested tables as dotted paths. A table where a value belongs is reported by the value's own check. */
@@ -119,9 +133,10 @@ function check(path: SettingPath, value: unknown, place: string): unknown {
 
 function unknownSetting(path: string, place: string, names: readonly string[] = SETTING_PATHS): KithError {
   const meant = nearest(path, names)
+  const shown = path.length > MAX_SHOWN ? `${path.slice(0, MAX_SHOWN)}...` : path
   const hint = meant === undefined ? '' : `; did you mean ${meant}?`
-  return new KithError('CONFIG_INVALID', `${path} in ${place} is not a setting${hint === '' ? '.' : hint}`, {
-    details: { path, place, nearest: meant ?? null },
+  return new KithError('CONFIG_INVALID', `${shown} in ${place} is not a setting${hint === '' ? '.' : hint}`, {
+    details: { path: shown, place: place.slice(0, 300), nearest: meant ?? null },
     next: 'kith config show',
   })
 }

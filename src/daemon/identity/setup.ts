@@ -80,9 +80,9 @@ function identityFrom(phrase: Secret, restored: boolean): NewIdentity {
 function machineName(given: string | undefined): string {
   const name = (given ?? hostname().split('.')[0] ?? '').trim()
   const bytes = Buffer.byteLength(name)
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: a name with control characters is what is refused.
-  if (given !== undefined && (bytes === 0 || bytes > MAX_NAME_BYTES || /[\u0000-\u001f\u007f]/.test(name))) {
+  const unsafe = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(name)
+  if (given !== undefined && (bytes === 0 || bytes > MAX_NAME_BYTES || unsafe)) {
     throw new KithError('USAGE', `A name is 1 to ${MAX_NAME_BYTES} bytes without control characters.`, { next: 'kith init --help' })
   }
-  return bytes === 0 || bytes > MAX_NAME_BYTES ? 'node' : name
+  return bytes === 0 || bytes > MAX_NAME_BYTES || unsafe ? 'node' : name
 }
