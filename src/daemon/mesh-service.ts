@@ -7,6 +7,7 @@ import { openSqliteStore } from '../core/store/sqlite.ts'
 import type { Store } from '../core/store/types.ts'
 import { nextBoot } from '../identity/boot.ts'
 import type { Home } from '../identity/home.ts'
+import { splitAddress } from '../mesh/addresses.ts'
 import { createMesh } from '../mesh/mesh.ts'
 import type { Mesh, MeshConfig } from '../mesh/mesh-types.ts'
 import type { ProtocolOptions, StreamHandler } from '../mesh/types.ts'
@@ -126,13 +127,15 @@ export class MeshService implements Service {
     })
     this.#mesh = mesh
     const stopEvents = mesh.onEvent((event) => events.emit(event))
-    const stopConfig = config.onChange((next) => mesh.reload(meshConfig(next)))
+    const stopConfig = config.onChange((next) => mesh.reload({ ...meshConfig(next), ownPorts: portsOf(this.#listen) }))
     this.#stopWatching = () => {
       stopEvents()
       stopConfig()
     }
     for (const [protocol, { handler, options }] of this.#handlers) mesh.handle(protocol, handler, options)
     await this.#listenOn(mesh, wanted, signal)
+    // Known only now. A rule for many ports or addresses does not reach the node itself.
+    mesh.reload({ ...meshConfig(config.current), ownPorts: portsOf(this.#listen) })
     await mesh.start()
   }
 
@@ -207,6 +210,10 @@ export class MeshService implements Service {
     const first = failed[0]
     if (listen.length === 0 && first !== undefined) throw new KithError(first.code, first.message, { next: first.next ?? 'kith doctor' })
   }
+}
+
+function portsOf(urls: readonly string[]): readonly number[] {
+  return [...new Set(urls.map((url) => Number(splitAddress(url)?.port ?? 0)))].filter((port) => port >= 1 && port <= 65_535)
 }
 
 function meshConfig(config: Config): MeshConfig {
