@@ -86,6 +86,8 @@ function runWith(node) {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
     env: { ...process.env, KITH_LAUNCHER: process.argv[1], ...(cache === undefined ? {} : { NODE_COMPILE_CACHE: cache }) },
   })
+  // As in the other process: a ticket in the arguments does not stay in the list of processes.
+  if (args.some((word) => word.startsWith('kith1'))) process.title = 'kith join'
   const forward = (signal) => child.kill(signal)
   // Ctrl-C on a terminal reaches both processes by itself; sent twice it would mean "at once".
   process.on('SIGINT', () => {

@@ -13,6 +13,8 @@ export async function run(options: EntryOptions = {}): Promise<void> {
   stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
   stderr.on('error', () => {})
   const launcher = options.launcher ?? process.env.KITH_LAUNCHER
+  // Every user of a machine can list the arguments of its processes: a ticket that was typed there does not stay to be read.
+  if (process.argv.some((word) => word.startsWith('kith1'))) process.title = 'kith join'
   process.exitCode = await main({
     argv: process.argv.slice(2),
     env: process.env,
