@@ -15,10 +15,10 @@ import type { Tunnels } from '../tunnel/index.ts'
 import { type ConfigHolder, openConfig } from './config/holder.ts'
 import type { ConfigInput } from './config/load.ts'
 import type { NodeContext } from './context.ts'
-import { controlPlace, prepareControlPlace } from './control/place.ts'
+import { type ControlPlace, controlPlace, prepareControlPlace } from './control/place.ts'
 import { controlRoutes } from './control/routes/index.ts'
 import { type ControlServer, startControlServer } from './control/server.ts'
-import { writeToken } from './control/token.ts'
+import { removeToken, writeToken } from './control/token.ts'
 import { createEventHub, type EventHub } from './events.ts'
 import { loadSummary } from './identity/describe.ts'
 import { IdentityService } from './identity/service.ts'
@@ -80,6 +80,7 @@ export class Runtime implements NodeContext {
   /** What is known of the identity while its keys are locked. */
   #known: { readonly did: string; readonly name: string } | undefined
   #control: ControlServer | undefined
+  #place: ControlPlace | undefined
   #ready: boolean | undefined
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
@@ -229,6 +230,7 @@ export class Runtime implements NodeContext {
   async #release(): Promise<void> {
     try {
       await this.#control?.close()
+      if (this.#place !== undefined) await removeToken(this.#place.token)
       this.logs.close()
       await this.home.close()
     } finally {
@@ -242,6 +244,7 @@ export class Runtime implements NodeContext {
     await prepareControlPlace(place)
     const token = await writeToken(place.token, this.random)
     this.#control = await startControlServer({ place, token, routes: controlRoutes, context: this, logger: this.logger })
+    this.#place = place
   }
 }
 

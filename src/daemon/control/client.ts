@@ -3,7 +3,7 @@ import { KithError } from '../../core/errors.ts'
 import type { Secret } from '../../core/secret.ts'
 import type { ControlApi } from './api.ts'
 import { parseErrorBody } from './error-body.ts'
-import { type ControlPlace, checkControlPlace, controlPlace } from './place.ts'
+import { type ControlPlace, checkControlPlace, controlPlace, endpointOf } from './place.ts'
 import { readToken } from './token.ts'
 
 /** The largest answer that is not a stream. */
@@ -82,7 +82,7 @@ async function send(place: ControlPlace, route: string, payload: Payload, signal
   const body = payload.bytes ?? (method === 'GET' || payload.json === undefined ? undefined : Buffer.from(JSON.stringify(payload.json)))
   return await new Promise((resolve, reject) => {
     const request = httpRequest({
-      socketPath: place.socket,
+      socketPath: endpointOf(place, token),
       method,
       path: query === '' ? path : `${path}?${query}`,
       agent: false,

@@ -5,7 +5,7 @@ import { KithError } from '../../core/errors.ts'
 
 /** Where the control socket of a home is, and the token that opens it. */
 export interface ControlPlace {
-  /** Path of the unix socket, or name of the pipe on Windows. */
+  /** Path of the unix socket, or how the name of the pipe begins on Windows. */
   readonly socket: string
   readonly token: string
 }
@@ -25,6 +25,15 @@ export function controlPlace(home: string): ControlPlace {
   const socket = join(home, 'control', 'control.sock')
   if (Buffer.byteLength(socket) <= MAX_SOCKET_BYTES) return { socket, token }
   return { socket: join('/tmp', `kith-${process.getuid?.() ?? 0}-${digest.slice(0, 16)}`, 'control.sock'), token }
+}
+
+/**
+ * What is listened on and connected to. The name of a pipe on Windows belongs to whoever opens it first; one that only readers of the token can foretell is
+ * not taken before the node has it, so that nobody else is ever told the token or a passphrase.
+ */
+export function endpointOf(place: ControlPlace, token: string, platform: NodeJS.Platform = process.platform): string {
+  if (platform !== 'win32') return place.socket
+  return `${place.socket}-${createHash('sha256').update(`kith-control-pipe ${token}`).digest('hex').slice(0, 32)}`
 }
 
 /**

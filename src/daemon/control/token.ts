@@ -24,6 +24,11 @@ export async function writeToken(path: string, random: Random): Promise<string> 
   return token
 }
 
+/** Ends the token with the run it belongs to: nothing that waits under the node's name afterwards is told it. */
+export async function removeToken(path: string): Promise<void> {
+  await rm(path, { force: true })
+}
+
 /**
  * The token of the running daemon.
  * @throws KithError `DAEMON_NOT_RUNNING` when there is none; `HOME_UNSAFE` when others can read or could have placed it.
