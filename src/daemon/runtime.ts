@@ -281,7 +281,7 @@ async function takeHome(directory: string): Promise<Home> {
     return await openHome(directory)
   } catch (error) {
     if (error instanceof KithError && error.code === 'HOME_IN_USE')
-      throw new KithError('HOME_IN_USE', error.message, { details: error.details, next: 'kith down', cause: error })
+      throw new KithError('HOME_IN_USE', `a node runs already in this home: ${error.message}`, { details: error.details, next: 'kith status', cause: error })
     throw error
   }
 }

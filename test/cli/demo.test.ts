@@ -58,10 +58,14 @@ test('start, no terminal, asks nothing, runs, and ends with three commands that 
   const exited = once(child, 'close')
   try {
     const printed: string[] = []
+    let suggesting = false
     for await (const line of createInterface({ input: child.stderr })) {
-      const words = /^ {2}(?:node )?\S*kith(?:\.mjs)? (.+)$/.exec(line)?.[1]
+      suggesting ||= line === 'In another terminal:'
+      // The command, and behind two spaces what it is for.
+      const words = suggesting ? /^ {2}(?:node )?\S*kith(?:\.mjs)? (.+?) {2}/.exec(line)?.[1] : undefined
       if (words !== undefined && printed.push(words) === 3) break
     }
+    assert.equal(printed.length, 3)
     for (const words of printed) {
       const outcome = await stage.kith(words.split(' '))
       // What doctor finds on this machine is an answer too.

@@ -86,3 +86,11 @@ test('invite, on a terminal, shows a QR code; piped, the ticket alone', { skip: 
   assert.match(piped.stdout, /^kith1[1-9A-HJ-NP-Za-km-z]+\n$/)
   await stage.json(['down', '--home', home])
 })
+
+test('up of a locked node, the question answered with Ctrl-C, ends with 130 and leaves the home free', { skip: !hasScript }, async () => {
+  const home = stage.home('asked')
+  assert.equal((await stage.kith(['init', '--home', home], { env: { ICN_KEYSTORE_PASSPHRASE: 'sesame street' } })).status, 0)
+  const left = await onTerminal(['up', '--home', home, '--listen', 'tcp://127.0.0.1:0'], [['Passphrase: ', '\u0003']])
+  assert.equal(left.status, 130)
+  assert.deepEqual(await stage.json(['down', '--home', home]), { stopped: false, pid: null })
+})

@@ -17,8 +17,7 @@ import { harmless } from '../../style.ts'
 
 const WORD_COUNTS: readonly number[] = [12, 15, 18, 21, 24]
 const MAX_PHRASE_BYTES = 1_024
-export const WITHOUT_PASSPHRASE =
-  'Without a passphrase: a random one is kept outside the home, so whoever uses this account can use the keys (kith id passphrase sets one).'
+export const WITHOUT_PASSPHRASE = 'No passphrase: whoever uses this account can use the keys.'
 
 export interface InitResult {
   readonly did: string
@@ -28,7 +27,7 @@ export interface InitResult {
 }
 
 export const run: CommandHandler = async (context, { options }) => {
-  const result = await initialise(context, options)
+  const { result, remarks } = await initialise(context, options)
   context.output.result(
     result,
     (palette) => [
@@ -37,12 +36,25 @@ export const run: CommandHandler = async (context, { options }) => {
     ],
     result.did,
   )
+  tellRemarks(context, remarks)
   context.output.note(`next: ${context.command('kith up')}`)
   return undefined
 }
 
+/** What a person should know about an identity that was just made, and the command that goes with it. */
+export type Remark = readonly [sentence: string, command: string]
+
+export interface Initialised {
+  readonly result: InitResult
+  readonly remarks: readonly Remark[]
+}
+
+export function tellRemarks({ output, command }: CommandContext, remarks: readonly Remark[]): void {
+  for (const [sentence, text] of remarks) output.note(`${sentence}\n  ${command(text)}`)
+}
+
 /** Makes the identity of the home, or finds the one it has. A degraded node that holds the home is asked to do it. */
-export async function initialise(context: CommandContext, options: Options): Promise<InitResult> {
+export async function initialise(context: CommandContext, options: Options): Promise<Initialised> {
   const words = options.count('words')
   if (words !== undefined && !WORD_COUNTS.includes(words)) throw new KithError('USAGE', '--words takes 12, 15, 18, 21 or 24.', { next: 'kith init --help' })
   if (options.flag('no-passphrase') && options.text('passphrase-file') !== undefined) {
@@ -62,7 +74,7 @@ export async function initialise(context: CommandContext, options: Options): Pro
   }
 }
 
-async function existing(context: CommandContext, options: Options, home: Home): Promise<InitResult> {
+async function existing(context: CommandContext, options: Options, home: Home): Promise<Initialised> {
   if (options.flag('restore')) throw new KithError('IDENTITY_EXISTS', undefined, { next: 'kith init --restore --home DIR (another directory)' })
   const summary = (await loadSummary(context.home)) ?? (await askKeys(context, options, home))
   return result(context, summary, false)
@@ -79,7 +91,7 @@ async function askKeys(context: CommandContext, options: Options, home: Home): P
   }
 }
 
-async function create(context: CommandContext, options: Options, home: Home): Promise<InitResult> {
+async function create(context: CommandContext, options: Options, home: Home): Promise<Initialised> {
   const given = options.flag('restore') ? await readPhrase(context) : undefined
   const passphrase = await newPassphrase(context, options)
   const name = options.text('name')
@@ -95,25 +107,30 @@ async function create(context: CommandContext, options: Options, home: Home): Pr
       ...(words === undefined ? {} : { words }),
       ...(given === undefined ? {} : { phrase: given }),
     })
-    if (given === undefined) tellPhrase(context, phrase)
+    const shown = given !== undefined || tellPhrase(context, phrase)
     phrase.wipe()
-    if (passphrase === undefined) context.output.note(WITHOUT_PASSPHRASE)
-    return result(context, summary, true)
+    return result(context, summary, true, remarks(shown, passphrase))
   } finally {
     given?.wipe()
     passphrase?.wipe()
   }
 }
 
-function tellPhrase(context: CommandContext, phrase: Secret): void {
-  if (context.json || context.quiet || !context.terminal.visible) {
-    context.output.note(`The recovery phrase is shown on a terminal only: ${context.command('kith id phrase')}`)
-    return
-  }
-  context.output.note('The recovery phrase: write it down and keep it where nobody else looks. Whoever has it has this identity.')
+function remarks(phraseShown: boolean, passphrase: Secret | undefined): Remark[] {
+  return [
+    ...(phraseShown ? [] : [['The recovery phrase, to be written down, is shown on a terminal only:', 'kith id phrase'] as const]),
+    ...(passphrase === undefined ? [[`${WITHOUT_PASSPHRASE} To set one:`, 'kith id passphrase'] as const] : []),
+  ]
+}
+
+/** Whether it could be shown. */
+function tellPhrase(context: CommandContext, phrase: Secret): boolean {
+  if (context.json || context.quiet || !context.terminal.visible) return false
+  context.output.note('The recovery phrase: write it down and keep it where nobody else looks.\nWhoever has it has this identity.')
   context.terminal.write('\n')
   showPhrase(phrase, context.terminal)
   context.terminal.write('\n')
+  return true
 }
 
 /** File, environment or credential; else a question on a terminal; else none. */
@@ -146,7 +163,7 @@ async function readPhrase(context: CommandContext): Promise<Secret> {
 }
 
 /** A running node holds the home: it tells its identity, or makes one when it has none. */
-async function throughDaemon(context: CommandContext, options: Options, inUse: KithError): Promise<InitResult> {
+async function throughDaemon(context: CommandContext, options: Options, inUse: KithError): Promise<Initialised> {
   const client = await context.daemon()
   const status = await client.call('GET /v1/status', {}).catch((error: unknown) => {
     throw isKithError(error, 'DAEMON_NOT_RUNNING') ? inUse : error
@@ -161,14 +178,12 @@ async function throughDaemon(context: CommandContext, options: Options, inUse: K
   try {
     const input = { ...(name === undefined ? {} : { name }), ...(words === undefined ? {} : { words }) }
     const summary: IdentitySummary = await client.callWithSecret('POST /v1/identity/create', input, passphrase)
-    context.output.note(`The recovery phrase is shown on a terminal: ${context.command('kith id phrase')}`)
-    if (passphrase === undefined) context.output.note(WITHOUT_PASSPHRASE)
-    return result(context, summary, true)
+    return result(context, summary, true, remarks(false, passphrase))
   } finally {
     passphrase?.wipe()
   }
 }
 
-function result(context: CommandContext, identity: { did: string; name: string }, created: boolean): InitResult {
-  return { did: identity.did, name: identity.name, home: context.home, created }
+function result(context: CommandContext, identity: { did: string; name: string }, created: boolean, remarks: readonly Remark[] = []): Initialised {
+  return { result: { did: identity.did, name: identity.name, home: context.home, created }, remarks }
 }

@@ -17,7 +17,7 @@ export const spec: CommandSpec = {
       summary: 'Connect to a peer now',
       arguments: [{ name: '<peer>', about: 'DID, a prefix of it, or name' }],
       options: [{ flags: '--addr <url>', about: 'where it is, when that is not known yet', kind: 'text' }],
-      examples: ['kith network dial laptop', 'kith network dial did:icn:z6Mk... --addr tcp://192.0.2.7:4433'],
+      examples: ['kith network dial laptop', 'kith network dial did:icn:z... --addr tcp://192.0.2.7:4433'],
       json: 'the peer as in kith status --json',
       load: async () => ({ run: (await import('./handler.ts')).dial }),
     },

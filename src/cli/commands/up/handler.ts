@@ -42,8 +42,13 @@ export async function openNode(context: CommandContext, options: Options): Promi
   })
 }
 
-/** Asks for the passphrase where that helps, then says what the node is. */
+/** Asks for the passphrase where that helps, then says what the node is. Whoever answers with Ctrl-C wants no node. */
 export async function announce(context: CommandContext, runtime: Runtime): Promise<Ready> {
-  await offerPassphrase(context, runtime)
+  try {
+    await offerPassphrase(context, runtime)
+  } catch (error) {
+    await runtime.close()
+    throw error
+  }
   return readyOf(runtime)
 }

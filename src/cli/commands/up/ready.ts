@@ -1,7 +1,7 @@
 import type { Runtime } from '../../../daemon/runtime.ts'
 import type { Trouble } from '../../../daemon/service.ts'
 import type { CommandContext } from '../../context.ts'
-import { harmless, type Palette } from '../../style.ts'
+import { harmless, type Palette, wrapped } from '../../style.ts'
 
 /** The first line of `kith up --json`. */
 export interface Ready {
@@ -24,17 +24,22 @@ export function readyOf(runtime: Runtime): Ready {
   return { event: 'ready', did, name, listen, gateway: null, control: runtime.control, pid, degraded, instead_of_port: runtime.insteadOfPort }
 }
 
+const LISTENS = 'listens on '
+const INDENT: string = ' '.repeat(LISTENS.length)
+
 /** Says that the node runs: what it is, where it listens, what is missing. */
 export function tellReady({ output, command }: CommandContext, ready: Ready): void {
   const degraded = ready.degraded.map((trouble) => ({ ...trouble, next: trouble.next === null ? null : command(trouble.next) }))
-  const human = (palette: Palette): string[] => {
+  const human = (palette: Palette, columns: number): string[] => {
     const head =
       ready.did === null
         ? palette.warn('running without an identity')
         : `${palette.good('running')}  ${palette.strong(harmless(ready.name ?? ''))}  ${ready.did}`
     return [
       head,
-      ...(ready.listen.length === 0 ? [] : [`listens on ${ready.listen.join('  ')}`]),
+      ...(ready.listen.length === 0
+        ? []
+        : wrapped(ready.listen.join('  '), columns - LISTENS.length).map((part, index) => (index === 0 ? LISTENS : INDENT) + part)),
       ...(ready.instead_of_port === null
         ? []
         : [palette.quiet(`port ${ready.instead_of_port} is taken by another program; this one is remembered for this home`)]),
