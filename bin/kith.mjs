@@ -18,7 +18,7 @@ const args = process.argv.slice(2)
 if (args.length === 1 && (args[0] === '--version' || args[0] === '-V')) {
   process.stdout.write(`${JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version}\n`)
 } else if (!isInstalled()) {
-  fail('The packages of this checkout are not installed yet.', `npm ci --prefix ${root}`)
+  fail('The packages of this checkout are not installed yet.', `npm ci --ignore-scripts --prefix ${root}`)
 } else if (isNewEnough(process.versions.node)) {
   const cache = compileCache()
   if (cache !== undefined) nodeModule.enableCompileCache(cache)

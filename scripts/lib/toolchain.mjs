@@ -47,7 +47,7 @@ function install(folder, extra) {
   const [command, prefix] = npm?.endsWith('.js') === true ? [process.execPath, [npm]] : ['npm', []]
   const result = spawnSync(command, [...prefix, ...args], { cwd: folder, stdio: ['ignore', 2, 2], shell: command === 'npm' && process.platform === 'win32' })
   if (result.status === 0) return
-  process.stderr.write('error[INSTALL_FAILED] npm could not install the packages of package-lock.json\nnext: npm ci\n')
+  process.stderr.write('error[INSTALL_FAILED] npm could not install the packages of package-lock.json\nnext: npm ci --ignore-scripts\n')
   process.exit(1)
 }
 

@@ -81,7 +81,7 @@ test('launcher, checkout without its packages, names the command that installs t
   const checkout = join(folder, 'checkout')
   for (const file of ['bin/kith.mjs', 'package.json', 'src/cli/entry.ts']) cpSync(join(ROOT, file), join(checkout, file))
   const { status, stderr } = spawnSync(process.execPath, [join(checkout, 'bin', 'kith.mjs'), 'status'], { env, encoding: 'utf8' })
-  assert.equal(stderr, `error[UNSUPPORTED] The packages of this checkout are not installed yet.\nnext: npm ci --prefix ${checkout}\n`)
+  assert.equal(stderr, `error[UNSUPPORTED] The packages of this checkout are not installed yet.\nnext: npm ci --ignore-scripts --prefix ${checkout}\n`)
   assert.equal(status, 1)
 })
 
