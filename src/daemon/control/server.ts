@@ -1,26 +1,15 @@
 import { once } from 'node:events'
 import { lstat, unlink } from 'node:fs/promises'
-import type { ServerResponse } from 'node:http'
-import { connect, type Socket } from 'node:net'
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
-import { asKithError, KithError } from '../../core/errors.ts'
+import { connect, createServer, type Socket } from 'node:net'
+import { KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
-import { type Random, systemRandom } from '../../core/random.ts'
-import type { Secret } from '../../core/secret.ts'
+import type { Random } from '../../core/random.ts'
 import type { NodeContext } from '../context.ts'
-import { errorBody, httpStatus } from './error-body.ts'
-import type { ControlPlace } from './place.ts'
-import type { AnyRoute, CallContext, Method, RouteTable } from './route.ts'
-import { SEALING_KEY_PATH, Sealing } from './sealing.ts'
-import { authorized } from './token.ts'
+import type { ControlHttp } from './http.ts'
+import { type ControlPlace, endpointOf } from './place.ts'
+import type { RouteTable } from './route.ts'
 
-const MAX_BODY_BYTES = 1_048_576
-const MAX_PASSPHRASE_BYTES = 4_096
-const MAX_HEADER_BYTES = 16_384
 const MAX_CONNECTIONS = 256
-const HEADERS_TIMEOUT_MS = 10_000
-const REQUEST_TIMEOUT_MS = 30_000
-const NOT_UNDERSTOOD: string = JSON.stringify(errorBody(new KithError('USAGE', 'The request is not understood.')))
 
 export interface ControlServerOptions {
   readonly place: ControlPlace
@@ -39,49 +28,42 @@ export interface ControlServer {
 
 /**
  * HTTP/1.1 with JSON on a socket that only this user can reach. The caller holds the home's lock, so a socket file that nobody answers on is
- * left over from a run that was killed, and is replaced.
+ * left over from a run that was killed, and is replaced. What speaks HTTP is a fifth of an idle node's memory, so it is loaded when the first client comes.
  * @throws KithError `DAEMON_RUNNING` when somebody answers there all the same; `HOME_UNSAFE` when what lies there is no socket.
  */
 export async function startControlServer(options: ControlServerOptions): Promise<ControlServer> {
-  const { socket } = options.place
+  const socket = endpointOf(options.place, options.token)
   await removeStaleSocket(socket)
-  const app = Fastify({
-    logger: false,
-    bodyLimit: MAX_BODY_BYTES,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    forceCloseConnections: true,
-    // Without a Host header Node would answer by itself, in another shape; here nothing depends on it.
-    http: { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: 5_000, requireHostHeader: false },
-    routerOptions: { maxParamLength: 100 },
-    frameworkErrors: (_error, _request, reply) => {
-      refuse(reply, new KithError('USAGE', 'The request is not understood.'))
-    },
-    clientErrorHandler: (_error, connection) => endConnection(connection),
+  const listener = createServer({ pauseOnConnect: true, allowHalfOpen: true })
+  listener.maxConnections = MAX_CONNECTIONS
+  let http: Promise<ControlHttp> | undefined
+  listener.on('connection', (connection: Socket) => {
+    http ??= import('./http.ts').then(({ openControlHttp }) => openControlHttp(options))
+    connection.on('error', ignore)
+    http.then(
+      (ready) => {
+        connection.off('error', ignore)
+        ready.serve(connection)
+      },
+      (error: unknown) => {
+        options.logger.error('control interface failed', { message: error instanceof Error ? error.message : 'unknown' })
+        connection.destroy()
+      },
+    )
   })
-  app.server.maxConnections = MAX_CONNECTIONS
-  app.server.on('checkExpectation', (_request, response: ServerResponse) => {
-    response.writeHead(400, { 'content-type': 'application/json', connection: 'close' }).end(NOT_UNDERSTOOD)
-  })
-  prepare(app, options)
-  const sealing = new Sealing(options.random ?? systemRandom)
-  app.post(SEALING_KEY_PATH, async (_request, reply) => {
-    void reply.header('cache-control', 'no-store')
-    return { key: sealing.offer() }
-  })
-  for (const [key, route] of Object.entries(options.routes)) {
-    const [method, url] = key.split(' ') as [Method, string]
-    app.route({ method, url, handler: (request, reply) => answer(route, request, reply, options.context, sealing) })
-  }
   // The directory is ours alone already; the mask closes the socket itself too, for systems that look at it.
   const mask = process.umask(0o077)
   try {
-    await app.listen({ path: socket })
+    listener.listen(socket)
+    await once(listener, 'listening')
   } finally {
     process.umask(mask)
   }
   const close = async (): Promise<void> => {
-    await app.close()
-    sealing.close()
+    const ended = once(listener, 'close')
+    listener.close()
+    await (await http?.catch(() => undefined))?.close()
+    await ended
   }
   return { socket, close }
 }
@@ -103,84 +85,4 @@ async function removeStaleSocket(path: string): Promise<void> {
   throw new KithError('DAEMON_RUNNING', 'Another process answers on the control socket of this home.', { details: { path }, next: 'kith down' })
 }
 
-function endConnection(connection: Socket): void {
-  if (!connection.writable) return
-  const head = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(NOT_UNDERSTOOD)}\r\nconnection: close`
-  connection.end(`HTTP/1.1 400 Bad Request\r\n${head}\r\n\r\n${NOT_UNDERSTOOD}`)
-}
-
-function prepare(app: FastifyInstance, options: ControlServerOptions): void {
-  app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer', bodyLimit: MAX_PASSPHRASE_BYTES }, (_request, body, done) => done(null, body))
-  app.addHook('onRequest', async (request, reply) => {
-    if (!authorized(request.headers.authorization, options.token)) {
-      refuse(reply, new KithError('CONTROL_UNAUTHORIZED', 'The control token is missing or wrong.'))
-      return reply
-    }
-  })
-  app.setNotFoundHandler((request, reply) => {
-    refuse(reply, new KithError('NOT_FOUND', `The control interface has no ${request.method} here.`))
-  })
-  app.setErrorHandler((error, _request, reply) => {
-    const known = fromFramework(error)
-    if (known.code === 'INTERNAL') options.logger.error('control request failed', { message: known.cause instanceof Error ? known.cause.message : 'unknown' })
-    refuse(reply, known)
-  })
-}
-
-/** Errors of handlers are ours already; those of the framework are about the request. */
-function fromFramework(error: unknown): KithError {
-  if (error instanceof KithError) return error
-  const { code, statusCode } = error as { code?: unknown; statusCode?: unknown }
-  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new KithError('MESSAGE_TOO_LARGE', 'The request is larger than the control interface takes.')
-  if (typeof statusCode === 'number' && statusCode < 500) return new KithError('USAGE', 'The request is not understood.')
-  return asKithError(error, 'INTERNAL')
-}
-
-function refuse(reply: FastifyReply, error: KithError): void {
-  void reply.code(httpStatus(error.code)).header('cache-control', 'no-store').send(errorBody(error))
-}
-
-async function answer(route: AnyRoute, request: FastifyRequest, reply: FastifyReply, context: NodeContext, sealing: Sealing): Promise<unknown> {
-  const abort = new AbortController()
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) abort.abort(new KithError('ABORTED', 'The client went away.'))
-  })
-  const call: CallContext = { signal: abort.signal }
-  const input = route.kind === 'json' && request.method !== 'GET' ? (request.body ?? {}) : request.query
-  if (route.kind === 'lines') return streamLines(route.run(context, input, call), reply, abort)
-  void reply.header('cache-control', 'no-store')
-  if (route.kind === 'secret') return await withPassphrase(request.body, sealing, (secret) => route.run(context, input, secret, call))
-  return await route.run(context, input, call)
-}
-
-/** The passphrase goes from the sealed body into guarded memory, and is wiped when the handler has ended. */
-async function withPassphrase<T>(body: unknown, sealing: Sealing, run: (secret: Secret | undefined) => T | Promise<T>): Promise<T> {
-  if (body !== undefined && body !== null && !Buffer.isBuffer(body)) throw new KithError('USAGE', 'A passphrase is sent as application/octet-stream.')
-  const sealed = Buffer.isBuffer(body) && body.length > 0 ? body : undefined
-  const secret = sealed === undefined ? undefined : sealing.open(sealed)
-  if (sealed !== undefined && secret === undefined) throw new KithError('USAGE', 'This passphrase was not sealed to a key of this daemon that waits for it.')
-  try {
-    return await run(secret)
-  } finally {
-    secret?.wipe()
-  }
-}
-
-/** Writes values as lines, no faster than the client reads. An error in the middle is the last line. */
-async function streamLines(values: AsyncIterable<unknown>, reply: FastifyReply, abort: AbortController): Promise<FastifyReply> {
-  reply.hijack()
-  const { raw } = reply
-  raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' })
-  raw.flushHeaders()
-  try {
-    for await (const value of values) {
-      if (abort.signal.aborted) break
-      if (!raw.write(`${JSON.stringify(value)}\n`)) await once(raw, 'drain', { signal: abort.signal })
-    }
-  } catch (error) {
-    if (!abort.signal.aborted) raw.write(`${JSON.stringify(errorBody(asKithError(error, 'INTERNAL')))}\n`)
-  } finally {
-    raw.end()
-  }
-  return reply
-}
+function ignore(): void {}
