@@ -175,6 +175,28 @@ test('an old copy of the home put back, is told by its peers as a clone, banned 
   assert.equal((await home.ping(peer.did)).length, 1)
 })
 
+test('half of a keystore lost, no other identity takes its place unasked', POSIX, async () => {
+  const before = await open('half')
+  const { did } = before
+  await before.close()
+  const home = join(folder, 'half')
+  const kept = await readFile(join(home, 'identity.age'))
+  const device = await readFile(join(home, 'device.age'))
+  await rm(join(home, 'identity.age'))
+  await assert.rejects(createNode({ home, env, listen: ['tcp://127.0.0.1:0'] }), (error) => isKithError(error, 'KEYSTORE_DAMAGED'))
+  assert.ok((await readFile(join(home, 'device.age'))).equals(device))
+  await writeFile(join(home, 'identity.age'), kept, { mode: 0o600 })
+  // The other half is made anew for the same identity.
+  await rm(join(home, 'device.age'))
+  const again = await open('half')
+  assert.equal(again.did, did)
+  // Cut short, it is said to be damaged, whatever the passphrase.
+  await again.close()
+  await writeFile(join(home, 'identity.age'), kept.subarray(0, kept.length - 7), { mode: 0o600 })
+  await writeFile(join(home, 'device.age'), device.subarray(0, 100), { mode: 0o600 })
+  await assert.rejects(createNode({ home, env, listen: ['tcp://127.0.0.1:0'] }), (error) => isKithError(error, 'KEYSTORE_DAMAGED'))
+})
+
 test('the database of a node lost or put back from a copy, does not make the node a clone of itself', POSIX, async () => {
   const peer = await open('lost-peer')
   let home = await open('lost-db')

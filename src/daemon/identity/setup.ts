@@ -3,8 +3,9 @@ import type { Clock } from '../../core/clock.ts'
 import { KithError } from '../../core/errors.ts'
 import type { Random } from '../../core/random.ts'
 import type { Secret } from '../../core/secret.ts'
-import type { Home } from '../../identity/home.ts'
-import { createKeystore, type NewIdentity } from '../../identity/keystore.ts'
+import { MAX_AGE_FILE_BYTES } from '../../identity/age-file.ts'
+import { type Home, readPrivateFile } from '../../identity/home.ts'
+import { createKeystore, hasIdentity, type NewIdentity } from '../../identity/keystore.ts'
 import { keepStatePassphrase, type Passphrase } from '../../identity/passphrase.ts'
 import { generatePhrase, phraseToSeed } from '../../vault/bip39.ts'
 import { deriveIdentitySeeds } from '../../vault/identity-seeds.ts'
@@ -39,10 +40,11 @@ export interface SetUpResult {
 
 /**
  * Makes the identity of a home from a phrase, new or given.
- * @throws KithError `IDENTITY_EXISTS`, `PHRASE_INVALID`, `HOME_UNSAFE`.
+ * @throws KithError `IDENTITY_EXISTS`, `PHRASE_INVALID`, `HOME_UNSAFE`, `KEYSTORE_DAMAGED` when only half of an identity is there.
  */
 export async function setUpIdentity(options: SetUpOptions): Promise<SetUpResult> {
   const { home, clock, random } = options
+  if (options.phrase === undefined) await mustBeFresh(home)
   const phrase = options.phrase?.clone() ?? generatePhrase(options.words ?? DEFAULT_PHRASE_WORDS, random)
   let passphrase: Passphrase | undefined
   try {
@@ -64,6 +66,15 @@ export async function setUpIdentity(options: SetUpOptions): Promise<SetUpResult>
   } finally {
     passphrase?.secret.wipe()
   }
+}
+
+/** Keys of a machine without their identity are what is left of a home: another identity in their place would pass for the lost one to its owner. */
+async function mustBeFresh(home: Home): Promise<void> {
+  if ((await hasIdentity(home)) || (await readPrivateFile(home.paths.device, MAX_AGE_FILE_BYTES)) === undefined) return
+  throw new KithError('KEYSTORE_DAMAGED', 'the identity of this home is missing although the keys of its machine are there', {
+    details: { path: home.paths.identity },
+    next: 'put back identity.age from a copy, or kith init --restore',
+  })
 }
 
 /** A restore that has no chain to look at may use the identity but not rotate it: it cannot know which generation is the current one. */
