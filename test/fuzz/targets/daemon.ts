@@ -284,7 +284,8 @@ const control: FuzzTarget = {
   async run(input) {
     const text = Buffer.from(input).toString('latin1')
     if (NOT_HERE.some((path) => text.includes(path))) return 'left out'
-    const answer = await exchange(Buffer.from(text.replaceAll(TOKEN, token), 'latin1'))
+    const whole = await exchange(Buffer.from(text.replaceAll(TOKEN, token), 'latin1'))
+    const answer = whole.replace(/^HTTP\/1\.1 100 Continue\r\n\r\n/, '')
     if (answer === '') return 'silence'
     const status = /^HTTP\/1\.1 ([0-9]{3}) /.exec(answer)?.[1]
     assert.ok(status !== undefined, answer.slice(0, 200))
