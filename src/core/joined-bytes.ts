@@ -28,6 +28,14 @@ export class JoinedBytes {
     }
   }
 
+  /** Throws everything away; how much it was. */
+  clear(): number {
+    const { length } = this
+    this.length = 0
+    this.#chunks.length = 0
+    return length
+  }
+
   /** The next bytes, at most 64 KiB; they belong to the caller. */
   take(): Buffer | undefined {
     const first = this.#chunks.shift()

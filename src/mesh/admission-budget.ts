@@ -2,7 +2,7 @@ import type { Clock } from '../core/clock.ts'
 import { KithError } from '../core/errors.ts'
 import type { Did } from '../identity/did.ts'
 import type { ChainState } from '../identity/types.ts'
-import type { Channel } from '../transport/types.ts'
+import type { Channel, LinkMemory } from '../transport/types.ts'
 import { TokenBucket } from './admission-rate.ts'
 import { sourceKeys, sourceOfPath } from './admission-source.ts'
 import type { ConstraintSet, Policy } from './types.ts'
@@ -29,16 +29,19 @@ export const ISOLATED_LIMITS: IsolatedLimits = {
 }
 
 /** What one link may still spend. Every charge is made to the DID that proved itself on it, and to the shared budget while that DID is Isolated. */
-export interface LinkBudget {
+export interface LinkBudget extends LinkMemory {
   /** Whether so many messages may be handled now; charged if so. */
   message(count?: number): boolean
-  /** Whether so many bytes may be buffered; give them back with `free`. */
+  /** Whether the peer may open one more stream now. A stranger pays a message for each; others have their limit of streams open at once. */
+  stream(): boolean
+  /**
+   * Whether so many bytes may be buffered; give them back with `free`. When strangers use all the memory they share, the one that holds most loses its link
+   * in favour of those that hold less.
+   */
   reserve(bytes: number): boolean
   free(bytes: number): void
-  /** Traffic was seen: the link is not idle. `message` and `reserve` do this too. */
+  /** Traffic was seen: the link is not idle. The others do this too. */
   touch(): void
-  /** Says how many bytes have moved on the link; one on which some moved since it was last asked for is not idle. */
-  watch(traffic: () => number): void
   /** The peer's class or limits may have changed: its charges move to where they belong now. @throws KithError `BUDGET_EXCEEDED` when there is no room there. */
   refresh(): void
   /** The link has ended. Gives everything back. Idempotent. */
@@ -133,9 +136,18 @@ class LinkBudgets implements Budgets {
     this.isolated.add(charge)
   }
 
+  /** Makes room for a stranger that would hold `bytes` in all, by the one that holds most, if that is more. */
+  closeHeaviest(bytes: number): boolean {
+    let heaviest: Charge | undefined
+    for (const charge of this.isolated) if (charge.bytes > (heaviest?.bytes ?? bytes)) heaviest = charge
+    if (heaviest === undefined) return false
+    heaviest.leave()
+    heaviest.evict(exceeded('unknown peers use all the memory they share, and this one most of it', this.limits.bufferBytes))
+    return true
+  }
+
   #closeIdle(among: readonly Charge[], limit: number): void {
     let oldest: Charge | undefined
-    for (const charge of among) charge.look()
     for (const charge of among) if (oldest === undefined || charge.active < oldest.active) oldest = charge
     if (oldest === undefined || this.clock.monotonic() - oldest.active < this.limits.idleMs)
       throw exceeded('unknown peers have as many links as they share', limit)
@@ -152,8 +164,6 @@ class Charge implements LinkBudget {
   account: DidAccount | undefined
   active: number
   bytes = 0
-  #traffic: () => number = () => 0
-  #moved = 0
 
   constructor(budgets: LinkBudgets, link: Pick<BudgetedLink, 'did' | 'chain'>, network: string, evict: (error: KithError) => void) {
     this.#budgets = budgets
@@ -169,12 +179,17 @@ class Charge implements LinkBudget {
     return !this.#budgets.isolated.has(this) || this.#budgets.isolatedBucket.take(count)
   }
 
+  stream(): boolean {
+    this.touch()
+    return !this.#budgets.isolated.has(this) || this.message()
+  }
+
   reserve(bytes: number): boolean {
     this.touch()
     const { account } = this
     if (account === undefined || account.bytes + bytes > account.limits.bufferBytes) return false
     if (this.#budgets.isolated.has(this)) {
-      if (this.#budgets.isolatedBytes + bytes > this.#budgets.limits.bufferBytes) return false
+      while (this.#budgets.isolatedBytes + bytes > this.#budgets.limits.bufferBytes) if (!this.#budgets.closeHeaviest(this.bytes + bytes)) return false
       this.#budgets.isolatedBytes += bytes
     }
     account.bytes += bytes
@@ -192,17 +207,6 @@ class Charge implements LinkBudget {
 
   touch(): void {
     this.active = this.#budgets.clock.monotonic()
-  }
-
-  watch(traffic: () => number): void {
-    this.#traffic = traffic
-    this.#moved = traffic()
-  }
-
-  look(): void {
-    const moved = this.#traffic()
-    if (moved !== this.#moved) this.touch()
-    this.#moved = moved
   }
 
   refresh(): void {

@@ -95,6 +95,13 @@ export class Gate {
     }
   }
 
+  /**
+   * Whether the peer may open one more stream on this connection. A stranger pays for each but the first, which is the control stream of every dialer.
+   */
+  mayOpen(member: Member): boolean {
+    return (member.accepted === 1 && !member.controlAttached) || this.#budgets.get(member)?.stream() !== false
+  }
+
   close(): void {
     this.#stop.abort(new KithError('CLOSED'))
   }
@@ -170,11 +177,11 @@ export class Gate {
     this.#charged.delete(channel)
     try {
       const stranger = this.#components.classOf(link.did) === 'isolated'
-      const connection = channel.multiplex(stranger ? { windowBytes: STRANGER_WINDOW_BYTES, linkWindowBytes: STRANGER_WINDOW_BYTES } : {})
+      const windows = stranger ? { windowBytes: STRANGER_WINDOW_BYTES, linkWindowBytes: STRANGER_WINDOW_BYTES } : {}
+      const connection = channel.multiplex(budget === undefined ? windows : { ...windows, memory: budget })
       const member = this.#components.table().add(factsOf(link), connection)
       this.#members.set(channel, member)
       if (budget !== undefined) this.#budgets.set(member, budget)
-      budget?.watch(() => connection.bytesIn + connection.bytesOut)
       void connection.closed.then(() => {
         budget?.leave()
         this.#budgets.delete(member)

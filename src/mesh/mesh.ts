@@ -425,7 +425,10 @@ class MeshNode implements Mesh {
       clock: this.#components.clock,
       prefer: () => this.#settings.prefer,
       onEvent: (event) => this.#onLinkEvent(event),
-      onStream: (member, stream) => this.#router.accept(member, stream),
+      onStream: (member, stream) => {
+        if (this.#gate.mayOpen(member)) this.#router.accept(member, stream)
+        else stream.reset(new KithError('BUDGET_EXCEEDED').number)
+      },
       onAddresses: (member, urls) => this.#news.told(member, urls),
     })
   }

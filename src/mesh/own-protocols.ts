@@ -25,7 +25,8 @@ export interface OwnProtocols {
 /** Registers what every node speaks: link control, ping, pairing, chains. */
 export function serveOwnProtocols(router: Router, { device, book, known, invites, pairing, clock, logger }: OwnProtocols): void {
   router.register(LINK_PROTOCOL, 'handler', (stream, { member }) => {
-    member.accepted--
+    // The control stream is no stream of a protocol; a second one is refused and counts like any other.
+    if (!member.controlAttached) member.accepted--
     member.attachControl(stream)
   })
   router.register(PING_PROTOCOL, 'everyone', servePing)

@@ -48,6 +48,8 @@ class StreamDuplex extends Duplex {
     this.#stream = stream
     this.#clock = clock
     this.on('error', ignore)
+    // `_read` is not called again after the last piece.
+    this.on('end', () => this.#giveBack())
     stream.onEnd = () => {
       this.#readEnded = true
       for (let chunk = this.#waiting.take(); chunk !== undefined; chunk = this.#waiting.take()) this.#push(chunk)
@@ -111,6 +113,7 @@ class StreamDuplex extends Duplex {
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.#timer?.cancel()
+    this.#giveBack()
     const written = this.#written
     this.#written = null
     this.#rest = []
@@ -161,6 +164,13 @@ class StreamDuplex extends Duplex {
     const copy = Buffer.allocUnsafe(end - start)
     data.copy(copy, 0, start, end)
     this.#push(copy)
+  }
+
+  /** Nobody reads any more: nothing is held here. */
+  #giveBack(): void {
+    const length = this.#withheld + this.#waiting.clear()
+    this.#withheld = 0
+    if (length > 0) this.#stream.consume(length)
   }
 
   #push(chunk: Buffer): void {

@@ -103,6 +103,17 @@ export interface MultiplexOptions {
   readonly linkWindowBytes?: number
   /** After this long without a byte from the peer a ping asks; after twice as long the connection is lost. Default 15 s; 0 asks never. */
   readonly keepAliveMs?: number
+  /** What received bytes may occupy here until they are consumed. Without it only the windows bound them. */
+  readonly memory?: LinkMemory
+}
+
+/** The budget that a connection charges for bytes of the peer that nobody has taken yet. */
+export interface LinkMemory {
+  /** Whether so many more bytes may be held. When not, the stream that holds most is reset with `BUDGET_EXCEEDED`. */
+  reserve(bytes: number): boolean
+  free(bytes: number): void
+  /** Payload has moved: the connection is in use. */
+  touch(): void
 }
 
 /** One authenticated, multiplexed connection to one link key. */

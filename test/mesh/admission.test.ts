@@ -157,18 +157,6 @@ describe('admission, budgets after the proof', () => {
     assert.equal(world.budgets.dids, 64)
   })
 
-  test('a link on which bytes move is not idle, whoever counts them', () => {
-    const world = budgets()
-    const moved = Array.from({ length: 64 }, () => 0)
-    for (const index of moved.keys()) world.enter(`s${index}`).watch(() => moved[index] as number)
-    for (let round = 0; round < 3; round++) {
-      world.clock.advance(ISOLATED_LIMITS.idleMs)
-      for (const index of moved.keys()) if (index !== 7 + round) moved[index] = (moved[index] as number) + 1
-      world.enter(`late${round}`)
-    }
-    assert.deepEqual(world.evicted, ['s7 BUDGET_EXCEEDED', 's8 BUDGET_EXCEEDED', 'late0 BUDGET_EXCEEDED'])
-  })
-
   test('a known peer gets in while strangers fill their share', () => {
     const world = budgets({ friend: 'known' })
     for (let i = 0; i < 64; i++) world.enter(`s${i}`)
@@ -211,6 +199,29 @@ describe('admission, budgets after the proof', () => {
     assert.equal(leases[0]?.reserve(mib), true)
     assert.throws(() => leases[0]?.free(mib + 1), TypeError)
     leases[1]?.free(mib)
+  })
+
+  test('when strangers use all they share, the one that holds most gives way to one that holds less, and to nobody else', () => {
+    const world = budgets()
+    const leases = Array.from({ length: 8 }, (_, i) => world.enter(`s${i}`))
+    const kib = 1024
+    for (const [index, lease] of leases.entries()) assert.equal(lease.reserve(index === 3 ? 1024 * kib : 1000 * kib), true)
+    const late = world.enter('late')
+    assert.equal(late.reserve(1024 * kib), false)
+    assert.deepEqual(world.evicted, [])
+    assert.equal(late.reserve(900 * kib), true)
+    assert.deepEqual(world.evicted, ['s3 BUDGET_EXCEEDED'])
+    assert.equal(leases[3]?.reserve(1), false)
+    leases[3]?.free(1024 * kib)
+    assert.equal(world.budgets.isolatedLinks, 8)
+  })
+
+  test('a stranger pays a message for a stream, anybody else none', () => {
+    const world = budgets({ friend: 'known' })
+    const [stranger, friend] = [world.enter('stranger'), world.enter('friend')]
+    const opened = (lease: LinkBudget): number => Array.from({ length: 50 }, () => lease.stream()).filter(Boolean).length
+    assert.deepEqual([opened(stranger), opened(friend)], [DEFAULT_CONSTRAINTS.isolated.burst, 50])
+    assert.equal(friend.message(), true)
   })
 
   test('one stranger buffers at most its own 1 MiB, though the shared budget is empty', () => {

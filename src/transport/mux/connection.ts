@@ -2,6 +2,7 @@ import type { PublicKey } from '../../core/bytes.ts'
 import type { Clock, Timer } from '../../core/clock.ts'
 import { codeOfNumber, type ErrorCode, KithError } from '../../core/errors.ts'
 import type { BytePipe } from '../../core/pipe.ts'
+import { HeldMemory } from '../held-memory.ts'
 import type { CloseInfo, Connection, LinkStream, MultiplexOptions, Path } from '../types.ts'
 import { Fifo } from './fifo.ts'
 import { FrameReader } from './frame-reader.ts'
@@ -50,6 +51,8 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
   readonly clock: Clock
   readonly closed: Promise<CloseInfo>
   readonly outbox: Outbox
+  /** Undefined when only the windows bound what the peer may leave here. */
+  readonly held: HeldMemory | undefined
 
   readonly #pipe: BytePipe
   readonly #settings: Settings
@@ -62,6 +65,7 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
   #inbound = 0
   #outbound = 0
   #windowLeft: number
+  #bytesSeen = 0
   readonly #waiters = new Fifo<Waiter>()
   readonly #early = new Fifo<MuxStream>()
   #accept: ((stream: LinkStream) => void) | null = null
@@ -86,6 +90,7 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
     this.#settings = config
     this.#nextId = info.role === 'dialer' ? 1 : 2
     this.#windowLeft = config.linkWindowBytes
+    this.held = config.memory === undefined ? undefined : new HeldMemory(config.memory, () => this.#shed())
     const { promise, resolve } = Promise.withResolvers<CloseInfo>()
     this.closed = promise
     this.#resolveClosed = resolve
@@ -244,6 +249,7 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
     this.guard(() => {
       this.#reader.push(data, start, end)
       this.outbox.pump()
+      if (this.held !== undefined) this.#settle(this.held)
     })
   }
 
@@ -251,6 +257,25 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
     if (this.#state !== 'open') return
     this.#liveness.drained()
     this.guard(() => this.outbox.pump())
+  }
+
+  #settle(held: HeldMemory): void {
+    if (this.#state !== 'open') return
+    const seen = this.bytesIn + this.bytesOut
+    held.settle(seen !== this.#bytesSeen)
+    this.#bytesSeen = seen
+  }
+
+  /** There is no memory left for this peer: the stream that holds most of it ends. */
+  #shed(): boolean {
+    let largest: MuxStream | undefined
+    for (const stream of this.#streams.all()) if (stream.unreturned > (largest?.unreturned ?? 0)) largest = stream
+    if (largest === undefined) {
+      this.fail('BUDGET_EXCEEDED', 'The peer left more bytes here than it may.')
+      return false
+    }
+    largest.refuse(new KithError('BUDGET_EXCEEDED', 'The stream held more bytes than this peer may leave here.'))
+    return true
   }
 
   #isOwn(id: number): boolean {
@@ -352,6 +377,7 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
     this.#refuseWaiters(this.#over)
     this.#early.clear()
     for (const stream of this.#streams.drain()) stream.abandoned(error)
+    this.held?.end()
   }
 }
 

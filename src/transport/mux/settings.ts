@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/clock.ts'
-import type { MultiplexOptions } from '../types.ts'
+import type { LinkMemory, MultiplexOptions } from '../types.ts'
 import * as limits from './limits.ts'
 
 /** Options of one connection, filled in and checked. */
@@ -10,6 +10,7 @@ export interface Settings {
   readonly windowBytes: number
   readonly linkWindowBytes: number
   readonly keepAliveMs: number
+  readonly memory: LinkMemory | undefined
 }
 
 /** @throws TypeError for a value out of range: the caller's mistake. */
@@ -21,6 +22,7 @@ export function settings(clock: Clock, options: MultiplexOptions): Settings {
     windowBytes: within('windowBytes', options.windowBytes, limits.DEFAULT_WINDOW_BYTES, limits.INITIAL_WINDOW_BYTES, limits.MAX_WINDOW_BYTES),
     linkWindowBytes: within('linkWindowBytes', options.linkWindowBytes, limits.DEFAULT_LINK_WINDOW_BYTES, 0, Number.MAX_SAFE_INTEGER),
     keepAliveMs: within('keepAliveMs', options.keepAliveMs, limits.KEEP_ALIVE_MS, 0, 0x7fff_ffff),
+    memory: options.memory,
   }
 }
 

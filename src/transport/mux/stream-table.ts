@@ -39,12 +39,18 @@ export class StreamTable {
     this.size -= 1
   }
 
-  /** Takes all of them out. */
-  drain(): MuxStream[] {
+  /** In no order. */
+  all(): MuxStream[] {
     const all: MuxStream[] = []
     for (const first of this.#slots) {
       for (let stream = first ?? null; stream !== null; stream = stream.nextInSlot) all.push(stream)
     }
+    return all
+  }
+
+  /** Takes all of them out, in order of their numbers. */
+  drain(): MuxStream[] {
+    const all = this.all()
     for (const stream of all) stream.nextInSlot = null
     this.#slots.fill(null)
     this.size = 0

@@ -64,8 +64,10 @@ export class MuxStream implements LinkStream {
   #readOpen = true
   #needDrain = false
   #closeReported = false
-  /** Handed to the owner and not yet returned by `consume`. */
+  /** Handed to the owner, or kept for it, and not yet returned by `consume`; also what came before the end. */
   #unreturned = 0
+  /** Nobody wants what was received, or will return it. */
+  #droppedReads = false
   #consumed = 0
   #handler: ((data: Buffer, start: number, end: number) => void) | null = null
   #failed: ((error: KithError, direction: 'both' | 'write') => void) | null = null
@@ -119,6 +121,7 @@ export class MuxStream implements LinkStream {
 
   reset(number: number): void {
     requireNumber(number)
+    this.#letGo()
     if (this.#closeReported) return
     if (!this.gone) this.#outbox.sendReset(this, number)
     this.#dropWrites()
@@ -128,17 +131,20 @@ export class MuxStream implements LinkStream {
 
   stop(number: number): void {
     requireNumber(number)
-    if (!this.#readOpen) return
     this.owed += this.#unreturned
+    this.#letGo()
+    if (!this.#readOpen) return
     this.#dropReads()
     if (!this.finReceived && !this.gone) this.#outbox.sendStop(this, number)
     this.#settle()
   }
 
   consume(length: number): void {
-    if (!this.#readOpen || this.finReceived) return
+    if (this.#droppedReads) return
     if (!(length >= 0 && length <= this.#unreturned)) throw new TypeError('more credit returned than was handed out')
     this.#unreturned -= length
+    this.connection.held?.remove(length)
+    if (!this.#readOpen || this.finReceived) return
     this.owed += length
     if (this.#consumed < BULK_BYTES) {
       this.#consumed += length
@@ -175,6 +181,7 @@ export class MuxStream implements LinkStream {
       return
     }
     this.#unreturned += length
+    this.connection.held?.add(length)
     if (this.#handler !== null && this.#held === null) this.#handler(data, start, end)
     else this.#hold().bytes.append(data, start, end)
   }
@@ -211,6 +218,17 @@ export class MuxStream implements LinkStream {
     else this.#settle()
   }
 
+  get unreturned(): number {
+    return this.#unreturned
+  }
+
+  /** Ends the stream on our own account: both sides hear why. */
+  refuse(error: KithError): void {
+    if (!this.gone) this.#outbox.sendReset(this, error.number)
+    this.#dropWrites()
+    this.#fail(error, 'both')
+  }
+
   grant(length: number): boolean {
     this.sendWindow += length
     return this.sendWindow <= U32_MAX
@@ -221,10 +239,7 @@ export class MuxStream implements LinkStream {
     this.queue.push(data, start, end)
     if (this.queue.length > QUEUE_HIGH_BYTES) this.#needDrain = true
     if (this.queue.length > QUEUE_MAX_BYTES) {
-      const error = new KithError('MUX_LIMIT', 'The stream’s owner wrote on without waiting for the peer.')
-      this.#outbox.sendReset(this, error.number)
-      this.#dropWrites()
-      this.#fail(error, 'both')
+      this.refuse(new KithError('MUX_LIMIT', 'The stream’s owner wrote on without waiting for the peer.'))
       return
     }
     if (this.sendWindow > 0) this.#outbox.join(this)
@@ -246,13 +261,20 @@ export class MuxStream implements LinkStream {
     this.#readOpen = false
     this.#held = null
     this.#unsaid = null
+    this.#letGo()
+  }
+
+  #letGo(): void {
+    this.connection.held?.remove(this.#unreturned)
     this.#unreturned = 0
+    this.#droppedReads = true
   }
 
   #fail(error: KithError, direction: 'both' | 'write'): void {
     if (direction === 'both') {
       this.#readOpen = false
       this.#held = null
+      this.#letGo()
     }
     this.#unsaid = { error, direction }
     if (this.#failed !== null || this.#handler !== null) this.#say()

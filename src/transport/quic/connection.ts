@@ -1,6 +1,7 @@
 import type { PublicKey } from '../../core/bytes.ts'
 import type { Clock, Timer } from '../../core/clock.ts'
 import { codeOfNumber, KithError, remoteError } from '../../core/errors.ts'
+import { HeldMemory } from '../held-memory.ts'
 import { PeerBudget } from '../mux/peer-budget.ts'
 import type { CloseInfo, Connection, LinkStream, MultiplexOptions, Path } from '../types.ts'
 import type { QuicLink } from './channel.ts'
@@ -8,6 +9,7 @@ import { ChunkPool } from './chunks.ts'
 import { peerError } from './errors.ts'
 import { CONTROL_BYTES, type Control, decodeControl, encodeControl, trimReason } from './frames.ts'
 import type { NativeStream } from './native.ts'
+import { NativeMemory } from './native-memory.ts'
 import { giveBack, openNative } from './native-streams.ts'
 import { nothing } from './nothing.ts'
 import { OpenSlots } from './open-slots.ts'
@@ -26,6 +28,8 @@ const SETTLE_MS = 5_000
 const CODE_MS = 1_000
 /** Control bytes that a peer may leave unread. */
 const CONTROL_QUEUE_BYTES = 256 * 1024
+/** What a stream that is cut may have left unread in the library: its window. */
+const CUT_BYTES = 1 << 20
 /** Resets and stops of streams not seen yet. */
 const EARLY_LIMIT = 2 * STREAM_LIMIT
 
@@ -38,6 +42,8 @@ export class QuicConnection implements Connection, StreamOwner {
   readonly postQuantum = false
   readonly closed: Promise<CloseInfo>
   readonly pool: ChunkPool = new ChunkPool()
+  readonly held: HeldMemory | undefined
+  readonly #nativeMemory: NativeMemory | undefined
   readonly #link: QuicLink
   readonly #totals = new Totals()
   readonly #streams = new Map<number, QuicStream>()
@@ -78,6 +84,16 @@ export class QuicConnection implements Connection, StreamOwner {
     first.onFrame = (payload) => this.#frame(payload)
     first.onEnd = () => this.#finish()
     first.onError = (error) => (error.code === 'LINK_LOST' ? this.#finish() : this.#lose(new KithError('MUX_PROTOCOL', undefined, { cause: error })))
+    const { memory } = options
+    this.held = memory === undefined ? undefined : new HeldMemory(memory, () => this.#shed())
+    this.#nativeMemory =
+      memory === undefined
+        ? undefined
+        : new NativeMemory({
+            clock: link.clock,
+            counts: () => ({ udp: native.stats().udpRxBytes, received: this.bytesIn, sent: this.bytesOut }),
+            onChange: (bytes) => this.#nativeHolds(bytes),
+          })
     for (const payload of early) this.#frame(payload)
     native.closed().then(
       () => this.#finish(),
@@ -144,6 +160,7 @@ export class QuicConnection implements Connection, StreamOwner {
   // What streams use.
 
   cut(type: 'reset' | 'stop', stream: QuicStream, code: number): void {
+    this.#nativeMemory?.forgive(CUT_BYTES)
     this.#cuts.send({ type, opener: stream.id % 2, index: stream.index, code })
   }
   sent(length: number): void {
@@ -152,6 +169,9 @@ export class QuicConnection implements Connection, StreamOwner {
   received(length: number): void {
     this.#totals.addReceived(length)
     if (this.#state === 'closed by peer') this.#answerClose()
+  }
+  settle(): void {
+    if (this.#state !== 'ended') this.held?.settle(true)
   }
   uncount(sent: number, received: number): void {
     this.#totals.uncount(sent, received)
@@ -173,6 +193,27 @@ export class QuicConnection implements Connection, StreamOwner {
     }
     this.#inbound--
     this.#accept()
+  }
+
+  // Memory.
+
+  #nativeHolds(bytes: number): void {
+    if (bytes <= 0) {
+      this.held?.remove(-bytes)
+      return
+    }
+    this.held?.add(bytes)
+    if (this.#state !== 'ended') this.held?.settle(false)
+  }
+
+  /** There is no memory left for this peer: the stream that holds most of it ends, or the connection when none does. */
+  #shed(): boolean {
+    let largest: QuicStream | undefined
+    for (const stream of this.#streams.values()) if (stream.unreturned > (largest?.unreturned ?? 0)) largest = stream
+    const error = new KithError('BUDGET_EXCEEDED', 'the peer left more bytes here than it may')
+    if (largest === undefined) this.#lose(error)
+    else largest.refuse(error)
+    return largest !== undefined
   }
 
   // Streams.
@@ -324,8 +365,10 @@ export class QuicConnection implements Connection, StreamOwner {
     this.#slots.close(this.#over())
     this.#pings.close(this.#over())
     this.#cuts.close()
+    this.#nativeMemory?.end()
     const error = this.#closeError()
     for (const stream of [...this.#streams.values()]) stream.fail(error)
+    this.held?.end()
     this.#arrived.length = 0
     this.#early.clear()
     this.#resolveClosed(this.#info)

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../../core/clock.ts'
 import { KithError } from '../../core/errors.ts'
 import { createDuplex } from '../duplex.ts'
+import type { HeldMemory } from '../held-memory.ts'
 import { QUEUE_MAX_BYTES } from '../mux/limits.ts'
 import type { Connection, LinkStream } from '../types.ts'
 import type { ChunkPool } from './chunks.ts'
@@ -19,6 +20,10 @@ export interface StreamOwner {
   cut(type: 'reset' | 'stop', stream: QuicStream, code: number): void
   sent(length: number): void
   received(length: number): void
+  /** Undefined when only the windows bound what the peer may leave here. */
+  readonly held: HeldMemory | undefined
+  /** What was received has been dealt with. */
+  settle(): void
   /** Bytes of a direction that was cut: they may never arrive and count no more in the totals that CLOSE compares. */
   uncount(sent: number, received: number): void
   /** Calls `run` with the code of a reset or stop that the peer sends beside a native one; after a moment without it. */
@@ -50,8 +55,10 @@ export class QuicStream implements LinkStream {
   /** What went wrong before anybody listened. */
   #held: { readonly error: KithError; readonly direction: 'both' | 'write' } | undefined
   #duplex: Duplex | undefined
-  /** Handed to the owner and not yet returned by `consume`. */
+  /** Handed to the owner and not yet returned by `consume`; also what came before the end. */
   #unreturned = 0
+  /** Nobody will return what was received. */
+  #droppedReads = false
   #writing = true
   #ended = false
   #reading = true
@@ -120,6 +127,7 @@ export class QuicStream implements LinkStream {
 
   reset(number: number): void {
     requireNumber(number)
+    this.#letGo()
     if (!this.#writing && !this.#reading) return
     this.#owner.cut('reset', this, number)
     this.#cut(nothing)
@@ -127,6 +135,7 @@ export class QuicStream implements LinkStream {
 
   stop(number: number): void {
     requireNumber(number)
+    this.#letGo()
     if (!this.#reading) return
     this.#owner.cut('stop', this, number)
     this.#uncountIn()
@@ -137,10 +146,11 @@ export class QuicStream implements LinkStream {
   }
 
   consume(length: number): void {
-    if (!this.#reading) return
+    if (this.#droppedReads) return
     if (!(length >= 0 && length <= this.#unreturned)) throw new TypeError('more credit returned than was handed out')
     this.#unreturned -= length
-    this.#read.consume(length)
+    this.#owner.held?.remove(length)
+    if (this.#reading) this.#read.consume(length)
   }
 
   toDuplex(): Duplex {
@@ -159,6 +169,16 @@ export class QuicStream implements LinkStream {
     this.#failWriting(peerError(number))
   }
 
+  get unreturned(): number {
+    return this.#unreturned
+  }
+
+  /** Ends the stream on our own account: both sides hear why. */
+  refuse(error: KithError): void {
+    this.#owner.cut('reset', this, error.number)
+    this.fail(error)
+  }
+
   /** Ends a stream that the peer reset before it was seen here, or that nobody waits for any more. */
   discard(): void {
     this.#cut(nothing)
@@ -167,6 +187,7 @@ export class QuicStream implements LinkStream {
   #cut(tell: () => void): void {
     this.#writing = false
     this.#reading = false
+    this.#letGo()
     this.#uncountOut()
     this.#uncountIn()
     this.#write.drop()
@@ -190,11 +211,15 @@ export class QuicStream implements LinkStream {
     else this.onError(error, direction)
   }
 
+  #letGo(): void {
+    this.#owner.held?.remove(this.#unreturned)
+    this.#unreturned = 0
+    this.#droppedReads = true
+  }
+
   /** The owner writes on and on without waiting for the peer. */
   #overflow(): void {
-    const error = new KithError('MUX_LIMIT', 'The stream’s owner wrote on without waiting for the peer.')
-    this.#owner.cut('reset', this, error.number)
-    this.fail(error)
+    this.refuse(new KithError('MUX_LIMIT', 'The stream’s owner wrote on without waiting for the peer.'))
   }
 
   #uncountOut(): void {
@@ -217,7 +242,9 @@ export class QuicStream implements LinkStream {
   #data(data: Buffer): void {
     if (this.#countsIn) this.#owner.received(data.length)
     this.#unreturned += data.length
+    this.#owner.held?.add(data.length)
     this.onData(data, 0, data.length)
+    this.#owner.settle()
   }
 
   #end(): void {
