@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts'
+import type { Clock, Timer } from '../core/clock.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { LinkStream } from '../transport/types.ts'
@@ -45,7 +45,7 @@ export class Router {
   readonly #protocols: Map<string, Registered> = new Map()
   /** Streams whose header is not whole yet, with the time they came. */
   readonly #waiting: Map<LinkStream, number> = new Map()
-  #sweeping = false
+  #sweeper: Timer | undefined
 
   constructor(components: RouterComponents) {
     this.#components = components
@@ -114,7 +114,10 @@ export class Router {
       stream.reset(number)
     }
     stream.onEnd = () => give(new KithError('WIRE_MALFORMED').number)
-    stream.onError = () => this.#waiting.delete(stream)
+    // A peer that only stops reading still owes its header.
+    stream.onError = (_error, direction) => {
+      if (direction === 'both') this.#waiting.delete(stream)
+    }
     stream.onData = (data, start, end) => {
       const bytes = pending === undefined ? data.subarray(start, end) : Buffer.concat([pending, data.subarray(start, end)])
       const length = bytes[0]
@@ -133,6 +136,7 @@ export class Router {
   }
 
   close(): void {
+    this.#sweeper?.cancel()
     this.#waiting.clear()
     this.#protocols.clear()
   }
@@ -166,10 +170,9 @@ export class Router {
 
   /** One timer for all streams whose header is late. */
   #sweep(): void {
-    if (this.#sweeping || this.#waiting.size === 0) return
-    this.#sweeping = true
-    this.#components.clock.after(HEADER_DEADLINE_MS, () => {
-      this.#sweeping = false
+    if (this.#sweeper !== undefined || this.#waiting.size === 0) return
+    this.#sweeper = this.#components.clock.after(HEADER_DEADLINE_MS, () => {
+      this.#sweeper = undefined
       const oldest = this.#components.clock.monotonic() - HEADER_DEADLINE_MS
       for (const [stream, since] of this.#waiting) {
         // Insertion order is age.

@@ -250,11 +250,13 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
       this.#reader.push(data, start, end)
       this.outbox.pump()
       if (this.held !== undefined) this.#settle(this.held)
+      if (this.outbox.choked) this.fail('MUX_LIMIT', 'The peer does not read the answers it asks for.')
     })
   }
 
   #drained(): void {
     if (this.#state !== 'open') return
+    this.outbox.drained()
     this.#liveness.drained()
     this.guard(() => this.outbox.pump())
   }

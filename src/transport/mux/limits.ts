@@ -44,6 +44,9 @@ export const OWN_PINGS_PER_SECOND = 150
 /** Answers that may wait while the pipe is blocked. */
 export const PONGS_WAITING = 64
 
+/** Frames of ours that may wait, in bytes, for a peer that does not read them: most of them answer what it sends. */
+export const UNREAD_CONTROL_BYTES: number = 1024 * 1024
+
 /** Frames that do nothing (empty data, empty credit, credit for a stream that has ended): this many, and one more for each frame we send. */
 export const IDLE_FRAMES = 1024
 /** Late bytes allowed for each stream we reset, beyond the window it had left: its last frames may be small ones. */

@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../../core/clock.ts'
 import type { BytePipe } from '../../core/pipe.ts'
 import { Fifo } from './fifo.ts'
 import { FLAG_FIN, FLAG_RST, FLAG_STOP, FLAG_SYN, HEADER_BYTES, TYPE_DATA, TYPE_WINDOW_UPDATE, writeHeader } from './frames.ts'
-import { MAX_FRAME_BYTES, OWN_RESET_BURST, OWN_RESETS_PER_SECOND, QUANTUM_BYTES, TokenBucket } from './limits.ts'
+import { MAX_FRAME_BYTES, OWN_RESET_BURST, OWN_RESETS_PER_SECOND, QUANTUM_BYTES, TokenBucket, UNREAD_CONTROL_BYTES } from './limits.ts'
 import type { PeerBudget } from './peer-budget.ts'
 import type { MuxStream } from './stream.ts'
 
@@ -25,6 +25,7 @@ export class Outbox {
   readonly #resets = new Fifo<{ stream: MuxStream; number: number }>()
   readonly #resetTokens: TokenBucket
   #resetTimer: Timer | null = null
+  #unread = 0
   #pumping = false
   #updatesScheduled = false
   #announceScheduled = false
@@ -45,6 +46,16 @@ export class Outbox {
 
   get blocked(): boolean {
     return this.#pipe.blocked
+  }
+
+  /** The peer makes us answer without end and does not read. */
+  get choked(): boolean {
+    return this.#unread > UNREAD_CONTROL_BYTES
+  }
+
+  /** The pipe takes bytes again. */
+  drained(): void {
+    this.#unread = 0
   }
 
   /** Sends what window and pipe take and returns where it stopped. */
@@ -123,6 +134,7 @@ export class Outbox {
   /** A frame without payload. */
   control(type: number, flags: number, id: number, length: number): void {
     if (this.#over) return
+    if (this.#pipe.blocked) this.#unread += HEADER_BYTES
     const at = this.#pipe.reserve(HEADER_BYTES)
     writeHeader(this.#pipe.staging, at, type, flags, id, length)
     this.#budget.frameSent()
