@@ -38,9 +38,14 @@ export function programName(launcher: string | undefined, cwd: string): string {
   return `node ${shellWord(path.startsWith('..') ? launcher : path)}`
 }
 
-/** Makes a command of our own pasteable; text that is not one stays as it is. */
+/**
+ * Makes a command of our own pasteable; text that is not one stays as it is. A remark in brackets at its end goes before it, and a command for another
+ * machine is not given this one's home.
+ */
 export function pasteable(text: string, program: string, homeFlags: string): string {
   if (!/^kith( |$)/.test(text)) return text
+  const [, bare, remark] = /^(.+) \(([^()]+)\)$/.exec(text) ?? []
+  if (bare !== undefined) return `${remark}: ${remark?.startsWith('on the ') ? bare : pasteable(bare, program, homeFlags)}`
   const separator = text.indexOf(' -- ')
   const own = separator < 0 ? text : text.slice(0, separator)
   const rest = separator < 0 ? '' : text.slice(separator)

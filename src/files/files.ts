@@ -15,6 +15,8 @@ import { FILE_PROTOCOL } from './wire.ts'
 /** What files need of the mesh. */
 export interface FileMesh {
   readonly did: Did
+  /** What the owner calls a peer, for sentences. */
+  nameOf?(peer: Did): string | undefined
   open(peer: Did, protocol: string, options: { signal?: AbortSignal }): Promise<Duplex>
   handle(protocol: string, handler: StreamHandler, options?: ProtocolOptions): void
 }
@@ -172,7 +174,7 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
       try {
         return await sendFile(stream, clock, sendOptions)
       } catch (error) {
-        throw explain(asKithError(error, 'INTERNAL'), mesh.did, peer)
+        throw explain(asKithError(error, 'INTERNAL'), mesh.did, peer, mesh.nameOf?.(peer))
       } finally {
         streams.delete(stream)
       }
@@ -193,9 +195,9 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
 }
 
 /** A refusal arrives as a number; who must run which command on which machine is known here. */
-function explain(error: KithError, me: Did, peer: Did): KithError {
+function explain(error: KithError, me: Did, peer: Did, name: string | undefined): KithError {
   if (error.code === 'FILE_DENIED' || error.code === 'POLICY_DENIED') {
-    return new KithError('FILE_DENIED', `${shortDid(peer)} does not accept files from this node`, {
+    return new KithError('FILE_DENIED', `this node may not send files to ${name ?? shortDid(peer)}`, {
       remote: true,
       details: { peer },
       next: `on the other machine: kith allow ${me} file`,

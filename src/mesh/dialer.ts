@@ -162,12 +162,14 @@ export class Dialer {
     const details = this.results(did)
       .filter(({ url }) => urls.has(url))
       .map(({ url, result: code, reason }) => ({ url, result: code, reason }))
+    const name = this.#components.book.get(did)?.name
+    const none = `none of ${candidates.length} addresses${name === undefined ? '' : ` of ${name}`} answered`
     throw new KithError(
       'PEER_UNREACHABLE',
-      only === undefined ? `none of ${candidates.length} addresses answered` : `its address did not answer: ${only.message}`,
+      only === undefined ? none : `no answer${name === undefined ? '' : ` from ${name}`} at ${candidates[0]?.url}: ${inside(only.message)}`,
       {
         details: { did, candidates: details },
-        next: `kith why ${did}`,
+        next: `kith why ${name ?? did}`,
         cause: errors[0],
       },
     )
@@ -300,4 +302,9 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
 /** Names a device in maps. */
 export function deviceId(did: Did, linkKey: PublicKey | undefined): string {
   return `${did} ${linkKey === undefined ? '*' : toHex(linkKey)}`
+}
+
+/** A sentence as the end of another. */
+function inside(sentence: string): string {
+  return sentence.replace(/^[A-Z](?=[a-z]* )/, (letter) => letter.toLowerCase()).replace(/\.$/, '')
 }

@@ -11,6 +11,8 @@ import { encodeRequest, FORWARD_PROTOCOL } from './wire.ts'
 /** What a forward needs of the mesh. */
 export interface StreamOpener {
   readonly did: Did
+  /** What the owner calls a peer, for sentences. */
+  nameOf?(peer: Did): string | undefined
   openLean(peer: Did, protocol: string, options: { signal?: AbortSignal }): Promise<LinkStream>
 }
 
@@ -69,20 +71,20 @@ export async function checkForward(mesh: StreamOpener, peer: Did, target: Forwar
       stream.end()
     })
   } catch (error) {
-    throw explain(asKithError(error, 'ABORTED'), mesh.did, peer, target)
+    throw explain(asKithError(error, 'ABORTED'), mesh, peer, target)
   } finally {
     stream.reset(new KithError('ABORTED').number)
   }
 }
 
 /** A refusal arrives as a number; who must run which command on which machine is known here. */
-function explain(error: KithError, me: Did, peer: Did, target: ForwardTarget): KithError {
+function explain(error: KithError, mesh: StreamOpener, peer: Did, target: ForwardTarget): KithError {
   if (error.code !== 'FORWARD_DENIED' && error.code !== 'POLICY_DENIED') return error
   const text = formatTarget(target)
-  return new KithError('FORWARD_DENIED', `${shortDid(peer)} does not allow this node to reach ${text}`, {
+  return new KithError('FORWARD_DENIED', `this node may not reach ${text} through ${mesh.nameOf?.(peer) ?? shortDid(peer)}`, {
     remote: true,
     details: { peer, target: text },
-    next: `on the other machine: kith allow ${me} forward ${text}`,
+    next: `on the other machine: kith allow ${mesh.did} forward ${text}`,
     cause: error,
   })
 }
@@ -96,7 +98,7 @@ export async function openEntry(options: EntryOptions): Promise<Entry> {
   let lastError: KithError | null = null
 
   function failed(error: KithError): void {
-    lastError = explain(error, mesh.did, peer, target)
+    lastError = explain(error, mesh, peer, target)
     logger.info('forwarded connection failed', { peer, target: formatTarget(target), code: lastError.code, next: lastError.next ?? null })
   }
 
@@ -156,12 +158,21 @@ export async function openEntry(options: EntryOptions): Promise<Entry> {
   }
 }
 
+const WHY_NOT: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another program listens there',
+  EACCES: 'this account may not listen there',
+  EADDRNOTAVAIL: 'this machine has no such address',
+}
+
 function listen(server: Server, local: ForwardLocal): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const code = cause.code === 'EADDRINUSE' || cause.code === 'EACCES' ? 'ADDRESS_IN_USE' : 'ADDRESS_INVALID'
       reject(
-        new KithError(code, `cannot listen on ${formatTarget(local)}: ${cause.code ?? cause.message}`, { cause, next: 'choose another address with --local' }),
+        new KithError(code, `cannot listen on ${formatTarget(local)}: ${WHY_NOT[cause.code ?? ''] ?? cause.code ?? cause.message}`, {
+          cause,
+          next: 'choose another address with --local',
+        }),
       )
     })
     server.listen({ host: local.host, port: local.port }, () => resolve())

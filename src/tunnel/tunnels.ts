@@ -9,7 +9,11 @@ import { formatTarget, parseTarget } from './target.ts'
 import { FORWARD_PROTOCOL } from './wire.ts'
 
 export interface TunnelsOptions {
-  readonly mesh: StreamOpener & { handleLean(protocol: string, handler: LeanHandler, options?: ProtocolOptions): void }
+  readonly mesh: StreamOpener & {
+    handleLean(protocol: string, handler: LeanHandler, options?: ProtocolOptions): void
+    /** Whether a peer that is linked runs on this machine too. */
+    isHere?(peer: Did): boolean
+  }
   readonly policy: Policy
   readonly clock: Clock
   readonly logger: Logger
@@ -20,7 +24,7 @@ export interface ForwardOptions {
   readonly peer: Did
   /** `HOST:PORT` as seen from the other machine. */
   readonly target: string
-  /** `HOST:PORT` here. Default: 127.0.0.1 with the target's port, or any free one when that is taken. */
+  /** `HOST:PORT` here. Default: 127.0.0.1 with the target's port, or any free one when that is taken or means the target itself. */
   readonly local?: string
   /** Listen beyond loopback. Default false. */
   readonly allowPublicBind?: boolean
@@ -96,7 +100,10 @@ export function createTunnels(options: TunnelsOptions): Tunnels {
     const deadline = AbortSignal.timeout(CHECK_TIMEOUT_MS)
     await checkForward(mesh, peer, target, signal === undefined ? deadline : AbortSignal.any([signal, deadline]))
     const base = { mesh, peer, target, logger }
-    const entry = wanted === undefined ? await openDefault(base, target.port) : await openEntry({ ...base, local: wanted })
+    const entry =
+      wanted === undefined
+        ? await openDefault(base, isLoopback(target.host) && mesh.isHere?.(peer) === true ? 0 : target.port)
+        : await openEntry({ ...base, local: wanted })
     counter++
     const tunnel: Tunnel = { id: `f${counter}`, peer, target: formatTarget(target), since: new Date(clock.now()).toISOString(), entry }
     tunnels.set(tunnel.id, tunnel)
@@ -124,7 +131,10 @@ export function createTunnels(options: TunnelsOptions): Tunnels {
   }
 }
 
-/** The target's own port is what people expect on their side; when it is taken, or reserved, any free one will do. */
+/**
+ * The target's own port is what people expect on their side; when it is taken, or reserved, any free one will do. Between two nodes on one machine it would be
+ * the target's very address: a server that is not up yet could not start, and each connection would come back to the forward for ever.
+ */
 async function openDefault(base: Omit<Parameters<typeof openEntry>[0], 'local'>, port: number): Promise<Entry> {
   const host = '127.0.0.1'
   try {

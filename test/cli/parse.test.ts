@@ -123,6 +123,11 @@ test('printed commands, home given and started from a checkout, can be pasted', 
   assert.equal(pasteable('kith status', 'kith', ''), 'kith status')
   assert.equal(pasteable('kith status', programName('/w/bin/kith.mjs', '/w'), ' --home ./a'), 'node bin/kith.mjs status --home ./a')
   assert.equal(pasteable('install Node 24', 'kith', ' --home ./a'), 'install Node 24')
+  assert.equal(
+    pasteable('kith invite (on the other machine, for a new ticket)', 'node k.mjs', ' --home ./a'),
+    'on the other machine, for a new ticket: kith invite',
+  )
+  assert.equal(pasteable('kith id show (prints the DID of a node)', 'kith', ' --home ./a'), 'prints the DID of a node: kith id show --home ./a')
   assert.equal(programName('/usr/local/bin/kith', '/w'), 'kith')
   assert.equal(shellWord("it's"), `'it'\\''s'`)
 })

@@ -61,7 +61,7 @@ test('forward, refused, exits 4 and names the command; typed on the other machin
   const wanted = on('bob', 'forward', `alice:localhost:${port}`, '--local', '127.0.0.1:0')
   const refused = await stage.kith(wanted)
   assert.equal(refused.status, 4, refused.stderr)
-  assert.match(refused.stderr, /^error\[FORWARD_DENIED\] /)
+  assert.match(refused.stderr, /^error\[FORWARD_DENIED\] This node may not reach localhost:\d+ through alice\.$/m)
   const printed = /^next: on the other machine: (kith allow .*)$/m.exec(refused.stderr)?.[1] ?? ''
   assert.equal(printed, `kith allow ${dids.bob} forward localhost:${port}`)
   const allowed = await stage.shell(printed, { KITH_HOME: stage.home('alice') })
@@ -80,6 +80,26 @@ test('forward, refused, exits 4 and names the command; typed on the other machin
   assert.equal((await stage.json(on('bob', 'tunnels', 'close', made.id))).closed, true)
   const gone = await stage.kith(on('bob', 'tunnels', 'close', made.id, '--json'))
   assert.equal(errorOf(gone.stderr).code, 'NOT_FOUND')
+})
+
+test('forward, both nodes on one machine and the server not up yet, leaves the port to the server', async () => {
+  const server = createServer((_request, response) => response.end('late')).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const late = (server.address() as AddressInfo).port
+  await new Promise((resolve) => server.close(resolve))
+  await stage.json(on('alice', 'allow', 'bob', 'forward', `localhost:${late}`))
+  const { stdout, stderr } = await stage.kith(on('bob', 'forward', `alice:localhost:${late}`))
+  const local = /^(127\.0\.0\.1:\d+) {2}->/.exec(stdout)?.[1] ?? ''
+  assert.notEqual(local, `127.0.0.1:${late}`)
+  assert.match(stderr, new RegExp(`^Port ${late} is taken on this machine`))
+  await once(server.listen(late, '127.0.0.1'), 'listening')
+  try {
+    assert.equal(await (await fetch(`http://${local}/`)).text(), 'late')
+  } finally {
+    server.closeAllConnections()
+    server.close()
+  }
+  await stage.json(on('bob', 'tunnels', 'close', (await stage.kith(on('bob', 'tunnels', '--quiet'))).stdout.trim()))
 })
 
 test('forward, by DID, with --quiet, prints the local address alone', async () => {

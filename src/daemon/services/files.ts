@@ -46,6 +46,7 @@ export class FilesService implements Service {
     const options: FilesOptions = {
       mesh: {
         did: mesh.did,
+        nameOf: (peer) => mesh.book.get(peer)?.name,
         open: (peer, protocol, options) => mesh.open(peer, protocol, options),
         handle: (protocol, handler, options) => {
           this.#stopServing = mesh.handle(protocol, handler, options)

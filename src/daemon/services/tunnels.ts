@@ -1,3 +1,4 @@
+import { networkInterfaces } from 'node:os'
 import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/observe/log.ts'
 import { createTunnels, type Tunnels } from '../../tunnel/index.ts'
@@ -33,6 +34,8 @@ export class TunnelsService implements Service {
     this.#tunnels = createTunnels({
       mesh: {
         did: mesh.did,
+        nameOf: (peer) => mesh.book.get(peer)?.name,
+        isHere: (peer) => mesh.links().some(({ did, path }) => did === peer && path !== null && isOwnAddress(path.address)),
         openLean: (peer, protocol, options) => mesh.openLean(peer, protocol, options),
         handleLean: (protocol, handler, options) => {
           this.#stopServing = mesh.handleLean(protocol, handler, options)
@@ -58,4 +61,11 @@ export class TunnelsService implements Service {
   health(): readonly Omit<Trouble, 'service'>[] {
     return []
   }
+}
+
+/** Whether a path such as `tcp://127.0.0.1:4433` ends on this machine. */
+function isOwnAddress(url: string): boolean {
+  const host = /^[a-z]+:\/\/(?:\[([^\]]+)\]|([^:/]+)):\d+/.exec(url)
+  const address = host?.[1] ?? host?.[2]
+  return Object.values(networkInterfaces()).some((list) => list?.some((own) => own.address === address) === true)
 }

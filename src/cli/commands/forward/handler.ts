@@ -12,6 +12,8 @@ export const run: CommandHandler = async ({ daemon, output, command }, { args, o
     ...(local === undefined ? {} : { local }),
   })
   output.result(tunnel, (palette) => `${palette.strong(tunnel.local)}  ->  ${harmless(tunnel.name ?? tunnel.peer)} ${tunnel.target}`, tunnel.local)
+  const port = target.slice(target.lastIndexOf(':'))
+  if (local === undefined && !tunnel.local.endsWith(port)) output.note(`Port ${port.slice(1)} is taken on this machine, so this is another one.`)
   output.note(`To end it: ${command(`kith tunnels close ${tunnel.id}`)}`)
   return undefined
 }
