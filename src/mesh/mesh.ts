@@ -122,6 +122,7 @@ class MeshNode implements Mesh {
       interfaces: () => this.#interfaces(),
       self: () => ({ did: this.did, linkKey: this.#device.linkSigner.publicKey, name: this.#device.name }),
       onFound: (did) => this.#onFound(did),
+      onMoved: () => this.#onMoved(),
     })
     this.#news = new AddressNews({ book, logger, addresses: () => this.addresses })
     this.#gate = new Gate({
@@ -477,6 +478,11 @@ class MeshNode implements Mesh {
     if (!this.#opened.book.has(did)) return
     this.#reconnector.refresh()
     this.#reconnector.wake(did)
+  }
+
+  #onMoved(): void {
+    for (const member of this.#table.members()) this.#news.tell(member)
+    this.#reconnector.wake()
   }
 
   /** A rule that denies `link` counts at once, not only for the next connection. */

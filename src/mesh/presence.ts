@@ -1,5 +1,5 @@
 import type { PublicKey } from '../core/bytes.ts'
-import type { Clock } from '../core/clock.ts'
+import type { Clock, Timer } from '../core/clock.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Did } from '../identity/did.ts'
 import type { Listener } from '../transport/types.ts'
@@ -17,7 +17,12 @@ export interface PresenceComponents {
   readonly self: () => { readonly did: Did; readonly linkKey: PublicKey; readonly name: string }
   /** New addresses of somebody were heard of. */
   readonly onFound: (did: Did) => void
+  /** This machine has other addresses than before. */
+  readonly onMoved: () => void
 }
+
+/** How often the machine's own addresses are looked at: the system tells nobody when it joins another network. */
+const LOOK_MS = 15_000
 
 /** Where this node listens, whom it tells, and whom it hears of. */
 export class Presence {
@@ -25,6 +30,8 @@ export class Presence {
   readonly #listeners: Map<Listener, string> = new Map()
   readonly #found: FoundPeers
   #started = false
+  #interfaces = ''
+  #timer: Timer | undefined
 
   constructor(components: PresenceComponents) {
     this.#components = components
@@ -52,7 +59,7 @@ export class Presence {
 
   async listening(listener: Listener, asked: string): Promise<void> {
     this.#listeners.set(listener, asked)
-    if (this.#started) await this.#all('announcement failed', (discovery) => discovery.announce(this.#announcement()))
+    if (this.#started) await this.#announce()
   }
 
   async stopListening(): Promise<void> {
@@ -64,12 +71,35 @@ export class Presence {
   async start(): Promise<void> {
     this.#started = true
     for (const discovery of this.#components.discoveries) discovery.onPeer = (found) => this.#heard(discovery.name, found)
+    this.#interfaces = this.#ownAddresses()
     await this.#all('discovery did not start', (discovery) => discovery.start(this.#announcement()))
+    if (this.#started) this.#arm()
   }
 
   async stop(): Promise<void> {
+    this.#started = false
+    this.#timer?.cancel()
     for (const discovery of this.#components.discoveries) discovery.onPeer = () => undefined
     await this.#all('discovery did not stop', (discovery) => discovery.stop())
+  }
+
+  #arm(): void {
+    this.#timer = this.#components.clock.after(LOOK_MS, () => {
+      this.#arm()
+      const now = this.#ownAddresses()
+      if (now === this.#interfaces) return
+      this.#interfaces = now
+      void this.#announce()
+      this.#components.onMoved()
+    })
+  }
+
+  #ownAddresses(): string {
+    return this.#components.interfaces().toSorted().join(' ')
+  }
+
+  async #announce(): Promise<void> {
+    await this.#all('announcement failed', (discovery) => discovery.announce(this.#announcement()))
   }
 
   #heard(source: string, found: FoundPeer): void {

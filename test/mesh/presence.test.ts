@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { manualClock } from '../../src/core/clock.ts'
+import { silentLogger } from '../../src/core/observe/log.ts'
+import type { Announcement, Discovery } from '../../src/mesh/discovery.ts'
+import { Presence } from '../../src/mesh/presence.ts'
+import type { Listener } from '../../src/transport/types.ts'
+import { testDevice, testIdentity } from './fixtures.ts'
+
+test('presence, the machine gets another address, is announced anew and told to those who are linked', async () => {
+  const clock = manualClock()
+  const device = testDevice(testIdentity('alice'), 'alice')
+  const announced: (readonly string[])[] = []
+  const discovery: Discovery = {
+    name: 'test',
+    onPeer: () => {},
+    start: async ({ urls }: Announcement) => void announced.push(urls),
+    announce: async ({ urls }: Announcement) => void announced.push(urls),
+    stop: async () => {},
+  }
+  let interfaces = ['127.0.0.1', '192.0.2.1']
+  let moves = 0
+  const presence = new Presence({
+    clock,
+    logger: silentLogger,
+    discoveries: [discovery],
+    interfaces: () => interfaces,
+    self: () => ({ did: device.did, linkKey: device.linkSigner.publicKey, name: 'alice' }),
+    onFound: () => {},
+    onMoved: () => {
+      moves++
+    },
+  })
+  await presence.listening({ addresses: ['tcp://0.0.0.0:4433'], close: async () => {} } as unknown as Listener, 'tcp://0.0.0.0:4433')
+  await presence.start()
+  await clock.run(60_000)
+  assert.deepEqual([announced, moves], [[['tcp://192.0.2.1:4433']], 0], 'nothing is said while nothing changes')
+  interfaces = ['192.0.2.1', '127.0.0.1']
+  await clock.run(60_000)
+  assert.equal(moves, 0, 'the order is no change')
+  interfaces = ['127.0.0.1', '198.51.100.7']
+  await clock.run(15_000)
+  assert.deepEqual([announced.slice(1), moves], [[['tcp://198.51.100.7:4433']], 1])
+  await presence.stop()
+  assert.equal(clock.pending, 0)
+})
