@@ -22,12 +22,15 @@ export interface AdmissionLimits {
   readonly halfOpen: number
   readonly halfOpenPerNetwork: number
   readonly halfOpenPerSource: number
-  /** New ones per second and in one burst: one source, all sources. */
+  /** New ones per second and in one burst: one source, one network, all sources. */
   readonly perSecond: number
   readonly burst: number
+  readonly networkPerSecond: number
+  readonly networkBurst: number
+  /** Sources from which a peer of this node has come have as much again to themselves. */
   readonly totalPerSecond: number
   readonly totalBurst: number
-  /** Sources whose rate is remembered. */
+  /** Sources and networks whose rate is remembered, each. */
   readonly sources: number
   /** How long an unfinished one is safe from making room, in ms. */
   readonly graceMs: number
@@ -39,8 +42,11 @@ export const ADMISSION_LIMITS: AdmissionLimits = {
   halfOpenPerSource: 16,
   perSecond: 10,
   burst: 40,
-  totalPerSecond: 1000,
-  totalBurst: 2000,
+  networkPerSecond: 40,
+  networkBurst: 160,
+  // A handshake with a greeting costs two to eight milliseconds before anything is proved: a flood must leave time for the links there are.
+  totalPerSecond: 200,
+  totalBurst: 400,
   sources: 4096,
   graceMs: 1000,
 }
@@ -64,6 +70,8 @@ export interface Admission {
   handshake(source: Source, evict?: () => void): Lease | undefined
   /** The same budget for an accepted channel until its Hello has ended; making room closes the channel. */
   greeting(channel: Pick<Channel, 'path' | 'close'>): Lease | undefined
+  /** A peer that is no stranger has proved itself from there: a flood from elsewhere does not keep it out. */
+  welcome(channel: Pick<Channel, 'path'>): void
   readonly status: AdmissionStatus
 }
 
@@ -85,23 +93,29 @@ class SourceAdmission implements Admission {
   readonly #all: Set<Pending> = new Set()
   readonly #bySource: Map<string, Set<Pending>> = new Map()
   readonly #byNetwork: Map<string, Set<Pending>> = new Map()
-  readonly #rates: Lru<string, TokenBucket>
+  readonly #sourceRates: Lru<string, TokenBucket>
+  readonly #networkRates: Lru<string, TokenBucket>
   readonly #total: TokenBucket
+  readonly #welcomeTotal: TokenBucket
+  readonly #welcome: Lru<string, true>
   #refused = 0
   #evicted = 0
 
   constructor(clock: Clock, limits: AdmissionLimits) {
     this.#clock = clock
     this.#limits = limits
-    this.#rates = new Lru(limits.sources)
+    this.#sourceRates = new Lru(limits.sources)
+    this.#networkRates = new Lru(limits.sources)
     this.#total = new TokenBucket(clock, limits.totalPerSecond, limits.totalBurst)
+    this.#welcomeTotal = new TokenBucket(clock, limits.totalPerSecond, limits.totalBurst)
+    this.#welcome = new Lru(limits.sources)
   }
 
   get status(): AdmissionStatus {
     return {
       halfOpen: this.#all.size,
       groups: this.#bySource.size + this.#byNetwork.size,
-      sources: this.#rates.size,
+      sources: this.#sourceRates.size,
       refused: this.#refused,
       evicted: this.#evicted,
     }
@@ -110,9 +124,15 @@ class SourceAdmission implements Admission {
   handshake(source: Source, evict?: () => void): Lease | undefined {
     const keys = sourceKeys(source.host)
     // Everything local shares one address; its users are this machine's and only the limit of all applies.
-    if (!keys.loopback && !this.#rate(keys.source)) return this.#refuse()
-    if (!this.#total.take()) return this.#refuse()
+    if (!keys.loopback && !this.#mayTry(keys)) return this.#refuse()
+    // Last, so that one who is refused anyway takes nothing from the others.
+    const total = this.#welcome.get(keys.source) === undefined ? this.#total : this.#welcomeTotal
+    if (!total.take()) return this.#refuse()
     return this.#enter(keys, evict)
+  }
+
+  welcome(channel: Pick<Channel, 'path'>): void {
+    this.#welcome.set(sourceKeys(sourceOfPath(channel.path).host).source, true)
   }
 
   greeting(channel: Pick<Channel, 'path' | 'close'>): Lease | undefined {
@@ -151,13 +171,19 @@ class SourceAdmission implements Admission {
     leave(this.#byNetwork, pending.network, pending)
   }
 
-  #rate(source: string): boolean {
-    let bucket = this.#rates.get(source)
-    if (bucket === undefined) {
-      bucket = new TokenBucket(this.#clock, this.#limits.perSecond, this.#limits.burst)
-      this.#rates.set(source, bucket)
-    }
-    return bucket.take()
+  /** A provider's customer changes its /64 as it likes, so the network around it has a rate too. */
+  #mayTry({ source, network }: { source: string; network: string }): boolean {
+    const { perSecond, burst, networkPerSecond, networkBurst } = this.#limits
+    const own = this.#bucket(this.#sourceRates, source, perSecond, burst)
+    return own.take() && this.#bucket(this.#networkRates, network, networkPerSecond, networkBurst).take()
+  }
+
+  #bucket(rates: Lru<string, TokenBucket>, key: string, perSecond: number, burst: number): TokenBucket {
+    const known = rates.get(key)
+    if (known !== undefined) return known
+    const made = new TokenBucket(this.#clock, perSecond, burst)
+    rates.set(key, made)
+    return made
   }
 
   #refuse(): undefined {

@@ -177,6 +177,7 @@ export class Gate {
     this.#charged.delete(channel)
     try {
       const stranger = this.#components.classOf(link.did) === 'isolated'
+      if (!stranger && link.role === 'listener') this.#components.admission.welcome(channel)
       const windows = stranger ? { windowBytes: STRANGER_WINDOW_BYTES, linkWindowBytes: STRANGER_WINDOW_BYTES } : {}
       const connection = channel.multiplex(budget === undefined ? windows : { ...windows, memory: budget })
       const member = this.#components.table().add(factsOf(link), connection)

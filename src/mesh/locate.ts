@@ -43,17 +43,17 @@ export function createLocateAnswerer(components: {
   const { device, clock } = components
   const rates = new Lru<string, TokenBucket>(REMEMBERED_SOURCES)
   const total = new TokenBucket(clock, TOTAL_PER_SECOND, TOTAL_PER_SECOND)
-  const spend = (source: Source): boolean => {
+  const mayAsk = (source: Source): boolean => {
     const key = sourceKeys(source.host).source
     let bucket = rates.get(key)
     if (bucket === undefined) {
       bucket = new TokenBucket(clock, ANSWERS_PER_SECOND, ANSWERS_PER_SECOND)
       rates.set(key, bucket)
     }
-    return bucket.take() && total.take()
+    return bucket.take()
   }
   return (frame, source) => {
-    if (!spend(source)) return undefined
+    if (!mayAsk(source)) return undefined
     let asked: ReturnType<typeof decodeLocateRequest>
     try {
       asked = decodeLocateRequest(frame)
@@ -61,7 +61,8 @@ export function createLocateAnswerer(components: {
       if (isKithError(error, 'WIRE_MALFORMED')) return undefined
       throw error
     }
-    if (!equal(asked.tag, locateTag(device.didKey, asked.nonce))) return undefined
+    // Whoever asks for somebody else costs one hash and takes nothing from those who ask for us.
+    if (!equal(asked.tag, locateTag(device.didKey, asked.nonce)) || !total.take()) return undefined
     const from = asked.haveIndex === NO_INDEX ? 0 : asked.haveIndex + 1
     const tail = encodeEntriesFrom(device.chain.entries, from, MAX_LOCATE_TAIL_BYTES) ?? new Uint8Array(0)
     const body = encodeLocateAnswerBody({ binding: device.binding, tail, timeMs: clock.now() })
@@ -110,10 +111,11 @@ export async function locate(transport: Pick<Transport, 'scheme' | 'locate'>, ad
       const sentAt = clock.now()
       const frame = await transport.locate(address, encodeLocateRequest(asked), { signal: stop.signal })
       const answer = readAnswer(frame, asked, did)
+      const had = chain?.index ?? -1
       if (answer.tail.length > 0) chain = adoptChain(chain, decodeChain(answer.tail), { now: clock.now() }).state
       if (chain === undefined || chain.did !== did) throw failed('it showed no chain of that identity')
       // More entries than fit into one answer: ask for the rest, as long as there is progress.
-      if (answer.binding.chainIndex > chain.index && answer.tail.length > 0) continue
+      if (answer.binding.chainIndex > chain.index && chain.index > had) continue
       const now = clock.now()
       const binding = verifyBinding(answer.bindingBytes, { chain, now })
       return { did, linkKey: binding.linkKey, binding, chain, clockOffsetMs: Math.round(answer.timeMs - (sentAt + now) / 2) }
