@@ -9,7 +9,7 @@ export interface BenchRow {
   /** What is measured, as in `docs/benchmarks.md`. */
   readonly name: string
   readonly unit: string
-  /** The program compared with, and how it was set. */
+  /** The program compared with, and how it was set; empty where there is none, and then the goal is about the value itself. */
   readonly peer: string
   readonly better: 'higher' | 'lower'
   /** The ratio ours / peer that must at least (at most, for `lower`) be reached. Absent: the value is only printed. */

@@ -43,12 +43,9 @@ process.exit(0)
 function line(result: BenchResult): string {
   const value = (number: number | null): string =>
     (number === null ? '' : number >= 100 ? Math.round(number).toLocaleString('en') : number.toPrecision(3)).padStart(12)
-  const met =
-    result.goal === null || result.ratio === null
-      ? ''
-      : (result.better === 'higher' ? result.ratio >= result.goal : result.ratio <= result.goal)
-        ? 'ok'
-        : 'BELOW'
+  // What has no peer is held against its goal itself.
+  const reached = result.peer === '' ? result.ours : result.ratio
+  const met = result.goal === null || reached === null ? '' : (result.better === 'higher' ? reached >= result.goal : reached <= result.goal) ? 'ok' : 'BELOW'
   const ratio = result.ratio === null ? '' : `${result.ratio.toFixed(2)}x`
   return `${result.name.padEnd(64)}${value(result.ours)} ${result.unit.padEnd(8)}${value(result.peer_value)} ${result.peer.padEnd(44)}${ratio.padStart(8)} goal ${String(result.goal ?? '-').padEnd(5)} ${met}`
 }
