@@ -125,14 +125,17 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
 
   async function receive(stream: Duplex, peer: Did): Promise<void> {
     streams.add(stream)
+  function allowed(peer: Did): void {
+    const decision = policy.decide({ peer, action: 'file' })
+    if (decision.allowed) return
+    logger.info('file refused', { peer, rule: decision.rule, next: decision.next })
+    throw new KithError('FILE_DENIED')
+  }
+
     const count = perPeer.get(peer) ?? 0
     perPeer.set(peer, count + 1)
     try {
-      const decision = policy.decide({ peer, action: 'file' })
-      if (!decision.allowed) {
-        logger.info('file refused', { peer, rule: decision.rule, next: decision.next })
-        throw new KithError('FILE_DENIED')
-      }
+      allowed(peer)
       if (count >= MAX_TRANSFERS_PER_PEER) throw new KithError('BUDGET_EXCEEDED', 'too many transfers at once')
       await receiveFile(stream, {
         peer,
@@ -142,6 +145,7 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
         claim,
         admit: ({ partial, size, have }) => admit(partial, size, have),
         record: (received) => record(peer, received),
+        allowed: () => allowed(peer),
       })
     } catch (error) {
       const failure = asKithError(error, 'INTERNAL')

@@ -21,6 +21,8 @@ export interface ReceiveOptions {
   readonly clock: Clock
   /** Asked with every offer before anything is stored. @throws KithError the refusal. */
   admit(offer: { name: string; partial: string; size: number; have: number }): Promise<Reservation>
+  /** Asked again with every chunk: what the owner takes back ends at once. @throws KithError `FILE_DENIED`. */
+  allowed(): void
   /** One transfer at a time per partial: ends an older one that still holds it. */
   claim(partial: string, cancel: () => void): Promise<() => void>
   /** Notes the stored file. Awaited before the sender gets its receipt, so that what was acknowledged is on record. */
@@ -68,7 +70,7 @@ async function transfer(frames: FrameStream, options: ReceiveOptions): Promise<R
     file = await openOwn(path)
     const { from, whole } = await offerPrefix(frames, file, have)
     await file.truncate(from)
-    const digest = await receiveChunks(frames, file, { from, size: wanted.size, whole })
+    const digest = await receiveChunks(frames, file, { from, size: wanted.size, whole, allowed: options.allowed })
     await file.sync()
     const received: Received = { name: await publish(path, options.inbox, name), bytes: wanted.size, sha256: toHex(digest) }
     await options.record(received)
@@ -126,9 +128,17 @@ async function offerPrefix(frames: FrameStream, file: FileHandle, have: number):
   return from === have ? { from, whole } : { from, whole: createSha256() }
 }
 
-async function receiveChunks(frames: FrameStream, file: FileHandle, { from, size, whole }: { from: number; size: number; whole: Sha256 }): Promise<Uint8Array> {
+interface Expected {
+  readonly from: number
+  readonly size: number
+  readonly whole: Sha256
+  readonly allowed: () => void
+}
+
+async function receiveChunks(frames: FrameStream, file: FileHandle, { from, size, whole, allowed }: Expected): Promise<Uint8Array> {
   let at = from
   for (;;) {
+    allowed()
     const tag = (await frames.bytes(1))[0]
     if (tag === DONE) break
     if (tag !== CHUNK) throw new KithError('WIRE_MALFORMED', 'neither a chunk nor the end')

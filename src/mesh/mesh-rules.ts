@@ -38,6 +38,7 @@ export interface MeshRulesComponents {
 export class MeshRules {
   readonly #components: MeshRulesComponents
   readonly local: LocalPolicy
+  readonly #listeners: Set<() => void> = new Set()
 
   private constructor(components: MeshRulesComponents, local: LocalPolicy) {
     this.#components = components
@@ -96,6 +97,7 @@ export class MeshRules {
     const changed = async (change: () => Promise<RuleText>): Promise<RuleText> => {
       const rule = await change()
       this.#components.onChange()
+      for (const listener of [...this.#listeners]) listener()
       return rule
     }
     const principal = (text: string): string => (text === '*' || isPeerClass(text) ? text : book.resolve(text))
@@ -105,6 +107,10 @@ export class MeshRules {
       classOf: (did) => this.classOf(did),
       allow: (who, action, target) => changed(async () => local.allow(principal(who), action, target)),
       deny: (who, action, target) => changed(async () => local.deny(principal(who), action, target)),
+      onChange: (listener) => {
+        this.#listeners.add(listener)
+        return () => void this.#listeners.delete(listener)
+      },
       list: () => local.list(),
       test: (who, action, target) => this.decide({ peer: book.resolve(who), action, ...(target === undefined ? {} : { target }) }),
     }

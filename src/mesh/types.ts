@@ -40,6 +40,8 @@ export interface Policy {
   decide(request: PolicyRequest): Decision
   constraints(peer: Did): ConstraintSet
   classOf(peer: Did): PeerClass
+  /** Calls back when the owner changed what is decided, so that what runs under it is asked about again. Returns the way to stop. */
+  onChange?(listener: () => void): () => void
 }
 
 export interface ProtocolOptions {

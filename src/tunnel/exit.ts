@@ -21,6 +21,14 @@ export interface ExitOptions {
   readonly resolve?: (host: string) => Promise<readonly string[]>
 }
 
+/** A connection under way, and what was asked for it. */
+interface Running {
+  readonly peer: Did
+  readonly request: ForwardRequest
+  readonly addresses: readonly string[]
+  readonly stream: LinkStream
+}
+
 /** A target that has not answered by then is reported as unreachable. */
 const CONNECT_TIMEOUT_MS = 10_000
 /** How long the opener may take to send its request. */
@@ -37,7 +45,7 @@ async function systemResolve(host: string): Promise<readonly string[]> {
 export function createExit(options: ExitOptions): { handle(stream: LinkStream, context: StreamContext): void; close(): void } {
   const { policy, clock, logger } = options
   const resolve = options.resolve ?? systemResolve
-  const sockets = new Set<Socket>()
+  const running = new Map<Socket, Running>()
 
   function decide(peer: Did, request: ForwardRequest, addresses: readonly string[]): void {
     const target = formatTarget(request)
@@ -139,11 +147,13 @@ export function createExit(options: ExitOptions): { handle(stream: LinkStream, c
         socket.destroy()
         return
       }
-      sockets.add(socket)
+      running.set(socket, { peer: context.peer, request, addresses, stream })
+      // The rules may have changed while the target was dialled.
+      if (!stillAllowed(socket)) return
       const joined = splice(socket, stream, {
         resume: () => socket.resume(),
         done: (error) => {
-          sockets.delete(socket)
+          running.delete(socket)
           logger.debug('forward ended', { peer: context.peer, target: formatTarget(request), code: error?.code ?? null })
         },
       })
@@ -159,10 +169,30 @@ export function createExit(options: ExitOptions): { handle(stream: LinkStream, c
     }
   }
 
+  /** The owner changed the rules: connections that would not be allowed now end now. */
+  function recheck(): void {
+    for (const socket of [...running.keys()]) stillAllowed(socket)
+  }
+
+  function stillAllowed(socket: Socket): boolean {
+    const { peer, request, addresses, stream } = running.get(socket) as Running
+    try {
+      decide(peer, request, addresses)
+      return true
+    } catch (error) {
+      running.delete(socket)
+      stream.reset(asKithError(error, 'FORWARD_DENIED').number)
+      socket.resetAndDestroy()
+      return false
+    }
+  }
+
+  const stopWatching = policy.onChange?.(recheck)
   return {
     handle,
     close() {
-      for (const socket of sockets) socket.resetAndDestroy()
+      stopWatching?.()
+      for (const socket of running.keys()) socket.resetAndDestroy()
     },
   }
 }

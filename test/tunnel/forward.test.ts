@@ -136,7 +136,7 @@ test('the policy sees the name and every address it resolved to, and the checked
   assert.equal(asked[0]?.addresses, undefined)
   for (const request of asked.filter(({ addresses }) => addresses !== undefined))
     assert.deepEqual([request.action, request.target, request.addresses], ['forward', `db.internal:${port}`, ['127.0.0.1', '10.1.2.3']])
-  assert.equal(asked.filter(({ addresses }) => addresses !== undefined).length, 2)
+  assert.ok(asked.filter(({ addresses }) => addresses !== undefined).length >= 2)
 })
 
 test('permission withdrawn, the next connection is reset and the tunnel says why', async () => {

@@ -206,6 +206,7 @@ const fileReceiver: FuzzTarget = {
       inbox,
       partials,
       clock,
+      allowed: () => {},
       admit: async ({ size }) => {
         if (size > 1_000_000) throw new KithError('FILE_QUOTA')
         held++
