@@ -114,7 +114,7 @@ export class Gate {
       // The verdict may have been yes before the channel was lost.
       this.#charged.get(channel)?.leave()
       this.#charged.delete(channel)
-      this.#warn(asKithError(error, 'INTERNAL'))
+      this.#heed(asKithError(error, 'INTERNAL'))
       throw error
     }
     return this.#take(link)
@@ -195,10 +195,21 @@ export class Gate {
     }
   }
 
-  /** What the owner should look at, once a minute for each identity and code. Only what has proved itself gets this far. */
+  /** What a greeting has shown counts for the links that were there before it, too. */
+  #heed(error: KithError): void {
+    const { did } = error.details
+    if (error.code === 'CHAIN_FORKED' && !error.remote && typeof did === 'string' && isDid(did)) this.refresh(did)
+    this.#warn(error)
+  }
+
+  /**
+   * What the owner should look at, once a minute for each identity and code. Only what has proved itself gets this far; strangers, who can make as many
+   * contradictions as they make identities, are left to the log.
+   */
   #warn(error: KithError): void {
     if (error.remote || !ALARMING.has(error.code)) return
     const { did } = error.details
+    if (typeof did === 'string' && isDid(did) && did !== this.#components.device().did && this.#components.known.peer(did)?.kept !== true) return
     const now = this.#components.clock.monotonic()
     const subject = `${error.code} ${typeof did === 'string' ? did : ''}`
     if (now - (this.#warned.get(subject) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return

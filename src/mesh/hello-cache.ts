@@ -1,4 +1,4 @@
-import { toHex } from '../core/bytes.ts'
+import { type PublicKey, toHex } from '../core/bytes.ts'
 import { sha256 } from '../core/crypto/hash.ts'
 import { Lru } from '../core/lru.ts'
 import { checkBinding, decodeBinding, type VerifyBindingOptions, verifyBinding } from '../identity/binding.ts'
@@ -19,7 +19,8 @@ export interface ShownChain {
 /**
  * Bindings and chains whose signatures were verified, by the SHA-256 of their bytes: a peer that connects again with the same ones costs no ML-DSA
  * verification and no decoding. Only signatures are remembered; dates, serials and revocation are checked every time. Entries are made by
- * `remember`, after PROOF, so that nobody fills it with what others signed.
+ * `remember`, after PROOF, so that nobody fills it with what others signed, and are found only by the key that the channel was made with: how fast an answer
+ * comes tells a stranger nothing about whom this node has met.
  */
 export class HelloCache {
   readonly #bindings: Lru<string, Binding> = new Lru(MAX_BINDINGS)
@@ -28,8 +29,8 @@ export class HelloCache {
   readonly #own: WeakMap<Uint8Array, Binding> = new WeakMap()
 
   /** @throws KithError `BINDING_INVALID`. */
-  decodeBinding(bytes: Uint8Array): Binding {
-    return this.#bindings.get(toHex(sha256(bytes))) ?? decodeBinding(bytes)
+  decodeBinding(bytes: Uint8Array, remoteKey: PublicKey): Binding {
+    return this.#bindings.get(idOf(remoteKey, sha256(bytes))) ?? decodeBinding(bytes)
   }
 
   /** The own binding, decoded once for as long as it is the current one. */
@@ -43,7 +44,7 @@ export class HelloCache {
 
   /** A valid binding, by all rules of PN-4. `decoded` is `bytes` decoded. @throws KithError as `verifyBinding`. */
   binding(bytes: Uint8Array, decoded: Binding, options: VerifyBindingOptions): Binding {
-    const known = this.#bindings.get(toHex(decoded.hash))
+    const known = this.#bindings.get(idOf(decoded.linkKey, decoded.hash))
     if (known === undefined) return verifyBinding(bytes, options)
     // The chain entry whose keys were verified is the one named by `chainHead`, and `checkBinding` holds that against the chain.
     checkBinding(known, options)
@@ -54,8 +55,8 @@ export class HelloCache {
    * What a chain extension holds. A recovery is judged with the chains of its trustees as they are known here, so it proves nothing alone.
    * @throws KithError `CHAIN_INVALID`.
    */
-  chain(bytes: Uint8Array, did: Did, now: number): ShownChain {
-    const known = this.#chains.get(toHex(sha256(bytes)))
+  chain(bytes: Uint8Array, remoteKey: PublicKey, did: Did, now: number): ShownChain {
+    const known = this.#chains.get(idOf(remoteKey, sha256(bytes)))
     if (known !== undefined) return known
     const entries = decodeChain(bytes)
     const alone = entries[0]?.index === 0 && entries[0].did === did && entries.every((entry) => entry.kind !== 'recover')
@@ -64,11 +65,15 @@ export class HelloCache {
 
   /** After PROOF: no verification of signatures and no decoding next time. */
   remember(binding: Binding, chain: { readonly bytes: Uint8Array; readonly shown: ShownChain } | undefined): void {
-    this.#bindings.set(toHex(binding.hash), binding)
-    if (chain?.shown.state !== undefined) this.#chains.set(toHex(sha256(chain.bytes)), chain.shown)
+    this.#bindings.set(idOf(binding.linkKey, binding.hash), binding)
+    if (chain?.shown.state !== undefined) this.#chains.set(idOf(binding.linkKey, sha256(chain.bytes)), chain.shown)
   }
 
   get size(): { readonly bindings: number; readonly chains: number } {
     return { bindings: this.#bindings.size, chains: this.#chains.size }
   }
+}
+
+function idOf(linkKey: PublicKey, hash: Uint8Array): string {
+  return `${toHex(linkKey)} ${toHex(hash)}`
 }

@@ -67,7 +67,7 @@ export function checkHello(bytes: Uint8Array, expected: HelloExpectation): Check
   }
   if (equal(message.ownLink, message.peerLink)) throw checkFailed('SELF_DIAL', 'self', 'a node does not connect to itself')
 
-  const binding = readBinding(message, did, expected.cache)
+  const binding = readBinding(message, did, expected)
   const shown = readChainExtension(message, did, expected)
   const chain = shown?.state
   if (chain !== undefined && binding.chainIndex <= chain.index) expected.cache.binding(message.binding, binding, { chain, now: expected.now })
@@ -100,8 +100,8 @@ function readDidKey(bytes: Uint8Array): PublicKey {
 }
 
 /** Exactly for (own_did, own_link): a valid binding of somebody else, or of another device, says nothing about this one. */
-function readBinding(message: HelloMessage, did: Did, cache: HelloCache): Binding {
-  const binding = cache.decodeBinding(message.binding)
+function readBinding(message: HelloMessage, did: Did, { channel, cache }: HelloExpectation): Binding {
+  const binding = cache.decodeBinding(message.binding, channel.remoteKey)
   if (binding.did !== did) throw checkFailed('BINDING_INVALID', 'binding-did', 'the binding belongs to another identity')
   if (!equal(binding.linkKey, message.ownLink)) throw checkFailed('BINDING_INVALID', 'binding-link', 'the binding belongs to another device')
   return binding
@@ -110,7 +110,7 @@ function readBinding(message: HelloMessage, did: Did, cache: HelloCache): Bindin
 function readChainExtension(message: HelloMessage, did: Did, expected: HelloExpectation): ShownChain | undefined {
   const bytes = message.extensions.get(EXTENSION_CHAIN)
   if (bytes === undefined) return undefined
-  const shown = expected.cache.chain(bytes, did, expected.now)
+  const shown = expected.cache.chain(bytes, expected.channel.remoteKey, did, expected.now)
   if (shown.entries.some((entry) => entry.did !== did)) throw checkFailed('CHAIN_INVALID', 'chain-extension', 'the chain belongs to another identity')
   return shown
 }

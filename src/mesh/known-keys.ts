@@ -86,6 +86,8 @@ export interface KnownComponents {
 
 interface Entry extends KnownRecord {
   readonly key: Uint8Array
+  /** Its later keys, by which others may not be known. */
+  readonly revealed: Set<string>
   readonly devices: Map<string, DeviceRecord>
 }
 
@@ -122,13 +124,17 @@ export class KnownKeys {
   async load(): Promise<void> {
     for await (const { key, value } of this.#store.scan(KNOWN_NS)) {
       const did = formatDid(parsePublicKey(key))
-      this.#entries.set(did, { key, ...decodeKnown(value), devices: new Map() })
+      this.#entries.set(did, { key, ...decodeKnown(value), devices: new Map(), revealed: new Set() })
     }
     for await (const { key, value } of this.#store.scan(DEVICE_NS)) {
       const did = formatDid(parsePublicKey(key.subarray(0, 32)))
       this.#entries.get(did)?.devices.set(linkId(key.subarray(32)), decodeDevice(value))
     }
-    for await (const { key, value } of this.#store.scan(REVEALED_NS)) this.#revealed.set(linkId(key), formatDid(parsePublicKey(value)))
+    for await (const { key, value } of this.#store.scan(REVEALED_NS)) {
+      const did = formatDid(parsePublicKey(value))
+      this.#revealed.set(linkId(key), did)
+      this.#entries.get(did)?.revealed.add(linkId(key))
+    }
     const byAge = [...this.#entries].sort(([, a], [, b]) => a.lastSeenMs - b.lastSeenMs)
     this.#entries.clear()
     for (const [did, entry] of byAge) {
@@ -140,7 +146,7 @@ export class KnownKeys {
   peer(did: Did): KnownPeer | undefined {
     const entry = this.#entries.get(did)
     if (entry === undefined) return undefined
-    const { devices, key: _, ...record } = entry
+    const { devices, key: _, revealed: __, ...record } = entry
     return { did, ...record, devices: [...devices].map(([id, device]) => ({ linkKey: linkOfId(id) as PublicKey, ...device })) }
   }
 
@@ -237,8 +243,7 @@ export class KnownKeys {
     this.#writes.delete(KNOWN_NS, key)
     this.#writes.delete(CHAIN_NS, key)
     for (const id of entry.devices.keys()) this.#writes.delete(DEVICE_NS, deviceKey(key, id))
-    for (const [id, of] of this.#revealed) {
-      if (of !== did) continue
+    for (const id of entry.revealed) {
       this.#revealed.delete(id)
       this.#writes.delete(REVEALED_NS, linkOfId(id))
     }
@@ -262,7 +267,7 @@ export class KnownKeys {
     const { did } = shown
     let entry = this.#entries.get(did)
     if (entry === undefined) {
-      entry = { ...FRESH, key: didPublicKey(did), firstSeenMs: now, lastSeenMs: now, index: -1, head: shown.head, devices: new Map() }
+      entry = { ...FRESH, key: didPublicKey(did), firstSeenMs: now, lastSeenMs: now, index: -1, head: shown.head, devices: new Map(), revealed: new Set() }
       this.#entries.set(did, entry)
       this.#strangers++
     }
@@ -284,6 +289,7 @@ export class KnownKeys {
       const id = linkId(keys.ed25519)
       if (index === 0 || this.#revealed.has(id)) continue
       this.#revealed.set(id, chain.did)
+      entry.revealed.add(id)
       this.#writes.put(REVEALED_NS, keys.ed25519, entry.key)
     }
   }
@@ -309,11 +315,17 @@ export class KnownKeys {
   #trimStrangers(except: Did): void {
     if (this.#strangers <= this.#limits.strangers) return
     for (const [did, entry] of this.#entries) {
-      if (entry.kept || did === except) continue
+      // A device that a person revoked stays revoked, whoever crowds in.
+      if (entry.kept || did === except || isRevoked(entry)) continue
       this.forget(did)
       return
     }
   }
+}
+
+function isRevoked({ devices }: Entry): boolean {
+  for (const { revoked } of devices.values()) if (revoked) return true
+  return false
 }
 
 function deviceKey(key: Uint8Array, id: string): Uint8Array {

@@ -186,6 +186,20 @@ describe('known keys', () => {
     )
   })
 
+  test('a revoked device of a stranger, is remembered whoever crowds in', async () => {
+    const { known, clock } = await open(createMemoryStore(), { strangers: 2 })
+    const nodes = await Promise.all(['a', 'b', 'c', 'd'].map((name) => testNode(name)))
+    for (const [index, node] of nodes.entries()) {
+      known.learn(learned(node))
+      if (index === 0) known.revoke(node.device.did, node.linkKey)
+      clock.advance(1)
+    }
+    assert.deepEqual(
+      nodes.map((node) => known.peer(node.device.did) !== undefined),
+      [true, false, false, true],
+    )
+  })
+
   test('forgetting leaves no row behind', async () => {
     const ann = await testNode('ann')
     rotateIdentity(ann.identity)

@@ -104,6 +104,7 @@ test('a peer that starts again, replaces what is left of its earlier run at once
 test('a device key in two running nodes, is refused and reported as cloned', TIMEOUT, async () => {
   const world = createWorld()
   const [ann, ben] = [await world.node('ann'), await world.node('ben', { listen: null })]
+  await ann.mesh.book.add(ben.mesh.did)
   // A copy of the machine, its count of starts included.
   const copy = await world.node('ben-copy', { identity: ben.identity, device: ben.device, listen: null })
   await world.settle(ben.mesh.dial(ann.mesh.did, { url: ann.url }))

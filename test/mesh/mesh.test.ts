@@ -313,7 +313,9 @@ test('an identity that shows two histories, keeps its link and loses its grants 
   }
   await dial(identity, 2)
   assert.equal(ann.mesh.policy.test('ben', 'forward', 'localhost:80').allowed, true)
+  assert.equal(ann.mesh.network().stats.isolatedLinks, 0)
   await assert.rejects(dial(other, 3), (error) => isKithError(error, 'CHAIN_FORKED'))
+  assert.equal(ann.mesh.network().stats.isolatedLinks, 1, 'the link that was there is charged as a stranger’s from now on')
   const warning = ann.events.find(({ type }) => type === 'warning')
   assert.ok(warning?.type === 'warning' && warning.peer === ben.mesh.did && warning.error.code === 'CHAIN_FORKED')
   assert.equal(ann.mesh.policy.classOf(ben.mesh.did), 'isolated')
