@@ -92,7 +92,7 @@ test('the name of the pipe, is known only to those who can read the token', () =
   const [one, two] = ['a'.repeat(64), 'b'.repeat(64)].map((token) => endpointOf(pipe, token, 'win32'))
   assert.ok(one?.startsWith(pipe.socket) && one.length > pipe.socket.length + 32)
   assert.notEqual(one, two)
-  assert.equal(endpointOf({ socket: '/home/x/control.sock', token: '' }, 'a', 'linux'), '/home/x/control.sock')
+  assert.equal(endpointOf({ socket: '/run/x/control.sock', token: '' }, 'a', 'linux'), '/run/x/control.sock')
 })
 
 test('the token of a node that has stopped, is gone', LIMITS, async () => {

@@ -148,7 +148,9 @@ const againstListener: FuzzTarget = {
     let binding: Uint8Array | undefined
     if (answer !== undefined && answer.length === 1_123) {
       const shared = kem.decapsulate(answer.subarray(3, 1_091))
-      const schedule = shared.use((bytes) => peer.derive(offer.out[0] as Uint8Array, answer.subarray(0, 1_091), bytes))
+      // What the listener took for the offer: a held-back one comes with the message behind it.
+      const taken = [...offer.out, ...first.out][0] as Uint8Array
+      const schedule = shared.use((bytes) => peer.derive(taken, answer.subarray(0, 1_091), bytes))
       shared.wipe()
       if (schedule !== undefined) {
         binding = schedule.channelBinding
