@@ -22,7 +22,7 @@ export interface Terminal {
   writeBytes(bytes: Uint8Array): void
   /** Replaces the last line on standard error; empty takes it away. Only when `watched`. */
   overwrite(line: string): void
-  /** All of standard input as bytes, at most `limit`, for secrets and tickets that must not be in arguments. */
+  /** All of standard input as bytes, at most `limit`, for secrets and tickets that must not be in arguments; of a terminal the first line with something in it. */
   readInput(limit: number, signal: AbortSignal): Promise<Buffer>
 }
 
@@ -73,6 +73,7 @@ export function createTerminal(streams: TerminalStreams): Terminal {
           length += chunk.length
           kept.push(chunk)
           if (length > limit) throw new KithError('USAGE', `Standard input is longer than ${limit} bytes.`)
+          if (interactive && isLine(chunk)) break
         }
         const whole = Buffer.alloc(length)
         let at = 0
@@ -83,6 +84,11 @@ export function createTerminal(streams: TerminalStreams): Terminal {
       }
     },
   }
+}
+
+/** Whether a terminal's line says something: it comes whole, with its end. */
+function isLine(bytes: Uint8Array): boolean {
+  return bytes.at(-1) === 10 && bytes.some((byte) => byte > 32)
 }
 
 /** What comes in on standard input, each piece the caller's to zero. */

@@ -40,6 +40,8 @@ export interface InboxEntry {
   readonly bytes: number
   readonly sha256: string
   readonly received_at: string
+  /** Whether it still lies in the inbox. */
+  readonly here: boolean
 }
 
 export interface Files {
@@ -118,13 +120,11 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
   }
 
   async function record(peer: Did, received: Received): Promise<void> {
-    const entry: InboxEntry = { ...received, from: peer, received_at: new Date(clock.now()).toISOString() }
+    const entry: Omit<InboxEntry, 'here'> = { ...received, from: peer, received_at: new Date(clock.now()).toISOString() }
     await store.put(NAMESPACE, utf8(`${entry.received_at} ${entry.name}`), utf8(JSON.stringify(entry)), { durable: true })
     logger.info('file received', { peer, bytes: received.bytes })
   }
 
-  async function receive(stream: Duplex, peer: Did): Promise<void> {
-    streams.add(stream)
   function allowed(peer: Did): void {
     const decision = policy.decide({ peer, action: 'file' })
     if (decision.allowed) return
@@ -132,6 +132,8 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
     throw new KithError('FILE_DENIED')
   }
 
+  async function receive(stream: Duplex, peer: Did): Promise<void> {
+    streams.add(stream)
     const count = perPeer.get(peer) ?? 0
     perPeer.set(peer, count + 1)
     try {
@@ -143,9 +145,9 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
         partials,
         clock,
         claim,
+        allowed: () => allowed(peer),
         admit: ({ partial, size, have }) => admit(partial, size, have),
         record: (received) => record(peer, received),
-        allowed: () => allowed(peer),
       })
     } catch (error) {
       const failure = asKithError(error, 'INTERNAL')
@@ -187,7 +189,9 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
       const entries: InboxEntry[] = []
       for await (const { value } of store.scan(NAMESPACE, { reverse: true, limit })) {
         const text = parseUtf8(value)
-        if (text !== undefined) entries.push(JSON.parse(text) as InboxEntry)
+        if (text === undefined) continue
+        const entry = JSON.parse(text) as Omit<InboxEntry, 'here'>
+        entries.push({ ...entry, here: await isHere(join(inbox, entry.name), entry.bytes) })
       }
       return entries
     },
@@ -210,6 +214,13 @@ function explain(error: KithError, me: Did, peer: Did, name: string | undefined)
   }
   if (!error.retryable || error.code === 'ABORTED') return error
   return new KithError(error.code, error.message, { details: error.details, remote: error.remote, next: 'run the same command with --resume', cause: error })
+}
+
+async function isHere(path: string, bytes: number): Promise<boolean> {
+  return await lstat(path).then(
+    (found) => found.isFile() && found.size === bytes,
+    () => false,
+  )
 }
 
 async function usage(folder: string, except: (path: string) => boolean): Promise<{ readonly files: number; readonly bytes: number }> {

@@ -150,3 +150,18 @@ test('running node, config reload and logs and health, answer', async () => {
   assert.equal(errorOf(slow.stderr.trim().split('\n').at(-1) ?? '').code, 'TIMEOUT')
   await stage.json(['down', '--home', home])
 })
+
+test('logs of a node that was killed, are its last words; of one that never ran, an error', async () => {
+  const home = stage.home('last-words')
+  await stage.json(['init', '--home', home])
+  assert.equal((await stage.kith(['logs', '--home', home])).status, 3)
+  const node = await stage.up(home)
+  assert.match((await stage.kith(['logs', '--home', home, '--json'])).stdout, /node started/)
+  process.kill(node.ready.pid, 'SIGKILL')
+  await node.exited
+  const { status, stdout, stderr } = await stage.kith(['logs', '--home', home, '-n', '1'])
+  assert.equal(status, 0, stderr)
+  assert.match(stdout, /^\d{4}-\d\d-\d\d [\d:.]{12} info {2}node started [^\n]+\n$/)
+  assert.match(stderr, /not running.*kith\.mjs up --home/)
+  assert.equal((await stage.kith(['logs', '--home', home, '--level', 'error'])).status, 3)
+})

@@ -94,3 +94,16 @@ test('up of a locked node, the question answered with Ctrl-C, ends with 130 and 
   assert.equal(left.status, 130)
   assert.deepEqual(await stage.json(['down', '--home', home]), { stopped: false, pid: null })
 })
+
+test('join -, on a terminal, takes the ticket at Enter', { skip: !hasScript }, async () => {
+  const [here, there] = [stage.home('joining'), stage.home('inviting')]
+  for (const home of [here, there]) {
+    await stage.json(['init', '--home', home])
+    await stage.up(home)
+  }
+  const { ticket } = await stage.json<{ ticket: string }>(['invite', '--home', there])
+  const joined = await onTerminal(['join', '-', '--home', here], [['Paste the ticket, then Enter.', `${ticket}\n`]])
+  assert.equal(joined.status, 0, joined.screen)
+  assert.match(joined.screen, /paired with/)
+  for (const home of [here, there]) await stage.json(['down', '--home', home])
+})

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -99,11 +99,13 @@ test('send, refused then allowed, arrives whole and is in the inbox when the sen
   assert.deepEqual({ ...sent, durationMs: 0 }, { bytes: 3 * MIB + 17, resumed: 0, sha256, name: 'photo.bin', durationMs: 0 })
   assert.equal(seen.at(-1), 3 * MIB + 17)
   const [entry] = await far.inbox()
-  assert.deepEqual({ ...entry, received_at: '' }, { name: 'photo.bin', from: near.did, bytes: 3 * MIB + 17, sha256, received_at: '' })
+  assert.deepEqual({ ...entry, received_at: '' }, { name: 'photo.bin', from: near.did, bytes: 3 * MIB + 17, sha256, received_at: '', here: true })
   const stored = join(far.status().inbox, 'photo.bin')
   assert.deepEqual(await readFile(stored), await readFile(path))
   assert.equal((await stat(stored)).mode & 0o077, 0)
   assert.equal((await stat(far.status().inbox)).mode & 0o077, 0)
+  await rename(stored, path)
+  assert.equal((await far.inbox())[0]?.here, false)
 })
 
 test('send over the control interface, tells progress and then the receipt', async () => {

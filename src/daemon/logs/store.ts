@@ -40,7 +40,13 @@ export function createLogStore(file?: LogFile): LogStore {
   }
 }
 
-function parseRecord(line: string): LogRecord {
+/** The newest `count`, oldest first. */
+export function lastOf<T>(records: readonly T[], count: number): readonly T[] {
+  return count === 0 ? [] : records.slice(-count)
+}
+
+/** @returns `{msg}` for a line that is not JSON. */
+export function parseRecord(line: string): LogRecord {
   try {
     const value: unknown = JSON.parse(line)
     if (typeof value === 'object' && value !== null) return value as LogRecord

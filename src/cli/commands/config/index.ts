@@ -4,7 +4,9 @@ export const spec: CommandSpec = {
   name: 'config',
   summary: 'Show, check or reload the configuration',
   about: 'Settings come from config.toml in the home, then KITH_* variables, then flags; later ones win. Nothing is reloaded by itself.',
-  examples: ['kith config check', 'kith config reload'],
+  examples: ['kith config', 'kith config reload'],
+  json: 'as kith config show',
+  load: async () => ({ run: (await import('./handler.ts')).show }),
   subcommands: [
     {
       name: 'show',

@@ -5,7 +5,9 @@ const PASSPHRASE: OptionSpec = { flags: '--passphrase-file <file>', about: 'read
 export const spec: CommandSpec = {
   name: 'id',
   summary: 'Look at and take care of this node’s identity',
-  examples: ['kith id show', 'kith id device rotate'],
+  examples: ['kith id', 'kith id device rotate'],
+  json: 'as kith id show',
+  load: async () => ({ run: (await import('./show.ts')).show }),
   subcommands: [
     {
       name: 'show',
@@ -74,7 +76,9 @@ export const spec: CommandSpec = {
     {
       name: 'device',
       summary: 'This identity’s machines and their link keys',
-      examples: ['kith id device list', 'kith id device rotate'],
+      examples: ['kith id device', 'kith id device rotate'],
+      json: 'as kith id device list',
+      load: async () => ({ run: (await import('./device.ts')).list }),
       subcommands: [
         {
           name: 'list',

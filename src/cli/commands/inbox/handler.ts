@@ -17,17 +17,21 @@ export const run: CommandHandler = async ({ daemon, output, command }, { options
     (palette) => {
       if (files.length === 0) return palette.quiet(`nothing in ${inbox} yet`)
       const rows = table([
-        ['name', 'from', 'size', 'received'].map((text) => ({ text, style: palette.quiet })),
-        ...files.map(({ name, from, from_name, bytes: size, received_at }) => [
-          { text: name, style: palette.strong },
+        ['name', 'from', 'size', 'received', ''].map((text) => ({ text, style: palette.quiet })),
+        ...files.map(({ name, from, from_name, bytes: size, received_at, here }) => [
+          { text: name, style: here ? palette.strong : palette.quiet },
           from_name ?? from,
           bytes(size),
           ago(received_at, Date.now()),
+          { text: here ? '' : 'moved', style: palette.quiet },
         ]),
       ])
       return [...rows, palette.quiet(`in ${inbox}`)]
     },
-    files.map(({ name }) => join(inbox, name)).join('\n') || undefined,
+    files
+      .filter(({ here }) => here)
+      .map(({ name }) => join(inbox, name))
+      .join('\n') || undefined,
   )
   if (files.length === 0) output.note(`next: ${command('kith allow PEER file')}`)
   return undefined

@@ -36,7 +36,7 @@ async function make({ daemon, output, terminal, command }: CommandContext, optio
   output.note(
     [
       '',
-      'On the other machine: kith join -   (paste the ticket, then Enter and Ctrl-D)',
+      'On the other machine: kith join -   (paste the ticket, then Enter)',
       `Usable ${invite.uses === 1 ? 'once' : `${invite.uses} times`}, for ${life}. To end it: ${command(`kith invite --revoke ${invite.id}`)}`,
     ].join('\n'),
   )

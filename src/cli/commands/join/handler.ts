@@ -6,7 +6,7 @@ const MAX_TICKET_BYTES = 4_096
 export const run: CommandHandler = async ({ daemon, output, terminal, signal, command }, { args, options }) => {
   const [word = ''] = args
   const client = await daemon()
-  if (word === '-' && terminal.interactive) output.note('Paste the ticket, then Enter and Ctrl-D.')
+  if (word === '-' && terminal.interactive) output.note('Paste the ticket, then Enter.')
   const ticket = word === '-' ? (await terminal.readInput(MAX_TICKET_BYTES, signal)).toString('utf8').trim() : word
   const name = options.text('name')
   const peer = await client.call('POST /v1/join', { ticket, ...(name === undefined ? {} : { name }) })

@@ -3,7 +3,7 @@ import type { CommandSpec } from '../../spec.ts'
 export const spec: CommandSpec = {
   name: 'logs',
   summary: 'Show what the node has logged',
-  about: 'The newest lines from memory; older ones are in the log directory of the home.',
+  about: 'The newest lines since the node started, or the last ones of a node that is not running; older ones are in the log directory of the home.',
   options: [
     { flags: '-f, --follow', about: 'go on with new lines until interrupted', kind: 'flag' },
     { flags: '-n, --count <n>', about: 'how many lines (default 200, at most 2000)', kind: 'count' },

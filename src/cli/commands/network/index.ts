@@ -3,7 +3,9 @@ import type { CommandSpec } from '../../spec.ts'
 export const spec: CommandSpec = {
   name: 'network',
   summary: 'Ask the network: who is around, dial, counters, state',
-  examples: ['kith network peers', 'kith network dial laptop'],
+  examples: ['kith network', 'kith network dial laptop'],
+  json: 'as kith network status',
+  load: async () => ({ run: (await import('./handler.ts')).status }),
   subcommands: [
     {
       name: 'peers',

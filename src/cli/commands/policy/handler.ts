@@ -1,3 +1,4 @@
+import { shellWord } from '../../home.ts'
 import type { CommandHandler } from '../../spec.ts'
 import { ruleLines } from './rules.ts'
 
@@ -18,7 +19,7 @@ export const list: CommandHandler = async ({ daemon, output }) => {
 export const test: CommandHandler = async ({ daemon, output, command }, { args }) => {
   const [peer = '', action = '', target] = args
   const result = await (await daemon()).call('POST /v1/policy/test', { peer, action, ...(target === undefined ? {} : { target }) })
-  const next = command(result.next)
+  const next = command(result.next.replaceAll(result.did, shellWord(peer)))
   output.result(
     { ...result, next },
     (palette) => [`${result.allowed ? palette.good('allowed') : palette.bad('denied')}  by ${result.rule}`, palette.quiet(`to change it: ${next}`)],

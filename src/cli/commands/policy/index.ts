@@ -4,7 +4,9 @@ export const spec: CommandSpec = {
   name: 'policy',
   summary: 'List the rules of this node, or try what they say',
   about: 'The first rule that matches decides. Without one: ping and link are open, protocols follow their own setting, forward, file and call are denied.',
-  examples: ['kith policy list', 'kith policy test laptop forward localhost:5432'],
+  examples: ['kith policy', 'kith policy test laptop forward localhost:5432'],
+  json: 'as kith policy list',
+  load: async () => ({ run: (await import('./handler.ts')).list }),
   subcommands: [
     {
       name: 'list',

@@ -53,6 +53,7 @@ async function transfer(context: CommandContext, input: { peer: string; path: st
       bar.update({ done: line.bytes, total: line.total_bytes, before: line.resumed_bytes })
     }
   } catch (error) {
+    bar.end()
     if (isKithError(error, 'INTERRUPTED') && moved) context.output.note(`Stopped. To go on: ${context.command(again)}`)
     throw resumable(error, again)
   } finally {

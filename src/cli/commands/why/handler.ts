@@ -1,10 +1,11 @@
+import { shellWord } from '../../home.ts'
 import type { CommandHandler } from '../../spec.ts'
 import { type Palette, table } from '../../style.ts'
 
 export const run: CommandHandler = async ({ daemon, output, command }, { args }) => {
   const [peer = '', action, target] = args
   const why = await (await daemon()).call('POST /v1/why', { peer, ...(action === undefined ? {} : { action }), ...(target === undefined ? {} : { target }) })
-  const next = why.next === null ? null : command(why.next)
+  const next = why.next === null ? null : command(why.next.replaceAll(why.did, shellWord(peer)))
   const human = (palette: Palette, columns: number): string[] => {
     const after = next === null ? [] : [palette.quiet(`${why.decision === null ? 'next' : 'to change it'}: ${next}`)]
     if (why.decision !== null) {

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { ReloadReport } from '../../config/holder.ts'
 import { type EventRecord, eventRecord, follow } from '../../events.ts'
-import type { LogRecord } from '../../logs/store.ts'
+import { type LogRecord, lastOf } from '../../logs/store.ts'
 import type { ServiceStatus, Trouble } from '../../service.ts'
 import type { NodeStatus } from '../../status.ts'
 import { type Json, json, type Lines, lines, type Nothing, type RoutesOf } from '../route.ts'
@@ -30,6 +30,9 @@ export interface Health {
   readonly degraded: readonly Trouble[]
 }
 
+/** Log records in one answer. */
+const MAX_RECENT = 2_000
+
 /** The node itself: status, health, logs, events, configuration, end. */
 export const nodeRoutes: RoutesOf<NodeApi> = {
   'GET /v1/status': json(nothing, (context) => context.status()),
@@ -49,13 +52,13 @@ export const nodeRoutes: RoutesOf<NodeApi> = {
   'POST /v1/config/reload': json(nothing, ({ config }) => config.reload()),
   'GET /v1/logs': lines(
     z.object({
-      count: z.coerce.number().int().min(0).max(2_000).default(200),
+      count: z.coerce.number().int().min(0).max(MAX_RECENT).default(200),
       follow: z.enum(['true', 'false']).default('false'),
       level: z.enum(LEVELS).default('debug'),
     }),
     async function* ({ logs }, input, { signal }): AsyncGenerator<LogRecord> {
       const wanted = (record: LogRecord): boolean => LEVELS.indexOf(record.level as Level) >= LEVELS.indexOf(input.level)
-      yield* logs.recent(input.count).filter(wanted)
+      yield* lastOf(logs.recent(MAX_RECENT).filter(wanted), input.count)
       if (input.follow !== 'true') return
       for await (const record of follow<LogRecord>((listener) => logs.follow(listener), signal)) if (wanted(record)) yield record
     },
