@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { MAX_URL } from './address-book-codec.ts'
-import { isLoopback, neverByRange, parseIp } from './ip.ts'
+import { isLoopback, isPrivate, neverByRange, parseIp } from './ip.ts'
 
 /** A URL of a transport in pieces. `host` is without brackets. */
 export interface AddressParts {
@@ -56,16 +56,20 @@ export function ticketAddresses(addresses: readonly string[], limit: number): re
 
 /**
  * Which of the addresses that a peer tells us may be dialled. It could name any host of our network, so only literal addresses count (or the labels of
- * transports that have none), and loopback only when the peer itself is on this machine.
+ * transports that have none), loopback only when the peer itself is on this machine, and addresses of a private network only when it is met in one: told from
+ * elsewhere they name machines of ours, not its own.
  */
 export function acceptableAddresses(told: readonly string[], from: string): readonly string[] {
   const sameMachine = isLocal(from)
+  const met = parseIp(splitAddress(from)?.host ?? '')
+  const near = sameMachine || (met !== undefined && isPrivate(met))
   return told.filter((url) => {
     const parts = splitAddress(url)
     if (parts === undefined) return false
     if (parts.scheme === 'memory') return true
     const address = parseIp(parts.host)
     if (address === undefined || parts.port === '') return false
+    if (isPrivate(address)) return near
     return !neverByRange(address) || (sameMachine && isLoopback(address))
   })
 }

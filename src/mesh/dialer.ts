@@ -103,6 +103,11 @@ export class Dialer {
     this.#offsets.set(did, ms)
   }
 
+  /** Whether somebody asked for links with this peer: only those are dialled unasked. */
+  wanted(did: Did): boolean {
+    return this.#components.book.has(did)
+  }
+
   /** Every address known of a peer, the most promising first. */
   candidates(did: Did): readonly Candidate[] {
     const known = this.#components.book.get(did)?.addresses ?? []
@@ -128,7 +133,7 @@ export class Dialer {
     let flight = this.#flights.get(did)
     if (flight === undefined) {
       const stop = new AbortController()
-      const promise = this.race(did, this.candidates(did), stop.signal).finally(() => this.#flights.delete(did))
+      const promise = this.race(did, this.candidates(did), stop.signal).finally(() => this.#land(did, stop))
       promise.catch(() => undefined)
       flight = { promise, stop, waiting: 0 }
       this.#flights.set(did, flight)
@@ -138,8 +143,16 @@ export class Dialer {
       return await abortable(flight.promise, signal)
     } finally {
       flight.waiting--
-      if (flight.waiting === 0) flight.stop.abort(new KithError('ABORTED', 'nobody waits for this link any more'))
+      if (flight.waiting === 0) {
+        // Whoever calls from now on begins anew.
+        this.#land(did, flight.stop)
+        flight.stop.abort(new KithError('ABORTED', 'nobody waits for this link any more'))
+      }
     }
+  }
+
+  #land(did: Did, stop: AbortController): void {
+    if (this.#flights.get(did)?.stop === stop) this.#flights.delete(did)
   }
 
   /** Races exactly these. @throws as `dial`. */

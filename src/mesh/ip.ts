@@ -93,6 +93,13 @@ export function networkNeverByRange(candidate: IpNetwork): boolean {
   return NEVER_BY_RANGE.some((range) => networkContains(range, candidate))
 }
 
+const PRIVATE: readonly IpNetwork[] = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7'].map(network)
+
+/** Addresses that mean something in one network only: another machine has them elsewhere. */
+export function isPrivate(address: IpAddress): boolean {
+  return PRIVATE.some((range) => inNetwork(address, range))
+}
+
 export function isLoopback(address: IpAddress): boolean {
   return inNetwork(address, network('127.0.0.0/8')) || inNetwork(address, network('::1/128'))
 }

@@ -71,6 +71,8 @@ export class Upgrader {
   #better(link: Link): Candidate | undefined {
     const { current } = link
     const now = this.#clock.monotonic()
+    // A stranger could name any host of our network by announcing it as its own address.
+    if (!this.#dialer.wanted(link.did)) return undefined
     if (current === undefined || now - current.startedMs < SETTLE_MS || link.members.size > 1) return undefined
     const aged = now - current.startedMs > MAX_AGE_MS
     const rank = this.#dialer.rank(current.path.scheme)

@@ -16,10 +16,11 @@ test('what is remembered of a device, is found by the key of its own channel onl
   assert.deepEqual(ann.cache.size, { bindings: 1, chains: 1 })
   const binding = ben.device.binding
   const chain = encodeChain(ben.identity.chain.entries)
-  const found = (cache: HelloCache, key: typeof ben.linkKey): readonly boolean[] => [
-    cache.decodeBinding(binding, key) === cache.decodeBinding(binding, key),
-    cache.chain(chain, key, ben.device.did, NOW) === cache.chain(chain, key, ben.device.did, NOW),
-  ]
+  const found = (cache: HelloCache, key: typeof ben.linkKey): readonly boolean[] => {
+    const [first, second] = [cache.decodeBinding(binding, key), cache.decodeBinding(binding, key)]
+    const [shown, again] = [cache.chain(chain, key, ben.device.did, NOW), cache.chain(chain, key, ben.device.did, NOW)]
+    return [first === second, shown === again]
+  }
   assert.deepEqual(found(ann.cache, ben.linkKey), [true, true])
   assert.deepEqual(found(ann.cache, eve.linkKey), [false, false], 'a stranger with his binding and chain learns nothing by the time it takes')
   assert.deepEqual(found(new HelloCache(), ben.linkKey), [false, false])

@@ -37,7 +37,9 @@ test('addresses told by a peer, count as literals beyond this machine unless the
     'nonsense',
     'tcp://[fe80::1]:1',
   ]
-  assert.deepEqual(acceptableAddresses(told, 'tcp://203.0.113.1:5'), ['tcp://192.168.1.9:1'])
+  assert.deepEqual(acceptableAddresses(told, 'tcp://203.0.113.1:5'), [], 'a machine of our own network is none of its')
+  assert.deepEqual(acceptableAddresses(['tcp://198.51.100.7:1', 'tcp://[fd00::1]:1', 'tcp://100.64.0.9:1'], 'tcp://203.0.113.1:5'), ['tcp://198.51.100.7:1'])
+  assert.deepEqual(acceptableAddresses(told, 'tcp://10.1.2.3:5'), ['tcp://192.168.1.9:1'])
   assert.deepEqual(acceptableAddresses(told, 'tcp://127.0.0.1:5'), ['tcp://192.168.1.9:1', 'tcp://127.0.0.1:1', 'tcp://[::1]:1'])
 })
 
