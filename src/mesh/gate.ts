@@ -42,6 +42,8 @@ const WARN_EVERY_MS = 60_000
 
 /** Windows of strangers stay at the protocol's initial size. */
 const STRANGER_WINDOW_BYTES = 256 * 1024
+/** 100 streams of protocols, and the control stream beside them: it takes nobody's place. */
+const LINK_STREAMS = 101
 
 /**
  * The way from a channel to a connection in the link table: source budget, Hello, policy, budget of the class, rules for duplicates. Nothing here believes
@@ -179,7 +181,8 @@ export class Gate {
       const stranger = this.#components.classOf(link.did) === 'isolated'
       if (!stranger && link.role === 'listener') this.#components.admission.welcome(channel)
       const windows = stranger ? { windowBytes: STRANGER_WINDOW_BYTES, linkWindowBytes: STRANGER_WINDOW_BYTES } : {}
-      const connection = channel.multiplex(budget === undefined ? windows : { ...windows, memory: budget })
+      const options = { ...windows, maxInboundStreams: LINK_STREAMS, maxOutboundStreams: LINK_STREAMS }
+      const connection = channel.multiplex(budget === undefined ? options : { ...options, memory: budget })
       const member = this.#components.table().add(factsOf(link), connection)
       this.#members.set(channel, member)
       if (budget !== undefined) this.#budgets.set(member, budget)

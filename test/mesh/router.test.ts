@@ -212,6 +212,24 @@ test('more streams than the class of a peer allows, are refused as retryable', T
   await world.close()
 })
 
+test('100 streams at once from either side, all run beside the control stream', TIMEOUT, async () => {
+  const world = createWorld()
+  const [ann, bob] = [await world.node('ann'), await world.node('bob')]
+  await acquaint(ann, bob)
+  serveEcho(ann)
+  serveEcho(bob)
+  for (const [from, to] of [
+    [ann, bob],
+    [bob, ann],
+  ] as const) {
+    const streams = await world.settle(Promise.all(Array.from({ length: 100 }, () => from.mesh.open(to.mesh.did, 'test/echo/1'))))
+    for (const stream of streams) stream.end('all')
+    const answers = await world.settle(Promise.all(streams.map(readAll)))
+    assert.deepEqual([...new Set(answers)], [`${to.name}:all`])
+  }
+  await world.close()
+})
+
 test('protocol names and double registration, are checked as the caller’s mistake', TIMEOUT, async () => {
   const world = createWorld()
   const ann = await world.node('ann')
