@@ -7,19 +7,24 @@ import { promisify } from 'node:util'
 import type { BenchRow } from './harness.ts'
 import { download, requests, upload } from './support/load.ts'
 import { freePort, reachable, startJson, stop } from './support/processes.ts'
+import { processTree } from './support/stopwatch.ts'
 
 const run = promisify(execFile)
 const LAUNCHER = join(import.meta.dirname, '..', 'bin', 'kith.mjs')
 const BULK_BYTES = 256 * 2 ** 20
 
-interface Tunnels {
+interface Ports {
   /** Local ports that lead to the bulk and the HTTP target. */
   readonly bulk: number
   readonly http: number
 }
 
+interface Tunnels extends Ports {
+  /** The processes on the way, for `--cpu`. */
+  readonly pids: () => readonly number[]
+}
+
 interface World {
-  readonly direct: Tunnels
   readonly kith: Tunnels
   readonly ssh: Tunnels
   readonly sshGcm: Tunnels
@@ -30,11 +35,10 @@ let world: Promise<World> | undefined
 
 async function open(): Promise<World> {
   const folder = mkdtempSync(join(tmpdir(), 'kith-bench-'))
-  const { child: target, ready: direct } = await startJson<Tunnels>([join(import.meta.dirname, 'support', 'target.mjs')])
+  const { child: target, ready: direct } = await startJson<Ports>([join(import.meta.dirname, 'support', 'target.mjs')])
   const kith = await openKith(folder, direct)
   const ssh = await openSsh(folder, direct)
   return {
-    direct,
     kith: kith.tunnels,
     ssh: ssh.plain,
     sshGcm: ssh.gcm,
@@ -47,16 +51,18 @@ async function open(): Promise<World> {
   }
 }
 
-async function openKith(folder: string, target: Tunnels): Promise<{ tunnels: Tunnels; close(): Promise<void> }> {
+async function openKith(folder: string, target: Ports): Promise<{ tunnels: Tunnels; close(): Promise<void> }> {
   const kith = async (home: string, ...args: string[]): Promise<Record<string, unknown>> => {
     const { stdout } = await run(process.execPath, [LAUNCHER, '--home', join(folder, home), '--json', ...args], {
       env: { ...process.env, XDG_STATE_HOME: join(folder, 'state') },
     })
     return JSON.parse(stdout.trim().split('\n').at(-1) as string) as Record<string, unknown>
   }
+  const pids: number[] = []
   for (const home of ['near', 'far']) {
     await kith(home, 'init', '--name', home, '--no-passphrase')
-    await kith(home, 'up', '--detach', '--listen', 'tcp://127.0.0.1:0')
+    const { pid } = await kith(home, 'up', '--detach', '--listen', 'tcp://127.0.0.1:0')
+    pids.push(Number(pid))
   }
   const { ticket } = await kith('far', 'invite')
   const { did: far } = await kith('near', 'join', String(ticket))
@@ -67,7 +73,7 @@ async function openKith(folder: string, target: Tunnels): Promise<{ tunnels: Tun
     return Number(String(local).split(':').at(-1))
   }
   return {
-    tunnels: { bulk: await forward(target.bulk), http: await forward(target.http) },
+    tunnels: { bulk: await forward(target.bulk), http: await forward(target.http), pids: () => pids },
     async close() {
       await kith('near', 'down')
       await kith('far', 'down')
@@ -75,7 +81,7 @@ async function openKith(folder: string, target: Tunnels): Promise<{ tunnels: Tun
   }
 }
 
-async function openSsh(folder: string, target: Tunnels): Promise<{ plain: Tunnels; gcm: Tunnels; children: ChildProcess[] }> {
+async function openSsh(folder: string, target: Ports): Promise<{ plain: Tunnels; gcm: Tunnels; children: ChildProcess[] }> {
   if (!existsSync('/usr/sbin/sshd')) throw new Error('sshd is not installed')
   await run('mkdir', ['-p', '/run/sshd'])
   for (const key of ['host', 'user']) await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, key)])
@@ -100,7 +106,7 @@ async function openSsh(folder: string, target: Tunnels): Promise<{ plain: Tunnel
   const sshd = spawn('/usr/sbin/sshd', ['-D', '-f', config], { stdio: 'ignore' })
   await reachable(port)
   const connect = async (...ciphers: string[]): Promise<{ child: ChildProcess; tunnels: Tunnels }> => {
-    const tunnels = { bulk: await freePort(), http: await freePort() }
+    const tunnels: Ports = { bulk: await freePort(), http: await freePort() }
     const forwards = ['-L', `127.0.0.1:${tunnels.bulk}:127.0.0.1:${target.bulk}`, '-L', `127.0.0.1:${tunnels.http}:127.0.0.1:${target.http}`]
     const options = [
       '-F',
@@ -117,7 +123,7 @@ async function openSsh(folder: string, target: Tunnels): Promise<{ plain: Tunnel
     ]
     const child = spawn('ssh', [...options, '-i', join(folder, 'user'), '-p', String(port), ...ciphers, ...forwards, '127.0.0.1'], { stdio: 'ignore' })
     await reachable(tunnels.http)
-    return { child, tunnels }
+    return { child, tunnels: { ...tunnels, pids: () => [child.pid as number, ...processTree(sshd.pid as number)] } }
   }
   const plain = await connect()
   const gcm = await connect('-c', 'aes128-gcm@openssh.com')
@@ -157,7 +163,7 @@ export const rows: readonly BenchRow[] = [
     0.85,
     1.1,
     ({ ssh }) => ssh,
-    ({ bulk }, quick) => upload(bulk, bytes(quick)),
+    ({ bulk, pids }, quick) => upload(bulk, bytes(quick), ...pids()),
   ),
   row(
     'kith forward, bulk down',
@@ -165,7 +171,7 @@ export const rows: readonly BenchRow[] = [
     0.85,
     1.1,
     ({ ssh }) => ssh,
-    ({ bulk }, quick) => download(bulk, bytes(quick)),
+    ({ bulk, pids }, quick) => download(bulk, bytes(quick), ...pids()),
   ),
   row(
     'kith forward, bulk down beside aes128-gcm',
@@ -173,7 +179,7 @@ export const rows: readonly BenchRow[] = [
     undefined,
     undefined,
     ({ sshGcm }) => sshGcm,
-    ({ bulk }, quick) => download(bulk, bytes(quick)),
+    ({ bulk, pids }, quick) => download(bulk, bytes(quick), ...pids()),
     'OpenSSH -L, aes128-gcm',
   ),
   row(
@@ -182,7 +188,7 @@ export const rows: readonly BenchRow[] = [
     1,
     1.3,
     ({ ssh }) => ssh,
-    ({ http }, quick) => requests(http, quick ? 1_000 : 6_000, false),
+    ({ http, pids }, quick) => requests(http, quick ? 1_000 : 6_000, false, ...pids()),
   ),
   row(
     'kith forward, 100 HTTP requests at once, kept connections',
@@ -190,7 +196,7 @@ export const rows: readonly BenchRow[] = [
     0.95,
     undefined,
     ({ ssh }) => ssh,
-    ({ http }, quick) => requests(http, quick ? 5_000 : 30_000, true),
+    ({ http, pids }, quick) => requests(http, quick ? 5_000 : 30_000, true, ...pids()),
   ),
 ]
 

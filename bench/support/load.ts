@@ -1,11 +1,12 @@
 import { Agent, request } from 'node:http'
 import { connect } from 'node:net'
+import { type Far, stopwatch } from './stopwatch.ts'
 
 /** Uploads `bytes` and waits until the far end has counted them. MB/s. */
-export function upload(port: number, bytes: number): Promise<number> {
+export function upload(port: number, bytes: number, ...far: readonly Far[]): Promise<number> {
   const chunk = Buffer.alloc(65_536, 7)
   return new Promise((resolve, reject) => {
-    const started = performance.now()
+    const elapsed = stopwatch(...far)
     const socket = connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
     let answer = ''
     let left = bytes
@@ -25,7 +26,7 @@ export function upload(port: number, bytes: number): Promise<number> {
     })
     socket.on('end', () => {
       if (Number(answer) !== bytes) reject(new Error(`the far end counted '${answer}' of ${bytes}`))
-      else resolve(bytes / 1e6 / ((performance.now() - started) / 1e3))
+      else resolve(bytes / 1e6 / elapsed())
     })
     socket.on('connect', () => {
       socket.write(head('u', bytes))
@@ -35,9 +36,9 @@ export function upload(port: number, bytes: number): Promise<number> {
 }
 
 /** Downloads `bytes`. MB/s. */
-export function download(port: number, bytes: number): Promise<number> {
+export function download(port: number, bytes: number, ...far: readonly Far[]): Promise<number> {
   return new Promise((resolve, reject) => {
-    const started = performance.now()
+    const elapsed = stopwatch(...far)
     const socket = connect({ port, host: '127.0.0.1', noDelay: true })
     let count = 0
     socket.on('error', reject)
@@ -46,7 +47,7 @@ export function download(port: number, bytes: number): Promise<number> {
     })
     socket.on('end', () => {
       if (count !== bytes) reject(new Error(`${count} of ${bytes} bytes came`))
-      else resolve(bytes / 1e6 / ((performance.now() - started) / 1e3))
+      else resolve(bytes / 1e6 / elapsed())
     })
     socket.write(head('d', bytes))
   })
@@ -60,9 +61,9 @@ function head(mode: 'u' | 'd', bytes: number): Buffer {
 }
 
 /** GET requests, 100 at once; a connection each, or 100 kept ones. Requests/s. */
-export async function requests(port: number, count: number, keepAlive: boolean): Promise<number> {
+export async function requests(port: number, count: number, keepAlive: boolean, ...far: readonly Far[]): Promise<number> {
   const agent = new Agent({ keepAlive, maxSockets: 100 })
-  const started = performance.now()
+  const elapsed = stopwatch(...far)
   let left = count
   const worker = async (): Promise<void> => {
     while (left-- > 0) {
@@ -78,5 +79,5 @@ export async function requests(port: number, count: number, keepAlive: boolean):
   }
   await Promise.all(Array.from({ length: 100 }, worker))
   agent.destroy()
-  return count / ((performance.now() - started) / 1e3)
+  return count / elapsed()
 }
