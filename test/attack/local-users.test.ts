@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, chown, mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, copyFile, link, mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -22,6 +22,8 @@ before(async () => {
   folder = await realpath(await mkdtemp(join(tmpdir(), 'kith-attack-users-')))
   // Others may pass through here: only the node's own directories stand in the way.
   await chmod(folder, 0o755)
+  // The checkout may lie where nobody else may go, and Node with it.
+  await link(process.execPath, join(folder, 'node')).catch(() => copyFile(process.execPath, join(folder, 'node')))
   const env = { XDG_STATE_HOME: join(folder, 'state') }
   node = await createNode({ home: join(folder, 'home'), listen: ['tcp://127.0.0.1:0'], env })
   long = await createNode({ home: join(folder, 'long'.repeat(30)), listen: ['tcp://127.0.0.1:0'], env })
@@ -34,7 +36,7 @@ after(async () => {
 
 /** Runs a script as somebody else; its output. */
 function stranger(script: string): string {
-  const { stdout, stderr } = spawnSync(process.execPath, ['-e', script], { uid: NOBODY, gid: NOBODY, cwd: '/', encoding: 'utf8', timeout: 30_000 })
+  const { stdout, stderr } = spawnSync(join(folder, 'node'), ['-e', script], { uid: NOBODY, gid: NOBODY, cwd: '/', encoding: 'utf8', timeout: 30_000 })
   return `${stdout}${stderr}`
 }
 
