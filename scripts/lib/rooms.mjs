@@ -11,6 +11,10 @@ export const ROOMS = {
   mesh: { floor: 3, says: 'mesh knows nothing of the services on it' },
   tunnel: { floor: 4, says: 'services know the mesh and nothing of each other' },
   files: { floor: 4, says: 'services know the mesh and nothing of each other' },
+  trust: { floor: 4, says: 'services know the mesh and nothing of each other' },
+  gossip: { floor: 4, says: 'services know the mesh and nothing of each other' },
+  assembly: { floor: 5, says: 'the assembly joins services and knows no daemon' },
+  testing: { floor: 6, says: 'the simulator stands beside the daemon' },
   daemon: { floor: 6, says: 'the daemon assembles; only cli stands above it' },
   cli: { floor: 7, says: 'cli talks to the daemon through its control interface' },
 }

@@ -3,7 +3,7 @@ import type { Logger } from '../core/observe/log.ts'
 import type { Store } from '../core/store/types.ts'
 import type { Did } from '../identity/did.ts'
 import type { AddressBook } from './address-book.ts'
-import { isPeerClass } from './constraints.ts'
+import { CLASS_SCORE, isPeerClass } from './constraints.ts'
 import type { KnownKeys } from './known-keys.ts'
 import { LINK_PROTOCOL } from './link-control.ts'
 import type { MeshPolicy } from './mesh-types.ts'
@@ -69,6 +69,13 @@ export class MeshRules {
     return other !== undefined && !book.has(did) ? other.constraints(did) : settings().constraints[this.classOf(did)]
   }
 
+  /** Standing in basis points: what the further source knows of a peer, never below what the owner gave it. */
+  scoreOf(did: Did): number {
+    const { other, known } = this.#components
+    const held = CLASS_SCORE[this.classOf(did)]
+    return other === undefined || known.peer(did)?.forked === true ? held : Math.max(held, other.scoreOf(did))
+  }
+
   /** Why a peer may not open a protocol; `undefined` when it may. */
   refuse(peer: Did, protocol: string, access: Registered['access']): KithError | undefined {
     if (protocol === LINK_PROTOCOL) return undefined
@@ -105,6 +112,7 @@ export class MeshRules {
       decide: (request) => this.decide(request),
       constraints: (did) => this.constraints(did),
       classOf: (did) => this.classOf(did),
+      scoreOf: (did) => this.scoreOf(did),
       allow: (who, action, target) => changed(async () => local.allow(principal(who), action, target)),
       deny: (who, action, target) => changed(async () => local.deny(principal(who), action, target)),
       onChange: (listener) => {

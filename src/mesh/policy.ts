@@ -2,6 +2,7 @@ import { utf8 } from '../core/bytes.ts'
 import { KithError } from '../core/errors.ts'
 import type { Store } from '../core/store/types.ts'
 import type { Did } from '../identity/did.ts'
+import { CLASS_SCORE } from './constraints.ts'
 import { type IpAddress, isLoopback, parseIp, sameIp } from './ip.ts'
 import {
   decodeRules,
@@ -104,6 +105,10 @@ class OrderedRules implements LocalPolicy {
 
   constraints(peer: Did): ConstraintSet {
     return this.#config.constraints(this.classOf(peer))
+  }
+
+  scoreOf(peer: Did): number {
+    return CLASS_SCORE[this.classOf(peer)]
   }
 
   decide(request: PolicyRequest): Decision {

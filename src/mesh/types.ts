@@ -7,7 +7,10 @@ import type { LinkStream, Path } from '../transport/types.ts'
 /** How much a peer is trusted; protocol.md PN-11 and the founding texts. `isolated` is everyone unknown. */
 export type PeerClass = 'isolated' | 'known' | 'partner' | 'federated'
 
-/** What a peer wants to do. Actions of this version: `link`, `ping`, `open` (target: protocol), `forward` (target: HOST:PORT), `file`, `call`. */
+/**
+ * What a peer wants to do. Actions of this version: `link`, `ping`, `open` (target: protocol), `forward` (target: HOST:PORT), `file`, `call`,
+ * `publish` and `subscribe` (target: topic), `mailbox` (keep sealed messages for others here).
+ */
 export interface PolicyRequest {
   readonly peer: Did
   readonly action: string
@@ -26,20 +29,47 @@ export interface Decision {
   readonly byAddress?: boolean
 }
 
-/** Plain limits for one DID; nothing that enforces them knows where they came from. */
-export interface ConstraintSet {
+/** Plain limits of one class of peers. */
+export interface ClassLimits {
   readonly messagesPerSecond: number
   readonly burst: number
   readonly links: number
   readonly streams: number
   readonly bufferBytes: number
+  /** Topics a peer may have made known here, and subscriptions it may hold. */
+  readonly topics: number
+  readonly subscriptions: number
+  /** Largest single message or gossip entry, in bytes. */
+  readonly messageBytes: number
+  /** Bytes answered to one pull. */
+  readonly pullBytes: number
+  /** Requests of ours that may be open with this peer at once, and of it with us. */
+  readonly outstandingRequests: number
 }
 
-/** Answers every "may this peer do this?". Trust becomes one source of it later; nothing below imports trust. */
+/** Plain limits for one DID; nothing that enforces them knows where they came from. */
+export interface ConstraintSet extends ClassLimits {
+  /**
+   * Whose budget is charged (PN-11): a peer without a direct edge shares its best introducer's, so that a crowd behind one friend weighs as one.
+   * Absent: its own.
+   */
+  readonly bucket?: BucketConstraint
+}
+
+export interface BucketConstraint {
+  readonly key: string
+  readonly messagesPerSecond: number
+  readonly burst: number
+  readonly links: number
+}
+
+/** Answers every "may this peer do this?". Trust is one source of it; nothing below imports trust. */
 export interface Policy {
   decide(request: PolicyRequest): Decision
   constraints(peer: Did): ConstraintSet
   classOf(peer: Did): PeerClass
+  /** Standing as a number, 0..10000 basis points: what a topic's `minScore` is compared with. The lower bound of its class where nothing finer is known. */
+  scoreOf(peer: Did): number
   /** Calls back when the owner changed what is decided, so that what runs under it is asked about again. Returns the way to stop. */
   onChange?(listener: () => void): () => void
 }
@@ -111,4 +141,33 @@ export interface Explanation {
   readonly decision: 'allowed' | 'denied' | null
   readonly rule: string | null
   readonly next: string | null
+}
+
+/**
+ * What a peer's device did on a link authenticated as that device, and what no correct node does whatever others send it (PN-10, rule 2). Never replay,
+ * lateness, clock, unknown versions or topics, refused access, slowness.
+ */
+export type LinkViolation = 'malformed-frame' | 'invalid-signature' | 'protocol-state' | 'hard-limit'
+
+export interface ViolationReport {
+  readonly peer: Did
+  readonly device: PublicKey
+  readonly kind: LinkViolation
+  /** Where it was seen: a protocol's name. */
+  readonly protocol: string
+  /** The bytes that show it; bounded by whoever keeps them. */
+  readonly evidence?: Uint8Array
+}
+
+/** A device or identity that may not link here for now. */
+export interface BanStatus {
+  readonly untilMs: number
+  readonly reason: string
+}
+
+/** Where first-hand violations are reported and standing is asked. Implemented above the mesh; nothing below knows how it decides. */
+export interface Conduct {
+  report(violation: ViolationReport): void
+  /** Why this device may not link or send now. Answers from memory. */
+  banOf(peer: Did, device: PublicKey): BanStatus | undefined
 }

@@ -18,6 +18,7 @@ import { CHUNK_BYTES, offer } from '../../src/files/wire.ts'
 import type { Did } from '../../src/identity/did.ts'
 import type { Policy, StreamHandler } from '../../src/mesh/types.ts'
 import { type ConnectedPair, connectedPair } from '../support/links.ts'
+import { ONE_OF_EACH } from '../support/policy.ts'
 
 /** Peers that may send files send more, elsewhere or under other names than the owner meant. */
 const ME = 'did:icn:me' as Did
@@ -25,8 +26,9 @@ const BOB = 'did:icn:bob' as Did
 const MALLORY = 'did:icn:mallory' as Did
 const POLICY: Policy = {
   decide: () => ({ allowed: true, rule: 'test', next: '' }),
-  constraints: () => ({ messagesPerSecond: 1, burst: 1, links: 1, streams: 1, bufferBytes: 1 }),
+  constraints: () => ONE_OF_EACH,
   classOf: () => 'known',
+  scoreOf: () => 1_000,
 }
 /** Where a claimed version of a file is looked for. */
 const FINGERPRINT = new Uint8Array(32).fill(3)

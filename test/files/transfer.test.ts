@@ -15,6 +15,7 @@ import { begin, CHUNK_BYTES, chunkHeader, offer, resume } from '../../src/files/
 import type { Did } from '../../src/identity/did.ts'
 import type { Policy, StreamHandler } from '../../src/mesh/types.ts'
 import { type ConnectedPair, connectedPair } from '../support/links.ts'
+import { ONE_OF_EACH } from '../support/policy.ts'
 
 const ALICE = 'did:icn:alice' as Did
 const BOB = 'did:icn:bob' as Did
@@ -33,8 +34,9 @@ afterEach(async () => {
 function policy(allowed: boolean): Policy {
   return {
     decide: () => ({ allowed, rule: 'test', next: '' }),
-    constraints: () => ({ messagesPerSecond: 1, burst: 1, links: 1, streams: 1, bufferBytes: 1 }),
+    constraints: () => ONE_OF_EACH,
     classOf: () => 'known',
+    scoreOf: () => 1_000,
   }
 }
 

@@ -11,6 +11,7 @@ import type { LeanHandler, Policy, PolicyRequest, StreamContext } from '../../sr
 import { createTunnels, type Tunnels } from '../../src/tunnel/tunnels.ts'
 import { encodeRequest } from '../../src/tunnel/wire.ts'
 import { type ConnectedPair, connectedPair } from '../support/links.ts'
+import { ONE_OF_EACH } from '../support/policy.ts'
 
 const NEAR = 'did:icn:near' as Did
 const FAR = 'did:icn:far' as Did
@@ -34,8 +35,9 @@ beforeEach(async () => {
       asked.push(request)
       return { allowed: allowed(request), rule: 'test', next: '' }
     },
-    constraints: () => ({ messagesPerSecond: 1, burst: 1, links: 1, streams: 1, bufferBytes: 1 }),
+    constraints: () => ONE_OF_EACH,
     classOf: () => 'known',
+    scoreOf: () => 1_000,
   }
   const base = { policy, clock: systemClock, logger: silentLogger, resolve: async () => resolved }
   near = createTunnels({ ...base, mesh: { did: NEAR, openLean: () => links.near.open(), handleLean: () => {} } })

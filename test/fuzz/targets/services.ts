@@ -21,6 +21,7 @@ import type { Policy, StreamContext } from '../../../src/mesh/types.ts'
 import { createExit } from '../../../src/tunnel/exit.ts'
 import { formatTarget, parseTarget } from '../../../src/tunnel/target.ts'
 import { encodeRequest, takeRequest } from '../../../src/tunnel/wire.ts'
+import { ONE_OF_EACH } from '../../support/policy.ts'
 import { settledWithin, turns } from '../conversation.ts'
 import { FakeStream } from '../fake-stream.ts'
 import type { FuzzTarget } from '../mutate.ts'
@@ -67,8 +68,9 @@ const forwardTarget: FuzzTarget = {
 const ALLOWED = 'check.example'
 const exitPolicy: Policy = {
   decide: ({ target }) => ({ allowed: target?.startsWith(ALLOWED) === true, rule: 'fuzz', next: '' }),
-  constraints: () => ({ messagesPerSecond: 1, burst: 1, links: 1, streams: 1, bufferBytes: 1 }),
+  constraints: () => ONE_OF_EACH,
   classOf: () => 'known',
+  scoreOf: () => 1_000,
 }
 
 /** `u8 how | bytes of the opener` against the accepting end: nothing is dialled, and every stream ends with its code. */

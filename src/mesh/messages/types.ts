@@ -1,0 +1,173 @@
+import type { PublicKey } from '../../core/bytes.ts'
+import type { HybridKey } from '../../core/crypto/hybrid.ts'
+import type { StoreOp } from '../../core/store/types.ts'
+import type { Did } from '../../identity/did.ts'
+import type { Waiting } from '../mesh-types.ts'
+import type { StreamContext } from '../types.ts'
+
+declare const verified: unique symbol
+
+/** Ed25519 alone, or with ML-DSA-65 where both must verify. The byte stands inside what is signed. */
+export type Suite = 'ed25519' | 'hybrid'
+
+export type Destination = { readonly kind: 'did'; readonly did: Did } | { readonly kind: 'topic'; readonly topic: string }
+
+interface VerifiedBase {
+  readonly [verified]: true
+  /** H("icn/envelope-id/v1", body): never covers the signature. 32 bytes. */
+  readonly id: Uint8Array
+  readonly suite: Suite
+  readonly from: Did
+  /** The link key of the machine that signed. */
+  readonly device: PublicKey
+  readonly to: Destination
+  readonly timeMs: number
+  /** What the payload is; u16, see `MESSAGE_TYPE`. */
+  readonly type: number
+  readonly payload: Uint8Array
+  /** The whole envelope as it was signed, for those who keep or pass it on. */
+  readonly bytes: Uint8Array
+}
+
+/** Meant for a link that is open now (PN-7, class 1). */
+export interface LiveMessage extends VerifiedBase {
+  readonly class: 'live'
+  readonly session: Uint8Array
+  readonly seq: number
+}
+
+/** Meant for a peer who may be offline (class 2). */
+export interface StoredMessage extends VerifiedBase {
+  readonly class: 'stored'
+  /** 16 bytes, the same in every resend. */
+  readonly msgId: Uint8Array
+  readonly expiresMs: number
+}
+
+/** Meant for everybody who reads a topic, for as long as it is kept (class 3). */
+export interface RecordMessage extends VerifiedBase {
+  readonly class: 'record'
+  /** The signer's boot count. */
+  readonly epoch: number
+  readonly seq: number
+}
+
+/**
+ * A message whose signature, sender, addressee and class rule were checked. Only the verifier of `mesh/` makes one (E5): a handler cannot be given raw input.
+ */
+export type VerifiedMessage = LiveMessage | StoredMessage | RecordMessage
+
+/** Registered payload types (u16). 1 to 7 are those of the founding texts; applications use 0x8000 and above. */
+export const MESSAGE_TYPE = {
+  gossip: 1,
+  ledger: 2,
+  trust: 3,
+  contract: 4,
+  rpc: 5,
+  control: 6,
+  encrypted: 7,
+  text: 0x0100,
+  peerRecord: 0x0101,
+  chain: 0x0102,
+  blob: 0x0103,
+  evidence: 0x0104,
+} as const
+
+/** What proves which keys a machine signs with: its identity's chain and the binding. Self-proving, so anyone may pass them on. */
+export interface DevicePapers {
+  readonly did: Did
+  readonly binding: Uint8Array
+  readonly chain: Uint8Array
+}
+
+/** A machine whose papers were verified here. */
+export interface DeviceKeys {
+  readonly did: Did
+  readonly device: PublicKey
+  readonly key: HybridKey
+  readonly notBeforeMs: number
+  readonly notAfterMs: number
+  readonly revoked: boolean
+  /** X-Wing public key of the binding, for sealing when no prekey is known. */
+  readonly fallbackKem: Uint8Array | undefined
+}
+
+/** Which machines belong to which identity, as far as papers were verified here. Bounded; links, known keys and told papers feed it. */
+export interface DeviceDirectory {
+  /** Keys of a machine of this identity; `undefined` when its papers were never seen. */
+  keys(did: Did, device: PublicKey): Promise<DeviceKeys | undefined>
+  /** All machines of an identity that may be sealed to now. */
+  devicesOf(did: Did): Promise<readonly DeviceKeys[]>
+  /** Verifies and keeps papers. @throws KithError `CHAIN_*`, `BINDING_*`, `DEVICE_REVOKED`, `WIRE_MALFORMED`. */
+  learn(papers: DevicePapers): Promise<DeviceKeys>
+  /** Papers to pass on, as they were learned. */
+  papers(did: Did, device: PublicKey): Promise<DevicePapers | undefined>
+  /** This machine's own. */
+  own(): DevicePapers
+}
+
+export interface RecordOptions {
+  readonly topic: string
+  readonly type: number
+  readonly payload: Uint8Array
+  /** Default `ed25519`; `hybrid` needs a device with ML-DSA. */
+  readonly suite?: Suite
+}
+
+export interface MessageHandlerOptions {
+  /** Signed at least so. Default `ed25519`. */
+  readonly suite?: Suite
+}
+
+/** Counters of refusals by reason: what a person on call looks at. Never evidence against anybody (PN-10). */
+export interface MessageCounters {
+  readonly accepted: number
+  readonly refused: Readonly<Record<string, number>>
+}
+
+/** Signed messages between machines (PN-7). */
+export interface Messages extends AsyncDisposable {
+  readonly directory: DeviceDirectory
+  /**
+   * Sends a live message over the link with a peer; dials if needed. At most once: resolves when the link has taken it.
+   * @throws as `Mesh.open`; KithError `MESSAGE_TOO_LARGE`.
+   */
+  send(peer: string, type: number, payload: Uint8Array, options?: Waiting & { readonly suite?: Suite }): Promise<void>
+  /** Serves live messages of a type; the returned function ends that. @throws TypeError when the type has a handler. */
+  handle(type: number, handler: (message: LiveMessage, context: StreamContext) => void | Promise<void>, options?: MessageHandlerOptions): () => void
+  /** Signs a record of this machine with the next (epoch, seq). @throws KithError `MESSAGE_TOO_LARGE`. */
+  signRecord(options: RecordOptions): RecordMessage
+  /**
+   * Checks a record that came over `carrier`'s link; topic rules and dedup are the caller's. A signature that is false under the keys of the device it names
+   * is charged to the carrier.
+   * @throws KithError `WIRE_MALFORMED`, `DEVICE_UNKNOWN` (fetch the papers and try again), `SIGNATURE_INVALID`, `BINDING_EXPIRED`, `DEVICE_REVOKED`,
+   * `DOWNGRADE_REFUSED`, `BANNED`.
+   */
+  verifyRecord(bytes: Uint8Array, topic: string, carrier: Carrier | undefined, options?: MessageHandlerOptions): Promise<RecordMessage>
+  /** Signs a message for a peer who may be offline. */
+  signStored(options: StoredOptions): StoredMessage
+  /**
+   * Checks a stored message that was opened here. `mark` belongs into the same batch as what is done with the message: then it is accepted exactly once.
+   * @throws KithError `WIRE_MALFORMED`, `DEVICE_UNKNOWN`, `SIGNATURE_INVALID`, `NOT_FOR_US`, `MESSAGE_EXPIRED`, `MESSAGE_STALE`, `REPLAYED`, `REPLAY_FULL`,
+   * `RATE_LIMITED`, `DOWNGRADE_REFUSED`, `BANNED`.
+   */
+  verifyStored(bytes: Uint8Array, carrier: Carrier | undefined): Promise<{ readonly message: StoredMessage; readonly mark: readonly StoreOp[] }>
+  readonly counters: MessageCounters
+}
+
+/** The link that brought some bytes: first-hand violations are its own. */
+export interface Carrier {
+  readonly peer: Did
+  readonly device: PublicKey
+}
+
+export interface StoredOptions {
+  readonly to: Did
+  readonly type: number
+  readonly payload: Uint8Array
+  /** 16 bytes; the same again for a resend. */
+  readonly msgId: Uint8Array
+  readonly timeMs: number
+  /** At most 14 days after `timeMs`. */
+  readonly expiresMs: number
+}
