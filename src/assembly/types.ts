@@ -1,0 +1,47 @@
+import type { Clock } from '../core/clock.ts'
+import type { Logger } from '../core/observe/log.ts'
+import type { Metrics } from '../core/observe/metrics.ts'
+import type { Random } from '../core/random.ts'
+import type { Store } from '../core/store/types.ts'
+import type { Device } from '../identity/types.ts'
+import type { Discovery } from '../mesh/discovery.ts'
+import type { Mesh, MeshConfig } from '../mesh/mesh-types.ts'
+import type { Transport } from '../transport/types.ts'
+
+/** Settings that `reload` may change while the node runs. */
+export interface AssemblyConfig {
+  readonly mesh?: MeshConfig
+}
+
+/** Everything a running node is made of that differs between a machine and a simulation. Nothing here reads a global clock or generator. */
+export interface AssemblyComponents {
+  readonly device: Device
+  /** Stays the caller's: it is open when the assembly is made and closed after it. */
+  readonly store: Store
+  /** Number of this start where it is also counted outside the store. */
+  readonly boot?: number
+  readonly transports: readonly Transport[]
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly metrics?: Metrics
+  readonly config?: AssemblyConfig
+  readonly discovery?: Discovery | readonly Discovery[]
+  /** IP addresses of this machine's interfaces. Default: asked of the system. */
+  readonly interfaces?: () => readonly string[]
+  /** Lets other work of the process run between two slices of long work. Default: a turn of the event loop. */
+  readonly yieldTurn?: () => Promise<void>
+}
+
+/** A whole node above its files: links, messages, trust, gossip and mail, joined. */
+export interface Assembly extends AsyncDisposable {
+  readonly mesh: Mesh
+  /** Begins to link and to talk. `mesh.listen` may come before. @throws KithError `STORE_FAILED`. */
+  start(): Promise<void>
+  /** Stops in the reverse order of the start. Idempotent. Store and device stay open. */
+  close(): Promise<void>
+  /** Goes on with another device: as `Mesh.replaceDevice`, for every part that signs. */
+  replaceDevice(device: Device, options?: { readonly transports?: readonly Transport[] }): Promise<void>
+  /** @throws TypeError for a bad value; nothing is changed then. */
+  reload(config: AssemblyConfig): void
+}
