@@ -1,3 +1,5 @@
+import { createAssembly } from '../assembly/assembly.ts'
+import type { Assembly, AssemblyConfig } from '../assembly/types.ts'
 import type { Clock } from '../core/clock.ts'
 import { isKithError, KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
@@ -8,8 +10,7 @@ import type { Store } from '../core/store/types.ts'
 import { nextBoot } from '../identity/boot.ts'
 import type { Home } from '../identity/home.ts'
 import { splitAddress } from '../mesh/addresses.ts'
-import { createMesh } from '../mesh/mesh.ts'
-import type { Mesh, MeshConfig } from '../mesh/mesh-types.ts'
+import type { Mesh } from '../mesh/mesh-types.ts'
 import type { ProtocolOptions, StreamHandler } from '../mesh/types.ts'
 import type { ConfigHolder } from './config/holder.ts'
 import type { Config } from './config/settings.ts'
@@ -34,13 +35,13 @@ export interface MeshServiceOptions {
   readonly metrics: Metrics
 }
 
-/** Store, transports and mesh of the node: everything that needs its keys and is not a service of its own. */
+/** Store, transports and the assembled node: everything that needs its keys and is not a service of its own. */
 export class MeshService implements Service {
   readonly name = 'mesh'
   readonly needs: readonly string[] = ['identity']
   readonly #options: MeshServiceOptions
   #store: Store | undefined
-  #mesh: Mesh | undefined
+  #assembly: Assembly | undefined
   readonly #handlers: Map<string, { readonly handler: StreamHandler; readonly options: ProtocolOptions }> = new Map()
   #listen: readonly string[] = []
   #insteadOf: number | null = null
@@ -54,8 +55,13 @@ export class MeshService implements Service {
   }
 
   /** Undefined while the service does not run. */
+  get assembly(): Assembly | undefined {
+    return this.#assembly
+  }
+
+  /** Undefined while the service does not run. */
   get mesh(): Mesh | undefined {
-    return this.#mesh
+    return this.#assembly?.mesh
   }
 
   get store(): Store | undefined {
@@ -64,8 +70,8 @@ export class MeshService implements Service {
 
   /** The mesh, for services that need it: while they run, it does. */
   get running(): Mesh {
-    if (this.#mesh === undefined) throw new TypeError('the mesh does not run')
-    return this.#mesh
+    if (this.#assembly === undefined) throw new TypeError('the mesh does not run')
+    return this.#assembly.mesh
   }
 
   get runningStore(): Store {
@@ -91,7 +97,7 @@ export class MeshService implements Service {
   /** Serves a protocol whenever the mesh runs, now and after each restart; the returned function ends that. @throws TypeError for a bad or taken name. */
   handle(protocol: string, handler: StreamHandler, options: ProtocolOptions = {}): () => void {
     if (this.#handlers.has(protocol)) throw new TypeError(`the protocol ${protocol} has a handler already`)
-    let stop = this.#mesh?.handle(protocol, handler, options)
+    let stop = this.mesh?.handle(protocol, handler, options)
     this.#handlers.set(protocol, { handler, options })
     return () => {
       this.#handlers.delete(protocol)
@@ -106,7 +112,7 @@ export class MeshService implements Service {
     this.#store = await openSqliteStore(home.paths.store)
     const { device } = identity
     const wanted = await this.#addresses(config.current)
-    const mesh = await createMesh({
+    const assembly = await createAssembly({
       device,
       store: this.#store,
       boot: await nextBoot(home, device.content.boot, clock.now()),
@@ -115,19 +121,20 @@ export class MeshService implements Service {
       random,
       logger,
       metrics,
-      config: meshConfig(config.current),
+      config: assemblyConfig(config.current),
       discovery: createDiscovery({
         config: config.current,
         listen: wanted,
-        known: () => this.#mesh?.book.list().map(({ did }) => did) ?? [],
+        known: () => this.mesh?.book.list().map(({ did }) => did) ?? [],
         clock,
         random,
         logger,
       }),
     })
-    this.#mesh = mesh
+    this.#assembly = assembly
+    const { mesh } = assembly
     const stopEvents = mesh.onEvent((event) => events.emit(event))
-    const stopConfig = config.onChange((next) => mesh.reload({ ...meshConfig(next), ownPorts: portsOf(this.#listen) }))
+    const stopConfig = config.onChange((next) => assembly.reload(assemblyConfig(next, portsOf(this.#listen))))
     this.#stopWatching = () => {
       stopEvents()
       stopConfig()
@@ -135,19 +142,19 @@ export class MeshService implements Service {
     for (const [protocol, { handler, options }] of this.#handlers) mesh.handle(protocol, handler, options)
     await this.#listenOn(mesh, wanted, signal)
     // Known only now. A rule for many ports or addresses does not reach the node itself.
-    mesh.reload({ ...meshConfig(config.current), ownPorts: portsOf(this.#listen) })
-    await mesh.start()
+    assembly.reload(assemblyConfig(config.current, portsOf(this.#listen)))
+    await assembly.start()
   }
 
   async stop(): Promise<void> {
     this.#stopWatching?.()
     this.#stopWatching = undefined
-    const mesh = this.#mesh
+    const assembly = this.#assembly
     const store = this.#store
-    this.#mesh = undefined
+    this.#assembly = undefined
     this.#store = undefined
     this.#listen = []
-    await mesh?.close()
+    await assembly?.close()
     const waiting = this.#afterLinks
     this.#afterLinks = []
     await Promise.allSettled(waiting.map(async (run) => run()))
@@ -163,7 +170,7 @@ export class MeshService implements Service {
     const { identity, clock, random, logger } = this.#options
     const { device } = identity
     try {
-      await this.#mesh?.replaceDevice(device, { transports: createTransports({ device, clock, random, logger }) })
+      await this.#assembly?.replaceDevice(device, { transports: createTransports({ device, clock, random, logger }) })
     } catch (cause) {
       this.#giveUp(new KithError('LINK_CLOSED', 'The node starts its links anew with the new key.', { cause, next: 'kith status' }))
     }
@@ -171,7 +178,7 @@ export class MeshService implements Service {
 
   /** The binding was renewed; the keys are the same. */
   async bindingChanged(): Promise<void> {
-    await this.#mesh?.replaceDevice(this.#options.identity.device)
+    await this.#assembly?.replaceDevice(this.#options.identity.device)
   }
 
   /** As configured, else the peer port on all interfaces for every kind of path that works here. */
@@ -216,6 +223,13 @@ function portsOf(urls: readonly string[]): readonly number[] {
   return [...new Set(urls.map((url) => Number(splitAddress(url)?.port ?? 0)))].filter((port) => port >= 1 && port <= 65_535)
 }
 
-function meshConfig(config: Config): MeshConfig {
-  return { prefer: ['memory', ...config['link.prefer']], requirePq: config['link.require_pq'], drainMs: config['shutdown.drain'] }
+function assemblyConfig(config: Config, ownPorts: readonly number[] = []): AssemblyConfig {
+  return {
+    mesh: {
+      prefer: ['memory', ...config['link.prefer']],
+      requirePq: config['link.require_pq'],
+      drainMs: config['shutdown.drain'],
+      ownPorts,
+    },
+  }
 }
