@@ -24,6 +24,7 @@ export {
   type Histogram,
   type Labels,
   METRICS_CONTENT_TYPE,
+  type MetricFamily,
   type Metrics,
   type MetricsRegistry,
   silentMetrics,

@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/observe/log.ts'
+import type { MetricsRegistry } from '../core/observe/metrics.ts'
 import type { Random } from '../core/random.ts'
 import type { Files } from '../files/index.ts'
 import type { Home } from '../identity/home.ts'
@@ -18,6 +19,7 @@ export interface NodeContext {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
+  readonly metrics: MetricsRegistry
   readonly config: ConfigHolder
   readonly logs: LogStore
   readonly events: EventHub

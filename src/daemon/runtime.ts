@@ -26,6 +26,7 @@ import { openLogFile } from './logs/file.ts'
 import { leveledLogger } from './logs/leveled.ts'
 import { createLogStore, type LogStore } from './logs/store.ts'
 import { MeshService } from './mesh-service.ts'
+import { nodeMetrics } from './node-metrics.ts'
 import { createPairings, type Pairings } from './pairings.ts'
 import { FilesService } from './services/files.ts'
 import { TunnelsService } from './services/tunnels.ts'
@@ -117,6 +118,7 @@ export class Runtime implements NodeContext {
     this.#tunnels = new TunnelsService({ mesh: this.#mesh, clock, logger })
     this.#files = new FilesService({ home, config, mesh: this.#mesh, clock, logger })
     for (const service of [this.identity, this.#mesh, this.#tunnels, this.#files]) this.supervisor.add(service)
+    nodeMetrics(metrics, { clock, supervisor: this.supervisor, version: version() })
     this.closed = new Promise((resolve) => {
       this.#ended = resolve
     })

@@ -103,6 +103,7 @@ test('commands that need the node, no node, exit 3 and say how to start it', asy
     ['policy', 'list'],
     ['network', 'stats'],
     ['logs'],
+    ['metrics'],
     ['config', 'reload'],
     ['id', 'unlock'],
   ]

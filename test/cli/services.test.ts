@@ -208,3 +208,13 @@ test('--quiet, every result, is the one value a program wants, and nothing else'
   assert.match(await quiet('bob', 'id', 'device', 'list'), /^[0-9a-f]{64}\n$/)
   assert.match(await quiet('alice', 'invite', '--list'), /^\S+\n$/)
 })
+
+test('metrics, printed, is the text that Prometheus reads, and one value with --json', async () => {
+  const { status, stdout } = await stage.kith(on('alice', 'metrics'))
+  assert.equal(status, 0)
+  assert.match(stdout, /^# TYPE kith_links gauge\nkith_links 1$/m)
+  assert.match(stdout, /^kith_service_running\{service="mesh"\} 1$/m)
+  const { content_type, text } = await stage.json<{ content_type: string; text: string }>(on('alice', 'metrics'))
+  assert.equal(content_type, 'text/plain; version=0.0.4; charset=utf-8')
+  assert.ok(text.startsWith('# HELP '))
+})

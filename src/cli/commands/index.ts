@@ -24,6 +24,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'id', load: () => import('./id/index.ts') },
   { name: 'config', load: () => import('./config/index.ts') },
   { name: 'logs', load: () => import('./logs/index.ts') },
+  { name: 'metrics', load: () => import('./metrics/index.ts') },
   { name: 'doctor', load: () => import('./doctor/index.ts') },
   { name: 'demo', load: () => import('./demo/index.ts') },
 ]

@@ -27,7 +27,17 @@ export interface Histogram<L extends string = never> {
   observe(value: number, labels?: Labels<L>): void
 }
 
+/** A metric as it was registered. */
+export interface MetricFamily {
+  readonly name: string
+  readonly kind: 'counter' | 'gauge' | 'histogram'
+  readonly help: string
+  readonly labels: readonly string[]
+}
+
 export interface MetricsRegistry extends Metrics {
+  /** Every metric registered so far, whether or not it has counted anything. */
+  families(): readonly MetricFamily[]
   /** Runs before every `render`: for gauges that are read off something. */
   beforeRender(run: () => void): void
   /** The Prometheus text exposition format, version 0.0.4. */
@@ -46,7 +56,7 @@ export function createMetrics(): MetricsRegistry {
   return new Registry()
 }
 
-type Kind = 'counter' | 'gauge' | 'histogram'
+type Kind = MetricFamily['kind']
 
 class Registry implements MetricsRegistry {
   readonly #families: Map<string, Family> = new Map()
@@ -85,6 +95,10 @@ class Registry implements MetricsRegistry {
     this.#before.push(run)
   }
 
+  families(): readonly MetricFamily[] {
+    return [...this.#families.values()].map(({ name, kind, help, labels }) => ({ name, kind, help, labels }))
+  }
+
   render(): string {
     for (const run of this.#before) run()
     return [...this.#families.values()].map((family) => family.render()).join('')
@@ -110,32 +124,32 @@ interface Series {
   readonly counts: number[]
 }
 
-class Family {
+class Family implements MetricFamily {
   readonly shape: string
-  readonly #kind: Kind
-  readonly #name: string
-  readonly #help: string
-  readonly #labels: readonly string[]
+  readonly kind: Kind
+  readonly name: string
+  readonly help: string
+  readonly labels: readonly string[]
   readonly #buckets: readonly number[]
   readonly #series: Map<string, Series> = new Map()
 
   constructor(kind: Kind, name: string, help: string, labels: readonly string[], buckets: readonly number[], shape: string) {
-    this.#kind = kind
-    this.#name = name
-    this.#help = help
-    this.#labels = labels
+    this.kind = kind
+    this.name = name
+    this.help = help
+    this.labels = labels
     this.#buckets = buckets
     this.shape = shape
     if (labels.length === 0) this.series(undefined)
   }
 
   series(values: { readonly [name: string]: string } | undefined): Series {
-    const labels = this.#labels.map((name) => `${name}="${escapeLabel(values?.[name] ?? '')}"`).join(',')
+    const labels = this.labels.map((name) => `${name}="${escapeLabel(values?.[name] ?? '')}"`).join(',')
     const known = this.#series.get(labels)
     if (known !== undefined) return known
     const full = this.#series.size >= MAX_SERIES - 1
-    const text = full ? this.#labels.map((name) => `${name}="${OTHER}"`).join(',') : labels
-    const series = this.#series.get(text) ?? { labels: text, value: 0, counts: this.#kind === 'histogram' ? [...this.#buckets, 0].map(() => 0) : [] }
+    const text = full ? this.labels.map((name) => `${name}="${OTHER}"`).join(',') : labels
+    const series = this.#series.get(text) ?? { labels: text, value: 0, counts: this.kind === 'histogram' ? [...this.#buckets, 0].map(() => 0) : [] }
     this.#series.set(text, series)
     return series
   }
@@ -150,9 +164,9 @@ class Family {
   }
 
   render(): string {
-    let text = `# HELP ${this.#name} ${this.#help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n# TYPE ${this.#name} ${this.#kind}\n`
+    let text = `# HELP ${this.name} ${this.help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n# TYPE ${this.name} ${this.kind}\n`
     for (const series of this.#series.values()) {
-      text += this.#kind === 'histogram' ? this.#renderHistogram(series) : line(this.#name, series.labels, series.value)
+      text += this.kind === 'histogram' ? this.#renderHistogram(series) : line(this.name, series.labels, series.value)
     }
     return text
   }
@@ -163,9 +177,9 @@ class Family {
     let seen = 0
     series.counts.forEach((count, i) => {
       seen += count
-      text += line(`${this.#name}_bucket`, `${series.labels}${comma}le="${this.#buckets[i] ?? '+Inf'}"`, seen)
+      text += line(`${this.name}_bucket`, `${series.labels}${comma}le="${this.#buckets[i] ?? '+Inf'}"`, seen)
     })
-    return text + line(`${this.#name}_sum`, series.labels, series.value) + line(`${this.#name}_count`, series.labels, seen)
+    return text + line(`${this.name}_sum`, series.labels, series.value) + line(`${this.name}_count`, series.labels, seen)
   }
 }
 

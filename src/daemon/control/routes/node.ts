@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { METRICS_CONTENT_TYPE } from '../../../core/observe/metrics.ts'
 import type { ReloadReport } from '../../config/holder.ts'
 import { type EventRecord, eventRecord, follow } from '../../events.ts'
 import { type LogRecord, lastOf } from '../../logs/store.ts'
@@ -16,6 +17,8 @@ export interface NodeApi {
   'POST /v1/config/reload': Json<Nothing, ReloadReport>
   /** The newest `count` lines (default 200), then those to come when following. */
   'GET /v1/logs': Lines<{ readonly count?: number; readonly follow?: boolean; readonly level?: Level }, LogRecord>
+  /** The Prometheus text exposition. */
+  'GET /v1/metrics': Json<Nothing, { readonly content_type: string; readonly text: string }>
   'GET /v1/events': Lines<Nothing, EventRecord>
 }
 
@@ -63,6 +66,7 @@ export const nodeRoutes: RoutesOf<NodeApi> = {
       for await (const record of follow<LogRecord>((listener) => logs.follow(listener), signal)) if (wanted(record)) yield record
     },
   ),
+  'GET /v1/metrics': json(nothing, ({ metrics }) => ({ content_type: METRICS_CONTENT_TYPE, text: metrics.render() })),
   'GET /v1/events': lines(nothing, async function* ({ events, clock }, _input, { signal }) {
     for await (const event of events.stream(signal)) yield eventRecord(event, clock.now())
   }),
