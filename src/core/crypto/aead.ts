@@ -1,5 +1,7 @@
 import sodium from 'sodium-native'
+import { KithError } from '../errors.ts'
 import type { KeyLease } from '../key-slab.ts'
+import type { Secret } from '../secret.ts'
 
 /** Bytes that ChaCha20-Poly1305 (RFC 8439) adds to a message: the tag. */
 export const TAG_BYTES = 16
@@ -64,5 +66,30 @@ export class RecordCipher {
     }
     // 2^96 records have been sealed: a further one would repeat a nonce.
     this.wipe()
+  }
+}
+
+const NO_NONCE: Uint8Array = new Uint8Array(NONCE_BYTES)
+
+/**
+ * ChaCha20-Poly1305 (RFC 8439) for a key that seals one message in its life, or with a nonce that never repeats: ciphertext, then tag.
+ * @throws KithError `SECRET_WIPED`.
+ */
+export function sealOnce(key: Secret, associated: Uint8Array, message: Uint8Array, nonce: Uint8Array = NO_NONCE): Uint8Array {
+  const sealed = new Uint8Array(message.length + TAG_BYTES)
+  key.use((bytes) => sodium.crypto_aead_chacha20poly1305_ietf_encrypt(sealed, message, associated, null, nonce, bytes))
+  return sealed
+}
+
+/** `undefined` when the tag does not match. @throws KithError `SECRET_WIPED`. */
+export function openOnce(key: Secret, associated: Uint8Array, sealed: Uint8Array, nonce: Uint8Array = NO_NONCE): Uint8Array | undefined {
+  if (sealed.length < TAG_BYTES) return undefined
+  const message = new Uint8Array(sealed.length - TAG_BYTES)
+  try {
+    key.use((bytes) => sodium.crypto_aead_chacha20poly1305_ietf_decrypt(message, null, sealed, associated, nonce, bytes))
+    return message
+  } catch (error) {
+    if (error instanceof KithError) throw error
+    return undefined
   }
 }
