@@ -102,7 +102,7 @@ export interface Node extends AsyncDisposable {
   readonly addresses: readonly string[]
   readonly policy: MeshPolicy
   /** The address book. */
-  readonly peers: Omit<PeerBook, 'get'>
+  readonly peers: Omit<PeerBook, 'get' | 'onChange'>
   /** Starts what `start: false` left. Idempotent. @throws KithError what keeps the node from running. */
   start(): Promise<void>
   /** A ticket for one pairing: whoever has it may use it. @throws TypeError. @throws KithError `ADDRESS_INVALID` when the node listens nowhere. */
@@ -203,7 +203,7 @@ class LocalNode implements Node {
     return this.#runtime.mesh.policy
   }
 
-  get peers(): Omit<PeerBook, 'get'> {
+  get peers(): Omit<PeerBook, 'get' | 'onChange'> {
     return this.#runtime.mesh.book
   }
 

@@ -34,6 +34,7 @@ export class AddressBook {
   readonly #clock: Clock
   readonly #peers: Map<Did, BookPeer> = new Map()
   #saving: Promise<unknown> = Promise.resolve()
+  readonly #watchers: Set<(did: Did) => void> = new Set()
   /** Called after each change; one owner. */
   onChange: (did: Did) => void = () => undefined
 
@@ -135,7 +136,7 @@ export class AddressBook {
 
   saved(peer: BookPeer): void {
     this.#peers.set(peer.did, peer)
-    this.onChange(peer.did)
+    this.#changed(peer.did)
   }
 
   /** @throws TypeError for a name of another form. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS` when another peer has it. */
@@ -179,14 +180,25 @@ export class AddressBook {
       if (!this.#peers.has(did)) return false
       await this.#store.batch([{ type: 'delete', ns: NAMESPACE, key: didPublicKey(did) }], { durable: true })
       this.#peers.delete(did)
-      this.onChange(did)
+      this.#changed(did)
       return true
     })
+  }
+
+  /** Calls back after each change of an entry, whatever changed; returns the way to stop. A watcher does not throw. */
+  watch(watcher: (did: Did) => void): () => void {
+    this.#watchers.add(watcher)
+    return () => void this.#watchers.delete(watcher)
   }
 
   /** Runs `change` alone: no other change of the book happens meanwhile. */
   exclusive<T>(change: () => Promise<T>): Promise<T> {
     return this.#change(change)
+  }
+
+  #changed(did: Did): void {
+    this.onChange(did)
+    for (const watcher of [...this.#watchers]) watcher(did)
   }
 
   #update(did: Did, edit: (peer: BookPeer) => BookPeer, durable = true): Promise<BookPeer> {

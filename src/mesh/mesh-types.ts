@@ -15,7 +15,7 @@ import type { Discovery } from './discovery.ts'
 import type { DiscoveredPeer } from './found-peers.ts'
 import type { InviteStatus } from './invite.ts'
 import type { RuleText } from './policy-rules.ts'
-import type { Decision, Explanation, LeanHandler, LinkEvent, LinkStatus, PeerClass, Policy, ProtocolOptions, StreamHandler } from './types.ts'
+import type { Conduct, Decision, Explanation, LeanHandler, LinkEvent, LinkStatus, PeerClass, Policy, ProtocolOptions, StreamHandler } from './types.ts'
 
 /** Settings that `reload` may change while the node runs. */
 export interface MeshConfig {
@@ -44,6 +44,8 @@ export interface MeshComponents {
    * `access: 'policy'`, and for classes and limits of peers that are not in the address book.
    */
   readonly policy?: Policy
+  /** Where misbehaviour seen on links is reported, and who may not link for it. Default: nothing is held against anybody. */
+  readonly conduct?: Conduct
   /** Number of this start where it is also counted outside the store: the mesh's own is never lower. */
   readonly boot?: number
   readonly clock: Clock
@@ -67,6 +69,8 @@ export interface PeerBook {
   get(did: Did): BookPeer | undefined
   /** @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
   resolve(peer: string): Did
+  /** Calls back after each change of an entry, also when it was forgotten; returns the way to stop. The listener does not throw. */
+  onChange(listener: (did: Did) => void): () => void
 }
 
 /** The local rules; itself the `Policy` that services ask. */

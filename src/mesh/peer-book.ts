@@ -30,5 +30,6 @@ export function createPeerBook(book: AddressBook, own: Did, forgotten: (did: Did
     list: () => book.list(),
     get: (did) => book.get(did),
     resolve: (peer) => book.resolve(peer),
+    onChange: (listener) => book.watch(listener),
   }
 }
