@@ -152,7 +152,8 @@ export interface Mesh extends AsyncDisposable {
    * @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`, `PEER_UNREACHABLE`, `ABORTED`, or what the peer answered to the greeting.
    */
   open(peer: string, protocol: string, options?: Waiting): Promise<Duplex>
-  openLean(peer: string, protocol: string, options?: Waiting): Promise<LinkStream>
+  /** With `linkKey` (hex, as in `LinkStatus`): over the link with exactly that machine, which may be another one of this identity; nothing is dialled. */
+  openLean(peer: string, protocol: string, options?: Waiting & { readonly linkKey?: string }): Promise<LinkStream>
   /** Links a peer now. With `url`, over exactly that address. @throws as `open`. */
   dial(peer: string, options?: Waiting & { readonly url?: string }): Promise<LinkStatus>
   /** Round trips through the peer's node, in ms. @throws as `open`. */

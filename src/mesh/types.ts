@@ -165,9 +165,19 @@ export interface BanStatus {
   readonly reason: string
 }
 
-/** Where first-hand violations are reported and standing is asked. Implemented above the mesh; nothing below knows how it decides. */
+/** Where first-hand violations are reported and standing is asked. Implemented above the mesh; nothing below knows how it decides. Answers come from memory. */
 export interface Conduct {
+  /**
+   * A violation of the device that proved itself on the link that carried it (PN-10, rule 2). The first `hard-limit` of a device is its warning: report it when
+   * the refusal is sent, and again when it goes on.
+   */
   report(violation: ViolationReport): void
-  /** Why this device may not link or send now. Answers from memory. */
+  /** Why this device may not link or send now. */
   banOf(peer: Did, device: PublicKey): BanStatus | undefined
+  /** Why this identity may not link now, whatever device it comes with. */
+  banOfPeer(peer: Did): BanStatus | undefined
+  /** Whether the peer gets what strangers get, whatever class it has: quarantine, or proof against a device that it has not revoked. */
+  isolated(peer: Did): boolean
+  /** Calls back when a ban or a quarantine of this peer began or ended. Returns the way to stop. */
+  onChange(listener: (peer: Did) => void): () => void
 }
