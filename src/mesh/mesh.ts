@@ -301,7 +301,11 @@ class MeshNode implements Mesh {
     return duplex
   }
 
-  async openLean(peer: string, protocol: string, options: Waiting = {}): Promise<LinkStream> {
+  async openLean(peer: string, protocol: string, options: Waiting & { readonly linkKey?: string } = {}): Promise<LinkStream> {
+    if (options.linkKey !== undefined) {
+      this.#alive()
+      return await this.#reach.openOn(options.linkKey, peer, protocol, options.signal)
+    }
     return await this.#reach.open(this.#resolve(peer), protocol, options.signal)
   }
 

@@ -1,4 +1,4 @@
-import { equal } from '../core/bytes.ts'
+import { equal, fromHex } from '../core/bytes.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import type { Did } from '../identity/did.ts'
 import type { LinkStream } from '../transport/types.ts'
@@ -76,6 +76,13 @@ export class Reach {
         table().failed(member, error)
       }
     }
+  }
+
+  /** On the link with exactly this machine of the peer. @throws KithError `PEER_UNREACHABLE`, `LINK_LOST`, `LINK_MOVED`, `ABORTED`. */
+  async openOn(linkKey: string, did: string, protocol: string, signal?: AbortSignal): Promise<LinkStream> {
+    const member = this.#components.table().get(fromHex(linkKey))?.current
+    if (member === undefined || member.link.did !== did) throw new KithError('PEER_UNREACHABLE', 'this machine is not linked')
+    return await this.#components.router.open(member, protocol, signal)
   }
 
   /** Devices of book peers that can be dialled and may be linked, for the reconnector. */

@@ -57,6 +57,20 @@ export interface RecordMessage extends VerifiedBase {
  */
 export type VerifiedMessage = LiveMessage | StoredMessage | RecordMessage
 
+/** What stands in a record, before anything of it was checked: for dedup and routing, never for decisions about the author. */
+export interface RecordHead {
+  readonly id: Uint8Array
+  readonly suite: Suite
+  readonly from: Did
+  readonly device: PublicKey
+  readonly topic: string
+  readonly timeMs: number
+  readonly type: number
+  readonly epoch: number
+  readonly seq: number
+  readonly payload: Uint8Array
+}
+
 /** Registered payload types (u16). 1 to 7 are those of the founding texts; applications use 0x8000 and above. */
 export const MESSAGE_TYPE = {
   gossip: 1,
@@ -137,6 +151,10 @@ export interface Messages extends AsyncDisposable {
   handle(type: number, handler: (message: LiveMessage, context: StreamContext) => void | Promise<void>, options?: MessageHandlerOptions): () => void
   /** Signs a record of this machine with the next (epoch, seq). @throws KithError `MESSAGE_TOO_LARGE`. */
   signRecord(options: RecordOptions): RecordMessage
+  /** Reads a record without checking its signature or its author's key. @throws KithError `WIRE_MALFORMED`. */
+  readRecord(bytes: Uint8Array): RecordHead
+  /** A record that this node verified before and kept in its own store: read again, not checked again. @throws KithError `WIRE_MALFORMED`. */
+  restoreRecord(bytes: Uint8Array): RecordMessage
   /**
    * Checks a record that came over `carrier`'s link; topic rules and dedup are the caller's. A signature that is false under the keys of the device it names
    * is charged to the carrier.
