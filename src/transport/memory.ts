@@ -1,16 +1,15 @@
 import { equal } from '../core/bytes.ts'
-import { type Clock, sleep } from '../core/clock.ts'
+import type { Clock } from '../core/clock.ts'
 import { KithError } from '../core/errors.ts'
 import type { Random } from '../core/random.ts'
 import type { Signer } from '../core/signer.ts'
 import { WireChannel } from './memory/channel.ts'
 import { WireDuplex } from './memory/duplex.ts'
 import { MemoryHub, type MemoryNetwork, type MemoryServer, type Offer } from './memory/network.ts'
-import { WireEnd } from './memory/wire.ts'
 import { acceptStack, dialStack } from './stack.ts'
 import type { Channel, DialOptions, Listener, ListenOptions, Path, Source, Transport } from './types.ts'
 
-export { createMemoryNetwork, type MemoryNetwork } from './memory/network.ts'
+export { createMemoryNetwork, type MemoryNetwork, type MemoryNetworkOptions, type NetworkModel } from './memory/network.ts'
 
 export interface MemoryTransportOptions {
   readonly network: MemoryNetwork
@@ -37,19 +36,23 @@ class MemoryTransport implements Transport {
   readonly #hub: MemoryHub
   readonly #options: MemoryTransportOptions
   readonly #name: string
+  readonly #life: number
 
   constructor(hub: MemoryHub, options: MemoryTransportOptions) {
     this.#hub = hub
     this.#options = options
     this.#name = options.name ?? hub.freshName()
+    this.#life = hub.life(this.#name)
   }
 
   async listen(address: string, onChannel: (channel: Channel) => void, options: ListenOptions = {}): Promise<Listener> {
     options.signal?.throwIfAborted()
     const name = nameOf(address)
     const hub = this.#hub
+    await this.#alive()
     if (hub.servers.has(name)) throw new KithError('ADDRESS_IN_USE', undefined, { details: { address } })
     const server: MemoryServer = {
+      owner: this.#name,
       key: this.#options.signer.publicKey,
       secure: this.#secure,
       accept: (offer) => this.#accept(offer, onChannel, options),
@@ -69,12 +72,11 @@ class MemoryTransport implements Transport {
     const { signer, random, clock } = this.#options
     signal.throwIfAborted()
     if (equal(expect, signer.publicKey)) throw new KithError('SELF_DIAL')
-    await this.#travel(name, 2, signal)
-    const server = this.#hub.find(this.#name, name)
+    const server = await this.#find(name, signal)
     const secure = this.#secure
     if (server.secure !== secure) throw new KithError('HANDSHAKE_FAILED', 'One end is secure and the other is not.', { details: { address } })
     if (!secure && !equal(server.key, expect)) throw new KithError('WRONG_KEY', undefined, { details: { address } })
-    const wire = this.#wire(name)
+    const wire = this.#hub.wire(this.#name, name, clock)
     const binding = random.bytes(32)
     if (!server.accept({ wire: wire[1], source: this.#source(), dialerKey: signer.publicKey, binding })) {
       wire[0].break(new KithError('HANDSHAKE_FAILED'))
@@ -89,8 +91,8 @@ class MemoryTransport implements Transport {
   async locate(address: string, request: Uint8Array, { signal }: { signal: AbortSignal }): Promise<Uint8Array> {
     const name = nameOf(address)
     signal.throwIfAborted()
-    await this.#travel(name, 2, signal)
-    const answer = this.#hub.find(this.#name, name).locate(request.slice(), this.#source())
+    const server = await this.#find(name, signal)
+    const answer = server.locate(request.slice(), this.#source())
     if (answer === undefined) throw new KithError('LOCATE_FAILED', undefined, { details: { address } })
     return answer.slice()
   }
@@ -127,18 +129,16 @@ class MemoryTransport implements Transport {
     return { scheme: this.scheme, host: this.#name, port: 0 }
   }
 
-  /** Waits as long as `trips` one-way trips take. */
-  async #travel(name: string, trips: number, signal: AbortSignal): Promise<void> {
-    const ms = trips * this.#hub.latencyMs(this.#name, name)
-    if (ms > 0) await sleep(this.#options.clock, ms, signal)
+  async #find(name: string, signal: AbortSignal): Promise<MemoryServer> {
+    await this.#alive()
+    const server = await this.#hub.find(this.#name, name, this.#options.clock, signal)
+    await this.#alive()
+    return server
   }
 
-  #wire(name: string): [WireEnd, WireEnd] {
-    const hub = this.#hub
-    const travel = { latencyMs: () => hub.latencyMs(this.#name, name), cut: () => hub.isCut(this.#name, name) }
-    const wire = WireEnd.pair(this.#options.clock, travel)
-    hub.track(this.#name, name, wire)
-    return wire
+  /** Never, once the machine has vanished: nothing of it goes on. */
+  #alive(): Promise<void> {
+    return this.#hub.life(this.#name) === this.#life ? Promise.resolve() : new Promise(() => {})
   }
 }
 

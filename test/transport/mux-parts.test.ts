@@ -3,8 +3,8 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { systemClock } from '../../src/core/clock.ts'
 import { manualClock } from '../../src/core/manual-clock.ts'
+import { MemoryHub } from '../../src/transport/memory/network.ts'
 import { WirePipe } from '../../src/transport/memory/pipe.ts'
-import { WireEnd } from '../../src/transport/memory/wire.ts'
 import { type ConnectionInfo, multiplex } from '../../src/transport/mux/connection.ts'
 import { Fifo } from '../../src/transport/mux/fifo.ts'
 import { FrameReader } from '../../src/transport/mux/frame-reader.ts'
@@ -169,7 +169,7 @@ test('any streams of any writes both ways at once, all arrive whole and in order
 })
 
 function muxPair(): [Connection, Connection] {
-  const [near, far] = WireEnd.pair(systemClock, { latencyMs: () => 0, cut: () => false })
+  const [near, far] = new MemoryHub({}).wire('near', 'far', systemClock)
   const key = scripted('dialer').mux.localKey
   const info = (role: 'dialer' | 'listener'): ConnectionInfo => ({
     role,

@@ -3,8 +3,8 @@ import { type Clock, systemClock } from '../../src/core/clock.ts'
 import { createSigner, randomSeed } from '../../src/core/crypto/ed25519.ts'
 import { systemRandom } from '../../src/core/random.ts'
 import { WireDuplex } from '../../src/transport/memory/duplex.ts'
+import { MemoryHub } from '../../src/transport/memory/network.ts'
 import { WirePipe } from '../../src/transport/memory/pipe.ts'
-import { WireEnd } from '../../src/transport/memory/wire.ts'
 import { multiplex } from '../../src/transport/mux/connection.ts'
 import type { Connection, MultiplexOptions } from '../../src/transport/types.ts'
 
@@ -17,7 +17,7 @@ export function muxAndDuplex(
   options: MultiplexOptions = {},
   clock: Clock = systemClock,
 ): { mux: Connection; duplex: WireDuplex } {
-  const [near, far] = WireEnd.pair(systemClock, { latencyMs: () => 0, cut: () => false })
+  const [near, far] = new MemoryHub({}).wire('near', 'far', systemClock)
   const path = { scheme: 'memory', address: 'memory://test', direct: true }
   const mux = multiplex(new WirePipe(near), { role, localKey: KEY, remoteKey: KEY, path, postQuantum: false }, clock, options)
   const duplex = new WireDuplex(far)

@@ -2,17 +2,26 @@ import type { Clock, Timer } from '../../core/clock.ts'
 import { KithError } from '../../core/errors.ts'
 import { Fifo } from '../mux/fifo.ts'
 
-/** How bytes travel between two ends right now; asked for every write, so that a test or a simulation may change it at any time. */
+/** How bytes reach one end of a wire; asked for every write, so that a test or a simulation may change it at any time. */
 export interface Travel {
-  /** One way, ms. 0 delivers in the next turn of the event loop. */
-  latencyMs(): number
-  /** While true nothing arrives; what was sent waits, as behind a router that is down. */
-  cut(): boolean
+  /** The network's time. A timer of 0 ms fires in the next turn of the event loop. */
+  readonly clock: Pick<Clock, 'monotonic' | 'after'>
+  /** Ms until so many bytes that leave now are here. Infinity: never, nor what is sent behind them. */
+  travelMs(bytes: number): number
+  /** False while nothing arrives: what was sent waits, as behind a router that is down. */
+  passes(): boolean
+  /** Ms after which what did not pass is sent again, for the `attempt`th time from 0. Infinity: when the wire is woken. */
+  againMs(attempt: number): number
+  /** Whether the machine at this end tells others that a connection is gone. */
+  answers(): boolean
+  /** A parcel is here. */
+  arrived(bytes: number): void
 }
 
 interface Parcel {
-  /** Null: the end of the direction. */
+  /** Null: the end of the direction, or of the wire. */
   readonly bytes: Buffer | null
+  readonly reset: boolean
   readonly due: number
 }
 
@@ -32,31 +41,33 @@ export class WireEnd {
   onOver: () => void = () => {}
   inFlight = 0
 
-  readonly #clock: Clock
   readonly #travel: Travel
   /** Itself until paired. */
   #peer: WireEnd = this
   readonly #parcels = new Fifo<Parcel>()
   #taking = false
   #timer: Timer | null = null
-  #immediate: NodeJS.Immediate | null = null
   #lastDue = 0
+  /** Times that the first parcel found the way closed. */
+  #attempts = 0
   #over = false
+  /** Our machine went away without a word. */
+  #vanished = false
   /** We have ended our direction; the other side has ended its own. */
   #ended = false
   #inEnded = false
 
-  constructor(clock: Clock, travel: Travel) {
-    this.#clock = clock
+  constructor(travel: Travel) {
     this.#travel = travel
   }
 
-  static pair(clock: Clock, travel: Travel): [WireEnd, WireEnd] {
-    const a = new WireEnd(clock, travel)
-    const b = new WireEnd(clock, travel)
-    a.#peer = b
-    b.#peer = a
-    return [a, b]
+  /** Each end with the way that leads to it. */
+  static pair(toFirst: Travel, toSecond: Travel): [WireEnd, WireEnd] {
+    const first = new WireEnd(toFirst)
+    const second = new WireEnd(toSecond)
+    first.#peer = second
+    second.#peer = first
+    return [first, second]
   }
 
   /** `bytes` belong to the wire from here on. */
@@ -87,6 +98,15 @@ export class WireEnd {
     this.#finish(error)
   }
 
+  /** The machine of this end is gone: its owner hears nothing any more. With `reset` the other side learns it as soon as bytes can travel. */
+  vanish(reset: boolean): void {
+    if (this.#over) return
+    this.#vanished = true
+    this.#inEnded = true
+    this.#finish(null)
+    if (reset) this.#peer.#enqueue(null, true)
+  }
+
   /** Parcels are handed out from here on. */
   resume(): void {
     this.#taking = true
@@ -100,47 +120,57 @@ export class WireEnd {
 
   /** Looks again whether something can be delivered: after a cut was mended. */
   wake(): void {
-    if (this.#over || !this.#taking || this.#timer !== null || this.#immediate !== null) return
+    if (this.#over || !this.#taking || this.#timer !== null) return
     const next = this.#parcels.peek()
-    if (next === undefined || this.#travel.cut()) return
-    const wait = next.due - this.#clock.monotonic()
-    if (wait > 0) {
-      this.#timer = this.#clock.after(wait, () => {
-        this.#timer = null
-        this.#deliver()
-      })
-    } else {
-      this.#immediate = setImmediate(() => {
-        this.#immediate = null
-        this.#deliver()
-      })
-    }
+    if (next !== undefined) this.#wait(next.due - this.#travel.clock.monotonic())
   }
 
-  #enqueue(bytes: Buffer | null): void {
-    if (this.#over) return
-    this.#lastDue = Math.max(this.#lastDue, this.#clock.monotonic() + this.#travel.latencyMs())
-    this.#parcels.push({ bytes, due: this.#lastDue })
+  #wait(ms: number): void {
+    if (ms === Number.POSITIVE_INFINITY) return
+    this.#timer = this.#travel.clock.after(Math.max(0, ms), () => {
+      this.#timer = null
+      this.#deliver()
+    })
+  }
+
+  #enqueue(bytes: Buffer | null, reset = false): void {
+    if (this.#over) {
+      if (this.#vanished && this.#travel.answers()) this.#peer.#enqueue(null, true)
+      return
+    }
+    this.#lastDue = Math.max(this.#lastDue, this.#travel.clock.monotonic() + this.#travel.travelMs(bytes?.length ?? 0))
+    this.#parcels.push({ bytes, reset, due: this.#lastDue })
     this.wake()
   }
 
   /** Everything that is due, up to what one read of a socket would give. */
   #deliver(): void {
     let given = 0
-    while (this.#taking && !this.#over && !this.#travel.cut() && given < IN_FLIGHT_BYTES) {
+    while (this.#taking && !this.#over && given < IN_FLIGHT_BYTES) {
       const next = this.#parcels.peek()
-      if (next === undefined || next.due > this.#clock.monotonic()) break
-      this.#parcels.shift()
-      if (next.bytes === null) {
-        this.#endIn()
+      if (next === undefined || next.due > this.#travel.clock.monotonic()) break
+      if (!this.#travel.passes()) {
+        this.#wait(this.#travel.againMs(this.#attempts++))
         return
       }
-      given += next.bytes.length
-      const { length } = next.bytes
-      this.onParcel(next.bytes)
-      this.#peer.#taken(length)
+      this.#attempts = 0
+      this.#parcels.shift()
+      this.#travel.arrived(next.bytes?.length ?? 0)
+      given += this.#handOver(next)
     }
     this.wake()
+  }
+
+  #handOver({ bytes, reset }: Parcel): number {
+    if (reset) this.#finish(wireLost())
+    else if (bytes === null) this.#endIn()
+    else {
+      const { length } = bytes
+      this.onParcel(bytes)
+      this.#peer.#taken(length)
+      return length
+    }
+    return 0
   }
 
   #taken(length: number): void {
@@ -160,7 +190,6 @@ export class WireEnd {
     if (this.#over) return
     this.#over = true
     this.#timer?.cancel()
-    if (this.#immediate !== null) clearImmediate(this.#immediate)
     this.#parcels.clear()
     this.onOver()
     if (!this.#inEnded) this.onEnd(error)
