@@ -1,6 +1,7 @@
 import { systemClock } from '../../src/core/clock.ts'
 import { silentLogger } from '../../src/core/observe/log.ts'
 import { systemRandom } from '../../src/core/random.ts'
+import { Secret } from '../../src/core/secret.ts'
 import { createMemoryStore } from '../../src/core/store/memory.ts'
 import { bindingDates, createBinding } from '../../src/identity/binding.ts'
 import { adoptChain } from '../../src/identity/chain.ts'
@@ -33,6 +34,7 @@ export function makeDevice(mldsa: boolean): Device {
     chain,
     binding,
     bindingExpires: dates.notAfter,
+    deriveSecret: () => Secret.random(32, systemRandom),
     close() {},
   }
 }

@@ -14,12 +14,12 @@ import type { ChainState } from './types.ts'
  * ```text
  * identity.age  "kith-identity" || u8 version || u64 created_ms || u32 generation || u8 may_rotate || seeds || seeds of the next generation
  *               || option<bytes phrase> || bytes chain_state
- * device.age    "kith-device"   || u8 version || u64 created_ms || seeds || bytes name || u64 serial || u64 boot || bytes binding || bytes chain_state
+ * device.age    "kith-device"   || u8 version || u64 created_ms || seeds || bytes32 root || bytes name || u64 serial || u64 boot || bytes binding || bytes chain_state
  * seeds         bytes32 ed25519 || option<bytes32 mldsa>
  * ```
  *
  * Secrets are copied between the opened file and their own guarded pages; only public parts pass through ordinary memory.
- * An older version is read by the reader of its number and written as the newest at the next save.
+ * An older version is read by the reader of its number and written as the newest at the next save. Version 1 of `device.age` has no root.
  */
 export interface IdentityContent {
   readonly createdMs: number
@@ -36,6 +36,8 @@ export interface IdentityContent {
 export interface DeviceContent {
   readonly createdMs: number
   readonly seeds: KeySeeds
+  /** What `Device.deriveSecret` derives from: random, of this machine, older than any one link key. */
+  readonly root: Secret
   readonly name: string
   /** Of the newest binding. */
   readonly serial: number
@@ -45,13 +47,17 @@ export interface DeviceContent {
   readonly chain: ChainState
 }
 
+/** As it stands in a file of any version. */
+export type StoredDevice = Omit<DeviceContent, 'root'> & { readonly root: Secret | undefined }
+
 const IDENTITY_MAGIC = utf8('kith-identity')
 const DEVICE_MAGIC = utf8('kith-device')
 const SEED_BYTES = 32
 /** 24 words of eight letters. */
 const MAX_PHRASE_BYTES = 24 * 9
 const NEWEST_IDENTITY = 1
-const NEWEST_DEVICE = 1
+const NEWEST_DEVICE = 2
+export const ROOT_BYTES = 32
 
 const nameCodec: Codec<string> = text(MAX_NAME_BYTES)
 const bindingCodec: Codec<Uint8Array> = bytes(MAX_BINDING_BYTES)
@@ -78,6 +84,7 @@ export function packDevice(content: DeviceContent): Secret {
     encode(u8, NEWEST_DEVICE),
     encode(uint53, content.createdMs),
     ...seedParts(content.seeds),
+    content.root,
     encode(nameCodec, content.name),
     encode(uint53, content.serial),
     encode(uint53, content.boot),
@@ -92,8 +99,8 @@ export function unpackIdentity(plaintext: Secret): IdentityContent {
 }
 
 /** @throws as `unpackIdentity`. */
-export function unpackDevice(plaintext: Secret): DeviceContent {
-  return unpack(plaintext, DEVICE_MAGIC, { 1: readDevice1 })
+export function unpackDevice(plaintext: Secret): StoredDevice {
+  return unpack(plaintext, DEVICE_MAGIC, { 1: (reader) => readDevice(reader, false), 2: (reader) => readDevice(reader, true) })
 }
 
 function readIdentity1(reader: SecretReader): IdentityContent {
@@ -106,14 +113,15 @@ function readIdentity1(reader: SecretReader): IdentityContent {
   return { createdMs, generation, mayRotate, seeds, next, phrase, chain: decodeChainState(chainCodec.read(reader)) }
 }
 
-function readDevice1(reader: SecretReader): DeviceContent {
+function readDevice(reader: SecretReader, rooted: boolean): StoredDevice {
   const createdMs = uint53.read(reader)
   const seeds = reader.seeds()
+  const root = rooted ? reader.secret(ROOT_BYTES) : undefined
   const name = nameCodec.read(reader)
   const serial = uint53.read(reader)
   const boot = uint53.read(reader)
   const binding = bindingCodec.read(reader)
-  return { createdMs, seeds, name, serial, boot, binding, chain: decodeChainState(chainCodec.read(reader)) }
+  return { createdMs, seeds, root, name, serial, boot, binding, chain: decodeChainState(chainCodec.read(reader)) }
 }
 
 function unpack<T>(plaintext: Secret, magic: Uint8Array, readers: { readonly [version: number]: (reader: SecretReader) => T }): T {

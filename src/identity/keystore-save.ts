@@ -1,14 +1,14 @@
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { HybridSigner } from '../core/crypto/hybrid.ts'
 import { type Random, systemRandom } from '../core/random.ts'
-import type { Secret } from '../core/secret.ts'
+import { Secret } from '../core/secret.ts'
 import { bindingDates, createBinding, DEFAULT_BINDING_LIFE_MS } from './binding.ts'
 import { storedBoot, writeBoot } from './boot.ts'
-import { LocalDevice } from './device.ts'
+import { fallbackKemOf, LocalDevice } from './device.ts'
 import type { Home } from './home.ts'
 import type { IdentityKeys } from './identity-keys.ts'
 import { cloneSeeds, closeKeySet, openKeySet, randomKeySeeds } from './keys.ts'
-import { type DeviceContent, type IdentityContent, packDevice, packIdentity, unpackDevice } from './keystore-codec.ts'
+import { type DeviceContent, type IdentityContent, packDevice, packIdentity, ROOT_BYTES, type StoredDevice, unpackDevice } from './keystore-codec.ts'
 import { loadKeyFile, saveKeyFile } from './keystore-file.ts'
 
 export interface KeystoreOptions {
@@ -23,25 +23,38 @@ export interface KeystoreOptions {
   readonly bindingLifeMs?: number
 }
 
-/** @throws KithError as `loadKeyFile` and `unpackDevice`. */
-export async function loadDevice(home: Home, options: Pick<KeystoreOptions, 'passphrase'>): Promise<LocalDevice | undefined> {
+/** A file from before there was a root gets one, saved before anything is derived from it. @throws KithError as `loadKeyFile` and `unpackDevice`. */
+export async function loadDevice(home: Home, options: KeystoreOptions): Promise<LocalDevice | undefined> {
   const plaintext = await loadKeyFile(home.paths.device, options.passphrase)
   if (plaintext === undefined) return undefined
+  let stored: StoredDevice
   try {
-    return new LocalDevice(unpackDevice(plaintext))
+    stored = unpackDevice(plaintext)
   } finally {
     plaintext.wipe()
+  }
+  const content = { ...stored, root: stored.root ?? Secret.random(ROOT_BYTES, options.random ?? systemRandom) }
+  const device = new LocalDevice(content)
+  if (stored.root !== undefined) return device
+  try {
+    await saveDevice(home, content, options)
+    return device
+  } catch (error) {
+    device.close()
+    throw error
   }
 }
 
 /** New link keys with their binding, saved. `before` is the device they replace. */
 export async function makeDevice(home: Home, identity: IdentityKeys, options: KeystoreOptions & { name?: string }, before?: LocalDevice): Promise<LocalDevice> {
-  const seeds = randomKeySeeds(options.random ?? systemRandom)
+  const random = options.random ?? systemRandom
+  const seeds = randomKeySeeds(random)
+  const root = before?.content.root.clone() ?? Secret.random(ROOT_BYTES, random)
   const signer = openKeySet('link', cloneSeeds(seeds))
   let content: DeviceContent
   try {
-    const papers = signPapers(identity, signer, { serial: before?.serial ?? 0, name: options.name ?? '' }, options)
-    content = { createdMs: (options.clock ?? systemClock).now(), seeds, boot: before?.content.boot ?? 0, ...papers }
+    const papers = signPapers(identity, signer, { serial: before?.serial ?? 0, name: options.name ?? '', root }, options)
+    content = { createdMs: (options.clock ?? systemClock).now(), seeds, root, boot: before?.content.boot ?? 0, ...papers }
   } finally {
     closeKeySet(signer)
   }
@@ -55,13 +68,14 @@ export async function makeDevice(home: Home, identity: IdentityKeys, options: Ke
 export function signPapers(
   identity: IdentityKeys,
   device: HybridSigner,
-  last: { serial: number; name: string },
+  last: { serial: number; name: string; root: Secret },
   options: KeystoreOptions,
 ): Pick<DeviceContent, 'binding' | 'chain' | 'serial' | 'name'> {
   const now = (options.clock ?? systemClock).now()
   const serial = Math.max(last.serial + 1, now)
   const dates = bindingDates(now, options.bindingLifeMs ?? DEFAULT_BINDING_LIFE_MS)
-  const binding = createBinding({ chain: identity.chain, signer: identity.signer }, device, { ...dates, serial, name: last.name })
+  const fallbackKem = fallbackKemOf(last.root, device.ed25519.publicKey)
+  const binding = createBinding({ chain: identity.chain, signer: identity.signer }, device, { ...dates, serial, name: last.name, fallbackKem })
   return { binding, chain: identity.chain, serial, name: last.name }
 }
 

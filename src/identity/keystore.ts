@@ -143,7 +143,7 @@ export async function openDevice(home: Home, options: KeystoreOptions & { name?:
 
 /** Signs a new binding for the device's keys and saves it. */
 export async function renewBinding(home: Home, device: LocalDevice, identity: IdentityKeys, options: KeystoreOptions & { name?: string }): Promise<void> {
-  const papers = signPapers(identity, device.signer, { serial: device.serial, name: options.name ?? device.name }, options)
+  const papers = signPapers(identity, device.signer, { serial: device.serial, name: options.name ?? device.name, root: device.content.root }, options)
   await saveDevice(home, { ...device.content, ...papers }, options)
   device.replace(papers)
 }

@@ -1,4 +1,5 @@
 import type { PublicKey, Signature } from '../core/bytes.ts'
+import type { Secret } from '../core/secret.ts'
 import type { PostQuantumSigner, Signer } from '../core/signer.ts'
 import type { Did } from './did.ts'
 
@@ -151,6 +152,11 @@ export interface Device {
   readonly binding: Uint8Array
   /** When the current binding ends, ms since the epoch. */
   readonly bindingExpires: number
+  /**
+   * 32 bytes for one purpose of this machine, the same in every run: sealing what is secret in the store, the KEM of the binding. Never in a backup, since the
+   * device's file is in none; kept when the link key is replaced. The caller wipes it. @throws KithError `SECRET_WIPED` after `close`.
+   */
+  deriveSecret(label: string, ...context: readonly Uint8Array[]): Secret
   /** Wipes the keys. Idempotent. */
   close(): void
 }

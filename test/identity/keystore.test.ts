@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { xwingPublicKey } from '../../src/core/crypto/xwing.ts'
 import { systemRandom } from '../../src/core/random.ts'
 import { Secret } from '../../src/core/secret.ts'
 import { decodeBinding, verifyBinding } from '../../src/identity/binding.ts'
@@ -224,6 +225,34 @@ test('link key, rotated, is new, certified with a higher serial and saved', asyn
   await opened.close()
 })
 
+test('device, derived secrets, are the same in every run and after a new link key, one per label and context, wiped with the device', async (t) => {
+  const path = join(temporaryDirectory(t), 'home')
+  const hex = (derived: Secret): string => derived.use((bytes) => bytes.toString('hex'))
+  const made = await make(path)
+  const before = hex(made.device.deriveSecret('icn/testing/v1'))
+  assert.notEqual(hex(made.device.deriveSecret('icn/testing/v2')), before)
+  assert.notEqual(hex(made.device.deriveSecret('icn/testing/v1', Uint8Array.of(1))), before)
+  const rotated = await rotateDeviceKey(made.home, made.device, made.identity, options())
+  assert.equal(hex(rotated.deriveSecret('icn/testing/v1')), before)
+  rotated.close()
+  assert.throws(() => rotated.deriveSecret('icn/testing/v1'), { code: 'SECRET_WIPED' })
+  await made.close()
+  const opened = await openKeystore(path, options())
+  assert.equal(hex(opened.device.deriveSecret('icn/testing/v1')), before)
+  await opened.close()
+  const other = await make(join(temporaryDirectory(t), 'other'))
+  assert.notEqual(hex(other.device.deriveSecret('icn/testing/v1')), before, 'two machines of one identity share nothing')
+  await other.close()
+})
+
+test('device, its binding, names an X-Wing key whose seed the device derives', async (t) => {
+  const made = await make(join(temporaryDirectory(t), 'home'))
+  const { device } = made
+  const seed = device.deriveSecret('icn/fallback-kem/v1', device.linkSigner.publicKey)
+  assert.deepEqual(decodeBinding(device.binding).fallbackKem, xwingPublicKey(seed))
+  await made.close()
+})
+
 test('identity, rotated twice, keeps its DID, extends its chain, re-certifies the device and survives a restart', async (t) => {
   const path = join(temporaryDirectory(t), 'home')
   const made = await make(path)
@@ -347,7 +376,7 @@ test('key file content, of a version from the future, is KEYSTORE_UNSUPPORTED; a
       assert.equal(good[158], PHRASE.length)
       assert.throws(unpacked(good.with(158, 0)), { code: 'KEYSTORE_DAMAGED' })
     }
-    for (const version of [0, 2, 255]) assert.throws(unpacked(good.with(magic, version)), { code: 'KEYSTORE_UNSUPPORTED' })
+    for (const version of [0, 3, 255]) assert.throws(unpacked(good.with(magic, version)), { code: 'KEYSTORE_UNSUPPORTED' })
     assert.throws(unpacked(good.with(0, 0)), { code: 'KEYSTORE_DAMAGED' })
     assert.throws(unpacked(Uint8Array.from([...good, 0])), { code: 'KEYSTORE_DAMAGED' })
     for (let length = 1; length < good.length; length += 97) assert.throws(unpacked(good.subarray(0, length)), { code: 'KEYSTORE_DAMAGED' }, `${length} bytes`)
@@ -367,15 +396,19 @@ test('keystore of version 1, kept since it was current, opens and is rewritten w
     now: number
   }
   for (const name of ['identity.age', 'device.age']) writeFileSync(join(path, name), readFileSync(new URL(name, kept)), { mode: 0o600 })
+  const derived = new Set<string>()
   for (let round = 0; round < 2; round++) {
     const opened = await openKeystore(path, { ...options(manualClock(expected.now)), passphrase: secret('kept since version 1') })
     assert.equal(opened.identity.did, expected.did)
     assert.equal(textOf(opened.identity.phrase() as Secret), expected.phrase)
     assert.equal(Buffer.from(opened.device.linkSigner.publicKey).toString('hex'), expected.linkKey)
     assert.equal(opened.device.name, expected.name)
+    derived.add(opened.device.deriveSecret('icn/testing/v1').use((bytes) => bytes.toString('hex')))
+    assert.notEqual(decodeBinding(opened.device.binding).fallbackKem, undefined)
     await renewBinding(opened.home, opened.device, opened.identity, { ...options(manualClock(expected.now)), passphrase: secret('kept since version 1') })
     await opened.close()
   }
+  assert.equal(derived.size, 1, 'the root that version 1 did not have was kept at once')
 })
 
 test('keystore with the full work factor, made and opened, takes its memory one file at a time', async (t) => {

@@ -11,6 +11,7 @@ import { bindingDates, createBinding } from '../../src/identity/binding.ts'
 import { adoptChain } from '../../src/identity/chain.ts'
 import { createInception, createRecovery, createRotation } from '../../src/identity/chain-make.ts'
 import { attestRecovery } from '../../src/identity/chain-recovery.ts'
+import { deriveFromRoot, fallbackKemOf } from '../../src/identity/device.ts'
 import { didPublicKey } from '../../src/identity/did.ts'
 import { type KeySeeds, openKeySet, publicKeysOf } from '../../src/identity/keys.ts'
 import type { ChainReason, ChainState, Device, RecoveryPolicy } from '../../src/identity/types.ts'
@@ -107,11 +108,22 @@ export function recoveredIdentity(identity: TestIdentity, trustee: TestIdentity,
   return { name, mldsa: identity.mldsa, chain: state, generation: 0 }
 }
 
+function rootOf(deviceName: string): Secret {
+  return Secret.take(createHash('sha256').update(`mesh root ${deviceName}`).digest())
+}
+
+function fallbackKemFor(deviceName: string, linkKey: PublicKey): Uint8Array {
+  using root = rootOf(deviceName)
+  return fallbackKemOf(root, linkKey)
+}
+
 export interface CertifyOptions {
   readonly serial?: number
   readonly notBefore?: number
   readonly notAfter?: number
   readonly deviceMldsa?: boolean
+  /** Default true. */
+  readonly fallbackKem?: boolean
 }
 
 /** A binding of a device (by its name) to an identity's current keys. */
@@ -123,6 +135,7 @@ export function certify(identity: TestIdentity, deviceName: string, options: Cer
     notAfter: options.notAfter ?? dates.notAfter,
     serial: options.serial ?? 1,
     name: 'test',
+    ...(options.fallbackKem === false ? {} : { fallbackKem: fallbackKemFor(deviceName, linkKeys.ed25519.publicKey) }),
   })
 }
 
@@ -137,6 +150,10 @@ export function testDevice(identity: TestIdentity, name: string, options: Certif
     chain: identity.chain,
     binding: certify(identity, name, options),
     bindingExpires: options.notAfter ?? bindingDates(NOW).notAfter,
+    deriveSecret: (label, ...context) => {
+      using root = rootOf(name)
+      return deriveFromRoot(root, label, ...context)
+    },
     close() {
       signers.ed25519.close()
       signers.mldsa?.close()

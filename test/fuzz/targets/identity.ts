@@ -144,7 +144,18 @@ const identityPlain = openSecret(
     chain: ann.chain,
   }),
 )
-const devicePlain = openSecret(packDevice({ createdMs: T0, seeds: seedsOf('device', true), name: 'laptop', serial: 3, boot: 2, binding, chain: ann.chain }))
+const devicePlain = openSecret(
+  packDevice({
+    createdMs: T0,
+    seeds: seedsOf('device', true),
+    root: Secret.take(new Uint8Array(32).fill(9)),
+    name: 'laptop',
+    serial: 3,
+    boot: 2,
+    binding,
+    chain: ann.chain,
+  }),
+)
 
 /** What an opened key file may hold: damaged in whatever way, it is damaged and no more. */
 const keystoreContent: FuzzTarget = {
@@ -162,6 +173,7 @@ const keystoreContent: FuzzTarget = {
         mldsa?.wipe()
       }
       if ('phrase' in content) content.phrase?.wipe()
+      if ('root' in content) content.root?.wipe()
       return isDevice ? 'device' : 'identity'
     } finally {
       plain.wipe()
