@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.ts'
+import type { Audit } from '../core/observe/audit.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Metrics } from '../core/observe/metrics.ts'
 import type { Random } from '../core/random.ts'
@@ -35,7 +36,9 @@ export interface AssemblyComponents {
 
 /** A whole node above its files: links, messages, trust, gossip and mail, joined. */
 export interface Assembly extends AsyncDisposable {
+  /** What the owner changes through it is in the audit log. */
   readonly mesh: Mesh
+  readonly audit: Audit
   /** Begins to link and to talk. `mesh.listen` may come before. @throws KithError `STORE_FAILED`. */
   start(): Promise<void>
   /** Stops in the reverse order of the start. Idempotent. Store and device stay open. */

@@ -21,6 +21,12 @@ export function ago(time: string, now: number): string {
   return `${duration(now - Date.parse(time))} ago`
 }
 
+/** Day and time of an RFC 3339 time as the clock on the wall shows them. */
+export function localTime(time: string): string {
+  const at = new Date(time)
+  return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19).replace('T', ' ')
+}
+
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'] as const
 
 /** Sizes with three digits: `12.3 MB` (powers of 1000, as disks and networks count). */

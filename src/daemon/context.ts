@@ -1,3 +1,4 @@
+import type { Assembly } from '../assembly/types.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { MetricsRegistry } from '../core/observe/metrics.ts'
@@ -27,6 +28,8 @@ export interface NodeContext {
   readonly identity: IdentityService
   /** @throws KithError that says why the node has no mesh at the moment: `IDENTITY_MISSING`, `IDENTITY_LOCKED`, `DEGRADED`. */
   readonly mesh: Mesh
+  /** @throws as `mesh`. */
+  readonly assembly: Assembly
   /** @throws as `mesh`. */
   readonly tunnels: Tunnels
   /** @throws as `mesh`. */

@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Assembly } from '../assembly/types.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import { KithError } from '../core/errors.ts'
 import { createLogger, type Logger } from '../core/observe/log.ts'
@@ -125,10 +126,14 @@ export class Runtime implements NodeContext {
   }
 
   get mesh(): Mesh {
-    const { mesh } = this.#mesh
+    return this.assembly.mesh
+  }
+
+  get assembly(): Assembly {
+    const { assembly } = this.#mesh
     const error = this.supervisor.errorOf('mesh')
     if (error !== undefined) throw error
-    return mesh as Mesh
+    return assembly as Assembly
   }
 
   get tunnels(): Tunnels {

@@ -104,6 +104,8 @@ test('commands that need the node, no node, exit 3 and say how to start it', asy
     ['network', 'stats'],
     ['logs'],
     ['metrics'],
+    ['audit'],
+    ['audit', 'verify'],
     ['config', 'reload'],
     ['id', 'unlock'],
   ]

@@ -1,3 +1,4 @@
+import type { AuditApi } from './routes/audit-api.ts'
 import type { IdentityApi } from './routes/identity-api.ts'
 import type { NetworkApi } from './routes/network-api.ts'
 import type { NodeApi } from './routes/node.ts'
@@ -6,4 +7,4 @@ import type { PolicyApi } from './routes/policy-api.ts'
 import type { ServicesApi } from './routes/services-api.ts'
 
 /** Everything the command line can ask of the daemon. Each group stands beside its routes. */
-export interface ControlApi extends NodeApi, IdentityApi, PeersApi, NetworkApi, PolicyApi, ServicesApi {}
+export interface ControlApi extends NodeApi, IdentityApi, PeersApi, NetworkApi, PolicyApi, ServicesApi, AuditApi {}

@@ -1,5 +1,6 @@
 import type { ControlApi } from '../api.ts'
 import type { RoutesOf } from '../route.ts'
+import { auditRoutes } from './audit.ts'
 import { identityRoutes } from './identity.ts'
 import { networkRoutes } from './network.ts'
 import { nodeRoutes } from './node.ts'
@@ -8,4 +9,12 @@ import { policyRoutes } from './policy.ts'
 import { servicesRoutes } from './services.ts'
 
 /** Every route of the control interface. A new group is a file, a line here and one in `api.ts`. */
-export const controlRoutes: RoutesOf<ControlApi> = { ...nodeRoutes, ...identityRoutes, ...peersRoutes, ...networkRoutes, ...policyRoutes, ...servicesRoutes }
+export const controlRoutes: RoutesOf<ControlApi> = {
+  ...nodeRoutes,
+  ...identityRoutes,
+  ...peersRoutes,
+  ...networkRoutes,
+  ...policyRoutes,
+  ...servicesRoutes,
+  ...auditRoutes,
+}
