@@ -13,6 +13,7 @@ import { splitAddress } from '../mesh/addresses.ts'
 import type { Mesh } from '../mesh/mesh-types.ts'
 import type { ProtocolOptions, StreamHandler } from '../mesh/types.ts'
 import type { ConfigHolder } from './config/holder.ts'
+import { limitOverrides } from './config/limits.ts'
 import type { Config } from './config/settings.ts'
 import { createDiscovery } from './discovery.ts'
 import type { EventHub } from './events.ts'
@@ -230,6 +231,7 @@ function assemblyConfig(config: Config, ownPorts: readonly number[] = []): Assem
       requirePq: config['link.require_pq'],
       drainMs: config['shutdown.drain'],
       ownPorts,
+      limits: limitOverrides(config),
     },
   }
 }

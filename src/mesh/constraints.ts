@@ -60,7 +60,8 @@ export const DEFAULT_CONSTRAINTS: Readonly<Record<PeerClass, ClassLimits>> = {
 
 export type ConstraintOverrides = { readonly [C in PeerClass]?: Partial<ClassLimits> }
 
-const LIMITS: Readonly<Record<keyof ClassLimits, readonly [number, number]>> = {
+/** The least and the most that each limit may be set to. */
+export const LIMIT_RANGES: Readonly<Record<keyof ClassLimits, readonly [number, number]>> = {
   messagesPerSecond: [1, 1_000_000],
   burst: [1, 1_000_000],
   links: [1, 64],
@@ -78,7 +79,7 @@ export function constraintTable(overrides: ConstraintOverrides = {}): Readonly<R
   const table = { ...DEFAULT_CONSTRAINTS }
   for (const name of PEER_CLASSES) {
     const merged = { ...table[name], ...overrides[name] }
-    for (const [key, [low, high]] of Object.entries(LIMITS) as [keyof ClassLimits, readonly [number, number]][]) {
+    for (const [key, [low, high]] of Object.entries(LIMIT_RANGES) as [keyof ClassLimits, readonly [number, number]][]) {
       const value = merged[key]
       if (!Number.isInteger(value) || value < low || value > high) throw new TypeError(`limits.${name}.${key} must be a whole number from ${low} to ${high}`)
     }

@@ -7,8 +7,10 @@ import fc from 'fast-check'
 import { isKithError, type KithError } from '../../src/core/errors.ts'
 import { formatDuration, parseDuration } from '../../src/daemon/config/duration.ts'
 import { openConfig } from '../../src/daemon/config/holder.ts'
+import { limitOverrides } from '../../src/daemon/config/limits.ts'
 import { loadConfig } from '../../src/daemon/config/load.ts'
 import { environmentName, SETTING_PATHS } from '../../src/daemon/config/settings.ts'
+import { constraintTable, DEFAULT_CONSTRAINTS } from '../../src/mesh/constraints.ts'
 
 let home = ''
 before(async () => {
@@ -132,4 +134,28 @@ test('reload, invalid file, changes nothing', async () => {
 test('durations, written and read again, are the same', () => {
   fc.assert(fc.property(fc.nat(10 ** 10), (ms) => assert.equal(parseDuration(formatDuration(ms)), ms)))
   for (const text of ['', '10', '10 s', '-1s', '1e3s', '10x', '99999999999999999s', '١s']) assert.equal(parseDuration(text), undefined, text)
+})
+
+test('configuration, limits of a class and the least standing, are read from file and environment', async () => {
+  await write('[limits.known]\nmessages_per_second = 7\n[trust]\nmin_threshold = 0.1\n')
+  const { values } = await loadConfig({ home, env: { KITH_LIMITS_FEDERATED_BURST: '3', KITH_TRUST_MIN_THRESHOLD: '0.25' } })
+  assert.equal(values['limits.known.messages_per_second'], 7)
+  assert.equal(values['limits.federated.burst'], 3)
+  assert.equal(values['trust.min_threshold'], 0.25)
+  const table = limitOverrides(values)
+  assert.equal(table.known?.messagesPerSecond, 7)
+  assert.deepEqual(constraintTable(table).isolated, DEFAULT_CONSTRAINTS.isolated)
+})
+
+test('configuration, limits out of range or unknown, are refused with their path', async () => {
+  for (const [text, path] of [
+    ['[limits.known]\nlinks = 0\n', 'limits.known.links'],
+    ['[limits.known]\nlinks = 1.5\n', 'limits.known.links'],
+    ['[limits.nobody]\nlinks = 1\n', 'limits.nobody.links'],
+    ['[trust]\nmin_threshold = 1.1\n', 'trust.min_threshold'],
+    ['[trust]\nmin_threshold = "known"\n', 'trust.min_threshold'],
+  ] as const) {
+    await write(text)
+    assert.equal((await invalid()).details.path, path)
+  }
 })

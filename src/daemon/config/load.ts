@@ -117,7 +117,7 @@ function parseText(path: SettingPath, text: string): unknown {
   if (Array.isArray(fallback)) return text === '' ? [] : text.split(',').map((part) => part.trim())
   if (typeof fallback === 'boolean') return text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : text
   // A duration has a number inside and is written as text, so only plain digits become a number.
-  return typeof fallback === 'number' && /^\d{1,15}$/.test(text) ? Number(text) : text
+  return typeof fallback === 'number' && /^\d{1,15}(\.\d{1,15})?$/.test(text) ? Number(text) : text
 }
 
 function check(path: SettingPath, value: unknown, place: string): unknown {

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { formatDuration, parseDuration } from './duration.ts'
+import { LIMIT_ROWS, type LimitPath, type LimitValues } from './limits.ts'
 
 /**
  * Every setting of the daemon, one row each. The path is its name everywhere: in `config.toml` (dots are tables), in the environment
@@ -65,14 +66,18 @@ export const listenUrl: z.ZodType<string> = z
   .regex(/^[a-z][a-z0-9+.-]{0,15}:\/\/[^\s/@?#]+:\d{1,5}$/, 'expected an address such as "tcp://0.0.0.0:4433"')
   .refine((url) => Number(url.slice(url.lastIndexOf(':') + 1)) <= 65_535, 'a port is at most 65535')
 
+/** A share of one, as trust is written everywhere. */
+const fraction: z.ZodType<number> = z.number('expected a number from 0 to 1').min(0, 'expected a number from 0 to 1').max(1, 'expected a number from 0 to 1')
+
 /** All settings by their path, each with the type of its value. */
-export interface Config {
+export interface Config extends LimitValues {
   readonly listen: readonly string[]
   readonly 'link.prefer': readonly string[]
   readonly 'link.require_pq': boolean
   readonly 'discovery.mdns': boolean
   readonly 'discovery.home_networks': readonly string[]
   readonly 'files.quota_bytes': number
+  readonly 'trust.min_threshold': number
   readonly 'shutdown.drain': number
   readonly 'log.level': 'debug' | 'info' | 'warn' | 'error'
   readonly 'log.max_bytes': number
@@ -118,6 +123,12 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     dynamic: true,
     about: 'What received files, finished and unfinished, may take together; 0 accepts none.',
   }),
+  'trust.min_threshold': setting({
+    schema: fraction,
+    fallback: 0,
+    dynamic: true,
+    about: 'Least standing, 0 to 1, of a peer that may link; 0 admits strangers, 0.1 only known peers.',
+  }),
   'shutdown.drain': setting({
     schema: duration(0, 600_000),
     fallback: 5_000,
@@ -143,6 +154,12 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     dynamic: false,
     about: 'How many set-aside log files are kept.',
   }),
+  ...limitSettings(),
+}
+
+function limitSettings(): { readonly [P in LimitPath]: Setting<number> } {
+  const rows = LIMIT_ROWS.map(({ path, fallback, range, about }) => [path, setting({ schema: whole(...range), fallback, dynamic: true, about })] as const)
+  return Object.fromEntries(rows) as { readonly [P in LimitPath]: Setting<number> }
 }
 
 export const SETTING_PATHS: readonly SettingPath[] = Object.keys(SETTINGS) as SettingPath[]
