@@ -15,6 +15,7 @@ export class WriteBehind {
   readonly #store: Store
   readonly #clock: Clock
   readonly #log: Logger
+  readonly #what: string
   #waiting: Map<string, StoreOp> = new Map()
   /** Those of the batch under way. */
   #leaving: Map<string, StoreOp> = new Map()
@@ -22,10 +23,12 @@ export class WriteBehind {
   #running: Promise<void> | undefined
   #closed = false
 
-  constructor(store: Store, clock: Clock, log: Logger) {
+  /** `what`: names the things written, for the log. */
+  constructor(store: Store, clock: Clock, log: Logger, what = 'known keys') {
     this.#store = store
     this.#clock = clock
     this.#log = log
+    this.#what = what
   }
 
   put(ns: string, key: Uint8Array, value: Uint8Array): void {
@@ -67,7 +70,7 @@ export class WriteBehind {
     this.#timer = this.#clock.after(ms, () => {
       this.#timer = undefined
       this.flush().catch((error: unknown) => {
-        this.#log.warn('known keys could not be stored', { error: asKithError(error, 'STORE_FAILED').toJSON() })
+        this.#log.warn('could not be stored', { what: this.#what, error: asKithError(error, 'STORE_FAILED').toJSON() })
         this.#schedule(RETRY_MS)
       })
     })
