@@ -20,8 +20,16 @@ function testFiles(...folders) {
 
 /** Everything below test/ but the long suites, which have their own commands. */
 function quickTests() {
-  const long = [join('test', 'slow'), join('test', 'fuzz')]
+  const long = [join('test', 'slow'), join('test', 'fuzz'), join('test', 'sim')]
   return testFiles('test').filter((file) => !long.some((folder) => file.startsWith(folder)))
+}
+
+/** `--seed N` among the arguments replays that one run of each scenario instead of the usual ones. */
+function simulations(rest) {
+  const at = rest.indexOf('--seed')
+  const files = at === -1 ? rest : rest.toSpliced(at, 2)
+  const seed = at === -1 ? {} : { SIM_SEED: rest[at + 1] ?? '' }
+  return { args: [...TEST, ...(files.length > 0 ? files : testFiles(join('test', 'sim')))], env: { SIM_REPORT: '1', ...seed } }
 }
 
 const COMMANDS = {
@@ -30,6 +38,7 @@ const COMMANDS = {
   test: { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : quickTests())] },
   'test:slow': { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : testFiles(join('test', 'slow')))] },
   'test:fuzz': { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : testFiles(join('test', 'fuzz')))] },
+  'test:sim': { scope: 'all', args: (rest) => simulations(rest).args, env: (rest) => simulations(rest).env },
   check: { scope: 'all', args: (rest) => ['scripts/check.mjs', ...rest] },
   build: { scope: 'all', args: (rest) => ['scripts/build.mjs', ...rest] },
   bench: { scope: 'bench', args: (rest) => [SOURCE, 'bench/run.ts', ...rest] },
@@ -43,7 +52,7 @@ if (command === undefined) {
   process.exit(2)
 }
 ensureInstalled(command.scope)
-const child = spawn(node24(), command.args(rest), { cwd: ROOT, stdio: 'inherit' })
+const child = spawn(node24(), command.args(rest), { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...command.env?.(rest) } })
 // `kill` of npm ends the shell between npm and this process, and nobody passes the signal on: a node must not stay behind alone.
 const parent = process.ppid
 const watch = setInterval(() => process.ppid !== parent && child.kill('SIGTERM'), 500)

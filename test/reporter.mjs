@@ -12,6 +12,7 @@ export default async function* reporter(source) {
   let told = Date.now()
   for await (const event of source) {
     if (event.type === 'test:stderr' && process.env.KITH_TEST_STDERR === '1') yield `${away}${event.data.message}`
+    if (event.type === 'test:stdout' && process.env.SIM_REPORT === '1') yield `${away}${event.data.message}`
     if ((event.type !== 'test:pass' && event.type !== 'test:fail') || event.data.details?.type === 'suite') continue
     const { name, file, skip, todo, details } = event.data
     if (skip !== undefined || todo !== undefined) {

@@ -9,7 +9,7 @@ import { MemoryHub, type MemoryNetwork, type MemoryServer, type Offer } from './
 import { acceptStack, dialStack } from './stack.ts'
 import type { Channel, DialOptions, Listener, ListenOptions, Path, Source, Transport } from './types.ts'
 
-export { createMemoryNetwork, type MemoryNetwork, type MemoryNetworkOptions, type NetworkModel } from './memory/network.ts'
+export { createMemoryNetwork, type MemoryNetwork, type NetworkModel } from './memory/network.ts'
 
 export interface MemoryTransportOptions {
   readonly network: MemoryNetwork

@@ -135,7 +135,7 @@ export class WireEnd {
 
   #enqueue(bytes: Buffer | null, reset = false): void {
     if (this.#over) {
-      if (this.#vanished && this.#travel.answers()) this.#peer.#enqueue(null, true)
+      if (this.#vanished && !reset && this.#travel.answers()) this.#peer.#enqueue(null, true)
       return
     }
     this.#lastDue = Math.max(this.#lastDue, this.#travel.clock.monotonic() + this.#travel.travelMs(bytes?.length ?? 0))

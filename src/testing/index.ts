@@ -1,0 +1,10 @@
+/** Whole nodes in one process and in virtual time. What it models and what not: `README.md` beside this file. */
+export { type Churn, type ChurnOptions, startChurn } from './churn.ts'
+export type { DiskCopy, DiskOptions, Loss } from './disk.ts'
+export type { LinkConditions, Traffic } from './links.ts'
+export type { CrashOptions, SimNode, SimNodeOptions } from './node.ts'
+export type { ClockOptions } from './node-clock.ts'
+export { type RunResult, runOnce, runTwice, type Scenario } from './run-twice.ts'
+export type { Samples } from './samples.ts'
+export { createSimulation, type LinkOptions, type Simulation, type SimulationOptions, type UntilOptions } from './simulation.ts'
+export { type Edge, full, line, randomRegular, ring, shuffled, star } from './topology.ts'

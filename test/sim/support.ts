@@ -1,0 +1,53 @@
+import { type TestContext, test } from 'node:test'
+import { type RunResult, runTwice, type Scenario } from '../../src/testing/run-twice.ts'
+import type { Simulation, SimulationOptions } from '../../src/testing/simulation.ts'
+import { type Edge, randomRegular } from '../../src/testing/topology.ts'
+
+export interface ScenarioOptions extends Omit<SimulationOptions, 'seed'> {
+  /** Default: 1. */
+  readonly seeds?: readonly number[]
+}
+
+/**
+ * A test that plays a scenario twice from each seed and compares the digests. What the scenario returns is printed beside the seed by `npm run test:sim`;
+ * `npm run test:sim -- --seed N` plays that one seed.
+ */
+export function scenario(name: string, play: Scenario<string>, options: ScenarioOptions = {}): void {
+  const { seeds = [1], ...rest } = options
+  for (const seed of chosen() ?? seeds) {
+    test(`${name}, seed ${seed}, the same twice`, async (t) => {
+      const started = performance.now()
+      const result = await runTwice(play, { ...rest, seed })
+      report(t, result, performance.now() - started)
+    })
+  }
+}
+
+/** `count` nodes in a random graph in which everybody knows `degree` others, all links up. */
+export async function linkedNodes(sim: Simulation, count: number, degree = 6, conditions: Parameters<Simulation['connect']>[1] = {}): Promise<readonly Edge[]> {
+  const nodes = await sim.nodes(count)
+  const names = nodes.map(({ name }) => name)
+  const edges = randomRegular(names, degree, sim.random)
+  sim.connect(edges, conditions)
+  await sim.until(() => allLinked(sim, edges), { everyMs: 100 })
+  return edges
+}
+
+/** Whether everybody who should be linked and runs is, from both sides. */
+export function allLinked(sim: Simulation, edges: readonly Edge[]): boolean {
+  const linked = new Map(sim.all().map((node) => [node.name, new Set(node.linked())]))
+  return edges.every(([a, b]) => linked.get(a)?.has(b) === true && linked.get(b)?.has(a) === true)
+}
+
+function chosen(): readonly number[] | undefined {
+  const text = process.env.SIM_SEED
+  if (text === undefined) return undefined
+  const seed = Number(text)
+  if (text === '' || !Number.isSafeInteger(seed)) throw new TypeError('SIM_SEED must be a whole number')
+  return [seed]
+}
+
+function report(t: TestContext, { value, digest, virtualMs, records }: RunResult<string>, ms: number): void {
+  const times = `${Math.round(virtualMs / 1_000)} virtual s twice in ${(ms / 1_000).toFixed(1)} s`
+  process.stdout.write(`${t.name}: ${value}; ${times}, ${records} records, digest ${digest.slice(0, 16)}\n`)
+}
