@@ -96,6 +96,28 @@ export const ERROR_TABLE = {
   BANNED: { number: 423, exit: 4, retry: false, meaning: 'The peer is banned here for a while.' },
   DOWNGRADE_REFUSED: { number: 424, exit: 4, retry: false, meaning: 'The peer has used post-quantum keys before and now comes without.' },
 
+  // messages: 430..
+  DEVICE_UNKNOWN: { number: 430, exit: 1, retry: true, meaning: 'The papers of the device that signed were never seen here, or not the newest.' },
+  NOT_FOR_US: { number: 431, exit: 1, retry: false, meaning: 'The message is addressed to somebody else.' },
+  MESSAGE_EXPIRED: { number: 432, exit: 1, retry: false, meaning: 'The message came after its expiry.' },
+  MESSAGE_STALE: { number: 433, exit: 1, retry: false, meaning: 'The message is too old, by its date or its number, to be told from a repeated one.' },
+  MESSAGE_EARLY: { number: 434, exit: 1, retry: true, meaning: 'The message is dated in the future.' },
+  SESSION_UNKNOWN: { number: 435, exit: 1, retry: false, meaning: 'The message belongs to no link that its sender has or lately had with this node.' },
+  SEQUENCE_INVALID: { number: 436, exit: 1, retry: false, meaning: 'The number of the message is zero or too far ahead.' },
+  REPLAYED: { number: 437, exit: 1, retry: false, meaning: 'The message was accepted before.' },
+  REPLAY_PENDING: { number: 438, exit: 1, retry: true, meaning: 'The same message is being taken in right now.' },
+  REPLAY_FULL: { number: 439, exit: 1, retry: true, meaning: 'There is no room to remember one more message of this sender; nothing is forgotten to make room.' },
+  RATE_LIMITED: { number: 440, exit: 1, retry: true, meaning: 'The sender’s budget of messages is used up for the moment.' },
+  SUITE_REQUIRED: { number: 441, exit: 1, retry: false, meaning: 'Messages of this kind must be signed with post-quantum keys too.' },
+
+  // sealed messages and mailboxes: 445..
+  MAILBOX_REFUSED: { number: 445, exit: 4, retry: false, meaning: 'The other side keeps no messages for this identity.' },
+  MAILBOX_FULL: { number: 446, exit: 1, retry: true, meaning: 'The mailbox has no room left for this sender or this owner.' },
+  NEED_PREKEY: { number: 447, exit: 1, retry: true, meaning: 'The message was sealed to a key that is gone; a fresh one is needed.' },
+  SEALED_INVALID: { number: 448, exit: 1, retry: false, meaning: 'The sealed message does not open, or is not what stands on its outside.' },
+  OUTBOX_FULL: { number: 449, exit: 1, retry: true, meaning: 'Too many messages wait for their peers already.' },
+  INBOX_FULL: { number: 450, exit: 1, retry: true, meaning: 'The message inbox has no room left for this sender.' },
+
   // services: 500..
   FORWARD_DENIED: { number: 500, exit: 4, retry: false, meaning: 'The other side does not allow this forward.' },
   FORWARD_UNREACHABLE: { number: 501, exit: 1, retry: true, meaning: 'The target of the forward did not answer.' },
@@ -107,6 +129,25 @@ export const ERROR_TABLE = {
   FILE_CHANGED: { number: 514, exit: 1, retry: false, meaning: 'The file changed while it was being sent.' },
   FILE_MISSING: { number: 515, exit: 1, retry: false, meaning: 'The file does not exist or cannot be read.' },
   FILE_EXISTS: { number: 516, exit: 1, retry: false, meaning: 'Something of that name is already there.' },
+
+  // gossip: 520..
+  TOPIC_UNKNOWN: { number: 520, exit: 1, retry: false, meaning: 'This node knows no topic of that name.' },
+  TOPIC_DENIED: { number: 521, exit: 4, retry: false, meaning: 'The topic does not admit this node or peer.' },
+  TOPIC_EXISTS: { number: 522, exit: 1, retry: false, meaning: 'The topic exists with other options.' },
+  TOPIC_LIMIT: { number: 523, exit: 1, retry: false, meaning: 'This node holds as many topics as it may.' },
+  TOPIC_RESERVED: { number: 524, exit: 1, retry: false, meaning: 'The name is kept for a purpose that this version does not serve.' },
+  ENTRY_TOO_LARGE: { number: 525, exit: 1, retry: false, meaning: 'The entry is larger than a topic carries.' },
+
+  // trust: 550..
+  TRUST_FULL: { number: 550, exit: 1, retry: false, meaning: 'There is no room for another trust edge of one’s own.' },
+  TRUST_RATE: { number: 551, exit: 1, retry: true, meaning: 'More trust statements in an hour than other nodes accept.' },
+
+  // blobs: 560..
+  BLOB_UNKNOWN: { number: 560, exit: 1, retry: false, meaning: 'The peer does not have this blob, or not for this node.' },
+  BLOB_CHANGED: { number: 561, exit: 1, retry: false, meaning: 'The content changed since it was offered.' },
+  BLOB_MISMATCH: { number: 562, exit: 1, retry: true, meaning: 'A part of the blob does not match its hash.' },
+  BLOB_UNAVAILABLE: { number: 563, exit: 1, retry: true, meaning: 'No peer delivers the rest of the blob.' },
+  BLOB_GRANT_INVALID: { number: 564, exit: 1, retry: false, meaning: 'The permission to fetch this blob is not valid.' },
 
   // daemon and command line: 600..
   USAGE: { number: 600, exit: 2, retry: false, meaning: 'The command line is not understood.' },

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { afterEach, beforeEach, test } from 'node:test'
+import { isKithError } from '../../src/core/errors.ts'
+import { CHUNK_BYTES } from '../../src/gossip/blobs/layout.ts'
+import { type BlobWorld, bytesSink, bytesSource, createBlobWorld } from './support.ts'
+
+let world: BlobWorld
+beforeEach(() => {
+  world = createBlobWorld()
+})
+afterEach(async () => {
+  await world.close()
+})
+
+for (const size of [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 40 * CHUNK_BYTES + 7, 257 * CHUNK_BYTES + 3]) {
+  test(`a blob of ${size} bytes from one provider, arrives whole`, async () => {
+    const [alice, bob] = [world.node('alice'), world.node('bob')]
+    await world.link(alice, bob)
+    const source = bytesSource(randomBytes(size))
+    const manifest = await alice.blobs.describe(source)
+    alice.blobs.offer(manifest, source, { peers: [bob.did] })
+    const sink = bytesSink(size)
+    const result = await bob.blobs.fetch(manifest, sink, { providers: [{ peer: alice.did }] })
+    assert.deepEqual(sink.content, new Uint8Array(source.content))
+    assert.deepEqual([result.bytes, result.resumed], [size, 0])
+    assert.deepEqual([...bob.violations, ...alice.violations], [])
+  })
+}
+
+test('two providers at once, both are used and neither delivers what the other did', async () => {
+  const [alice, carol, bob] = [world.node('alice'), world.node('carol'), world.node('bob')]
+  await Promise.all([world.link(alice, bob), world.link(carol, bob)])
+  const size = 100 * CHUNK_BYTES + 5
+  const source = bytesSource(randomBytes(size))
+  const manifest = await alice.blobs.describe(source)
+  for (const provider of [alice, carol]) provider.blobs.offer(manifest, source, { peers: [bob.did] })
+  const sink = bytesSink(size)
+  const result = await bob.blobs.fetch(manifest, sink, { providers: [{ peer: alice.did }, { peer: carol.did }] })
+  assert.deepEqual(sink.content, new Uint8Array(source.content))
+  assert.ok((result.from.get(alice.did) ?? 0) > 0 && (result.from.get(carol.did) ?? 0) > 0, JSON.stringify([...result.from.values()]))
+  assert.equal(
+    [...result.from.values()].reduce((sum, bytes) => sum + bytes, 0),
+    size,
+  )
+  assert.equal(result.providers, 2)
+})
+
+test('nobody offers it, the fetch says so with the reason', async () => {
+  const [alice, bob] = [world.node('alice'), world.node('bob')]
+  await world.link(alice, bob)
+  const manifest = await alice.blobs.describe(bytesSource(randomBytes(10)))
+  await assert.rejects(
+    bob.blobs.fetch(manifest, bytesSink(10), { providers: [{ peer: alice.did }] }),
+    (error) => isKithError(error, 'BLOB_UNAVAILABLE') && isKithError(error.cause, 'BLOB_UNKNOWN'),
+  )
+})
