@@ -1,0 +1,17 @@
+export type { AttestationOutcome, AttestOptions, EdgeFilter, EdgeOptions, RevokeOptions, SetOptions, TrustGraph, TrustStatus } from './api.ts'
+export { ATTESTATION_RETAIN_MS, ATTESTATION_TOPIC } from './attestations.ts'
+export {
+  createEndorsement,
+  createObservation,
+  createReference,
+  EVIDENCE,
+  type EvidenceReference,
+  type EvidenceSigner,
+  METRIC,
+} from './edge-evidence.ts'
+export type { EdgeLimits } from './edge-graph.ts'
+export { MAX_PATHS } from './explain.ts'
+export { CLASS_FLOOR, classOfScore, type ScoreWeights } from './score.ts'
+export { openTrustGraph } from './trust-graph.ts'
+export { DEFAULT_LIMITS, DEFAULT_WEIGHTS, type TrustComponents, type TrustOptions } from './trust-options.ts'
+export type { EdgeEvidence, GraphKind, TrustEdge, TrustExplanation, TrustPath, TrustScore, TrustStatement, TrustView } from './types.ts'

@@ -1,0 +1,47 @@
+import { concat, plain, utf8 } from '../core/bytes.ts'
+import { parsePublicKey } from '../core/crypto/ed25519.ts'
+import { asKithError } from '../core/errors.ts'
+import type { Logger } from '../core/observe/log.ts'
+import type { Store } from '../core/store/types.ts'
+import { type Did, didPublicKey, formatDid } from '../identity/did.ts'
+import type { EdgeKey } from './edge-graph.ts'
+import { decodeStatement, GRAPHS } from './statement.ts'
+import type { TrustStatement } from './types.ts'
+
+/**
+ * # What is stored of trust
+ *
+ * ```text
+ * trust/edge     source 32 | target 32 | u8 graph | scope      the statement as it travels (`statement.ts`); this node's own decisions too
+ * trust/said     the same                                      the last statement this identity published
+ * ```
+ */
+export const EDGE_NS = 'trust/edge'
+export const SAID_NS = 'trust/said'
+const KEY_BYTES = 32
+
+export function rowKey({ source, target, graph, scope }: EdgeKey): Uint8Array {
+  return concat(didPublicKey(source), didPublicKey(target), Uint8Array.of(GRAPHS.indexOf(graph)), utf8(scope ?? ''))
+}
+
+/** Rows of one source, or of all. A row that does not decode is left out and told. */
+export async function* readRows(
+  store: Store,
+  ns: string,
+  log: Logger,
+  source?: Did,
+): AsyncGenerator<{ readonly source: Did; readonly statement: TrustStatement }> {
+  let known: { readonly key: string; readonly did: Did } | undefined
+  let unreadable = 0
+  for await (const { key, value } of store.scan(ns, source === undefined ? {} : { prefix: didPublicKey(source) })) {
+    try {
+      const id = Buffer.from(plain(key.subarray(0, KEY_BYTES))).toString('latin1')
+      if (known?.key !== id) known = { key: id, did: formatDid(parsePublicKey(key.subarray(0, KEY_BYTES))) }
+      yield { source: known.did, statement: decodeStatement(value) }
+    } catch (error) {
+      unreadable++
+      log.debug('a stored trust statement cannot be read', { error: asKithError(error, 'STORE_FAILED').toJSON() })
+    }
+  }
+  if (unreadable > 0) log.warn('stored trust statements that cannot be read were left out', { count: unreadable })
+}
