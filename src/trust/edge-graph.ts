@@ -313,7 +313,7 @@ export class EdgeGraph {
     if (own === undefined) return
     if (source === own) {
       this.#drop(target)
-      for (const next of target.out.keys()) this.#drop(this.#vertices.at(next))
+      for (const [next, edge] of target.out) if (this.#columns.state[edge] === LIVE) this.#drop(this.#vertices.at(next))
     } else {
       const first = own.out.get(source.id)
       if (first !== undefined && this.#columns.state[first] === LIVE) this.#drop(target)
