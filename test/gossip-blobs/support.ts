@@ -1,5 +1,5 @@
 import { concat, equal, type PublicKey } from '../../src/core/bytes.ts'
-import { type Clock, systemClock } from '../../src/core/clock.ts'
+import { type Clock, type ManualClock, systemClock } from '../../src/core/clock.ts'
 import { createSigner, parsePublicKey, randomSeed } from '../../src/core/crypto/ed25519.ts'
 import { signLabeled, verifyLabeled } from '../../src/core/crypto/labels.ts'
 import { KithError } from '../../src/core/errors.ts'
@@ -29,8 +29,8 @@ export interface NodeOptions {
   readonly clock?: Clock
   readonly limits?: Partial<ConstraintSet>
   readonly gossip?: BlobComponents['gossip']
-  /** Instead of blobs: what it does with streams. */
-  readonly serve?: LeanHandler
+  /** Changes what it says on streams it serves, or takes them over (`undefined`). */
+  readonly tamper?: (stream: LinkStream) => LinkStream | undefined
 }
 
 export interface BlobNode {
@@ -61,6 +61,7 @@ export interface Link {
 
 interface Inner extends BlobNode {
   handler: LeanHandler | undefined
+  readonly tamper: (stream: LinkStream) => LinkStream | undefined
   readonly links: Map<Did, { connection: Connection; key: PublicKey }>
 }
 
@@ -98,7 +99,8 @@ export function createBlobWorld(): BlobWorld {
       strangers,
       opened: new Map(),
       links: new Map(),
-      handler: options.serve,
+      handler: undefined,
+      tamper: options.tamper ?? ((stream) => stream),
       tap: (stream) => stream,
       blobs: undefined as unknown as Blobs,
       open: async (peer) => await openTo(inner, peer.did),
@@ -108,7 +110,7 @@ export function createBlobWorld(): BlobWorld {
       policy,
       openLean: async (peer) => inner.tap(await openTo(inner, peer as Did), peer as Did),
       handleLean: (_protocol, handler) => {
-        inner.handler ??= handler
+        inner.handler = handler
         return () => {
           inner.handler = undefined
         }
@@ -142,8 +144,10 @@ export function createBlobWorld(): BlobWorld {
     node.links.set(peer.did, { connection, key: linkKey })
     connection.onStream = (stream) => {
       const context = { peer: peer.did, linkKey, signal: new AbortController().signal } as unknown as StreamContext
-      if (node.handler === undefined) stream.reset(new KithError('PROTOCOL_UNKNOWN').number)
-      else node.handler(stream, context)
+      const served = node.tamper(stream)
+      if (served === undefined) return
+      if (node.handler === undefined) served.reset(new KithError('PROTOCOL_UNKNOWN').number)
+      else node.handler(served, context)
     }
   }
 
@@ -255,4 +259,43 @@ export function bytesSink(size: number): BlobSink & { readonly content: Uint8Arr
       this.end = Math.max(this.end, position + data.length)
     },
   }
+}
+
+/** A stream whose owner says something else than it thinks: `change` sees every write. */
+export function says(stream: LinkStream, change: (data: Uint8Array) => Uint8Array | undefined): LinkStream {
+  const write = stream.write.bind(stream)
+  stream.write = (data, start = 0, end = data.length) => {
+    const changed = change(data.subarray(start, end))
+    return changed === undefined ? true : write(changed)
+  }
+  return stream
+}
+
+/** Runs virtual time until the promise has settled. */
+export async function settle<T>(clock: ManualClock, promise: Promise<T>, withinMs = 600_000): Promise<T> {
+  let settled = false
+  const watched = promise.finally(() => {
+    settled = true
+  })
+  watched.catch(() => undefined)
+  for (let spent = 0; !settled && spent <= withinMs; spent += 250) {
+    for (let turn = 0; turn < 40 && !settled; turn++) await new Promise((resolve) => setImmediate(resolve))
+    if (!settled) await clock.run(250)
+  }
+  if (!settled) throw new Error('not settled in time')
+  return await watched
+}
+
+/** Everything that comes on a stream until it ends: bytes, and the code it ended with. */
+export function listen(stream: LinkStream): { readonly bytes: () => Buffer; readonly ended: Promise<KithError | undefined> } {
+  const parts: Buffer[] = []
+  const ended = new Promise<KithError | undefined>((resolve) => {
+    stream.onEnd = () => resolve(undefined)
+    stream.onError = (error) => resolve(error)
+  })
+  stream.onData = (data, start, end) => {
+    parts.push(Buffer.from(data.subarray(start, end)))
+    stream.consume(end - start)
+  }
+  return { bytes: () => Buffer.concat(parts), ended }
 }
