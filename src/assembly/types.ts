@@ -8,6 +8,7 @@ import type { Device } from '../identity/types.ts'
 import type { Discovery } from '../mesh/discovery.ts'
 import type { Mesh, MeshConfig } from '../mesh/mesh-types.ts'
 import type { Transport } from '../transport/types.ts'
+import type { TrustDesk } from './trust-desk.ts'
 
 /** Settings that `reload` may change while the node runs. */
 export interface AssemblyConfig {
@@ -39,6 +40,7 @@ export interface Assembly extends AsyncDisposable {
   /** What the owner changes through it is in the audit log. */
   readonly mesh: Mesh
   readonly audit: Audit
+  readonly trust: TrustDesk
   /** Begins to link and to talk. `mesh.listen` may come before. @throws KithError `STORE_FAILED`. */
   start(): Promise<void>
   /** Stops in the reverse order of the start. Idempotent. Store and device stay open. */

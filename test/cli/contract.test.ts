@@ -53,7 +53,7 @@ test('commands, --help, is shown for each', () => {
 test('commands, examples, are understood', () => {
   for (const { path, spec } of all) {
     for (const example of spec.examples) {
-      const [, , ...args] = example.split(' ')
+      const [, , ...args] = (example.match(/"[^"]*"|\S+/g) ?? []).map((word) => word.replaceAll('"', ''))
       assert.doesNotThrow(() => parse(specs.find(({ name }) => name === path[0]) as CommandSpec, args), example)
     }
   }

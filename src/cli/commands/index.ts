@@ -20,6 +20,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'allow', load: () => import('./allow/index.ts') },
   { name: 'deny', load: () => import('./deny/index.ts') },
   { name: 'policy', load: () => import('./policy/index.ts') },
+  { name: 'trust', load: () => import('./trust/index.ts') },
   { name: 'audit', load: () => import('./audit/index.ts') },
   { name: 'network', load: () => import('./network/index.ts') },
   { name: 'id', load: () => import('./id/index.ts') },

@@ -5,6 +5,7 @@ import type { NodeApi } from './routes/node.ts'
 import type { PeersApi } from './routes/peers-api.ts'
 import type { PolicyApi } from './routes/policy-api.ts'
 import type { ServicesApi } from './routes/services-api.ts'
+import type { TrustApi } from './routes/trust-api.ts'
 
 /** Everything the command line can ask of the daemon. Each group stands beside its routes. */
-export interface ControlApi extends NodeApi, IdentityApi, PeersApi, NetworkApi, PolicyApi, ServicesApi, AuditApi {}
+export interface ControlApi extends NodeApi, IdentityApi, PeersApi, NetworkApi, PolicyApi, ServicesApi, AuditApi, TrustApi {}

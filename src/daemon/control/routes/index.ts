@@ -7,6 +7,7 @@ import { nodeRoutes } from './node.ts'
 import { peersRoutes } from './peers.ts'
 import { policyRoutes } from './policy.ts'
 import { servicesRoutes } from './services.ts'
+import { trustRoutes } from './trust.ts'
 
 /** Every route of the control interface. A new group is a file, a line here and one in `api.ts`. */
 export const controlRoutes: RoutesOf<ControlApi> = {
@@ -17,4 +18,5 @@ export const controlRoutes: RoutesOf<ControlApi> = {
   ...policyRoutes,
   ...servicesRoutes,
   ...auditRoutes,
+  ...trustRoutes,
 }
