@@ -168,9 +168,10 @@ class DiskStore implements Store {
   }
 
   async get(ns: string, key: Uint8Array): Promise<Uint8Array | undefined> {
-    const value = this.#live.get(ns, key)
-    await this.#usable()
-    return await value
+    this.#check()
+    const value = await this.#live.get(ns, key)
+    await this.#alive()
+    return value
   }
 
   put(ns: string, key: Uint8Array, value: Uint8Array, options?: WriteOptions): Promise<void> {
@@ -182,20 +183,23 @@ class DiskStore implements Store {
   }
 
   async batch(operations: readonly StoreOp[], options: WriteOptions = {}): Promise<void> {
+    this.#check()
     checkOperations(operations)
-    if (this.#dead || this.#closed) return await this.#usable()
-    await this.#disk.write(operations, options.durable ?? true)
-    await this.#usable()
+    if (!this.#dead) await this.#disk.write(operations, options.durable ?? true)
+    await this.#alive()
   }
 
   scan(ns: string, options: ScanOptions = {}): AsyncIterableIterator<StoreEntry> {
     const inner = this.#live.scan(ns, options)
-    const usable = (): Promise<void> => this.#usable()
+    const check = async (): Promise<void> => {
+      this.#check()
+      await this.#alive()
+    }
     return (async function* () {
-      await usable()
+      await check()
       for await (const entry of inner) {
         yield entry
-        await usable()
+        await check()
       }
     })()
   }
@@ -206,9 +210,12 @@ class DiskStore implements Store {
     await this.#disk.close()
   }
 
-  #usable(): Promise<void> {
-    if (this.#dead) return new Promise(() => {})
-    return this.#closed ? Promise.reject(new KithError('CLOSED')) : Promise.resolve()
+  #check(): void {
+    if (this.#closed) throw new KithError('CLOSED')
+  }
+
+  #alive(): Promise<void> {
+    return this.#dead ? new Promise(() => {}) : Promise.resolve()
   }
 }
 
