@@ -80,7 +80,7 @@ export class Scheduler {
     }
   }
 
-  /** Turns of the event loop until no immediate is left. */
+  /** Turns of the event loop until no immediate is left, and nobody waits for a file. */
   async #quiet(): Promise<void> {
     for (let turns = 0; ; turns++) {
       await new Promise((resolve) => setImmediate(resolve))
@@ -89,7 +89,10 @@ export class Scheduler {
         this.#failure = undefined
         throw error
       }
-      if (!process.getActiveResourcesInfo().includes('Immediate')) return
+      const busy = process.getActiveResourcesInfo()
+      const reading = busy.some((resource) => FILE_WORK.has(resource))
+      if (!reading && !busy.includes('Immediate')) return
+      if (reading) turns = 0
       if (turns > MAX_TURNS) throw new Error(`something has kept the event loop busy for ${MAX_TURNS} turns without any virtual time passing`)
     }
   }
@@ -156,6 +159,8 @@ interface Event {
   act: (() => void) | undefined
 }
 
+/** What Node calls work on files that is under way. */
+const FILE_WORK: ReadonlySet<string> = new Set(['FSReqPromise', 'FSReqCallback', 'CloseReq'])
 const MAX_TURNS = 100_000
 
 function before(a: Event, b: Event): boolean {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Timer } from '../../src/core/clock.ts'
@@ -50,6 +51,19 @@ test('everything an event wakes, ends before the next event begins', async () =>
   scheduler.after(1, () => seen.push('second'))
   await scheduler.advance(1)
   assert.deepEqual(seen, ['first', 'its echo', 'second'])
+})
+
+test('a file that is read, holds up time until it is there', async () => {
+  const scheduler = new Scheduler()
+  let readAt = -1
+  scheduler.after(1, () => {
+    void readFile(new URL(import.meta.url)).then(() => {
+      readAt = scheduler.now
+    })
+  })
+  scheduler.after(2, () => undefined)
+  await scheduler.advance(10)
+  assert.equal(readAt, 1)
 })
 
 test('an event that throws and work that fails, end the run with that error', async () => {
