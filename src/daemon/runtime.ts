@@ -194,7 +194,7 @@ export class Runtime implements NodeContext {
   }
 
   status(): NodeStatus {
-    const running = this.supervisor.isRunning('mesh') ? this.#mesh.mesh : undefined
+    const running = this.supervisor.isRunning('mesh') ? this.#mesh.assembly : undefined
     const summary = this.identity.summary
     return {
       did: summary?.did ?? this.#known?.did ?? null,
@@ -203,9 +203,9 @@ export class Runtime implements NodeContext {
       home: this.home.paths.root,
       pid: process.pid,
       uptime_s: Math.floor((this.clock.monotonic() - this.#startedMs) / 1_000),
-      listen: running?.addresses ?? [],
+      listen: running?.mesh.addresses ?? [],
       degraded: this.supervisor.troubles(),
-      peers: running?.links().map(peerStatus) ?? [],
+      peers: running?.mesh.links().map((link) => peerStatus(link, running)) ?? [],
       pairings: this.pairings.recent(),
       tunnels: this.#tunnels.tunnels?.list() ?? [],
       inbox: this.#files.inbox,

@@ -1,4 +1,6 @@
-import type { LinkStatus, PeerClass } from '../mesh/types.ts'
+import type { Assembly } from '../assembly/types.ts'
+import type { ConstraintSet, LinkStatus, PeerClass } from '../mesh/types.ts'
+import type { StandingStatus } from '../trust/types.ts'
 import type { TunnelStatus } from '../tunnel/index.ts'
 import type { PairingStatus } from './pairings.ts'
 import type { ServiceStatus, Trouble } from './service.ts'
@@ -10,6 +12,12 @@ export interface PeerStatus {
   readonly state: LinkStatus['state']
   readonly class: PeerClass
   readonly pending_class: PeerClass | null
+  /** Standing from 0 to 1, and what misbehaviour left of its reputation. */
+  readonly score: number
+  readonly reputation: number
+  readonly standing: StandingStatus['state']
+  /** Messages it may send here, whoever it shares them with. */
+  readonly rate: { readonly messages_per_second: number; readonly burst: number; readonly shared: boolean }
   readonly path: { readonly scheme: string; readonly address: string; readonly direct: boolean; readonly via: string | null } | null
   readonly rtt_ms: number | null
   /** Whether the key exchange of this link is post-quantum. */
@@ -50,8 +58,10 @@ export interface NodeStatus {
   }
 }
 
-export function peerStatus(link: LinkStatus): PeerStatus {
+export function peerStatus(link: LinkStatus, { mesh, trust }: Pick<Assembly, 'mesh' | 'trust'>): PeerStatus {
   const { path } = link
+  const limits = mesh.policy.constraints(link.did)
+  const { state, reputation } = trust.standing(link.did)
   return {
     did: link.did,
     name: link.name,
@@ -59,6 +69,10 @@ export function peerStatus(link: LinkStatus): PeerStatus {
     state: link.state,
     class: link.class,
     pending_class: link.pendingClass,
+    score: mesh.policy.scoreOf(link.did) / ONE,
+    reputation: reputation / ONE,
+    standing: state,
+    rate: { ...rateOf(limits), shared: link.class === 'isolated' || limits.bucket !== undefined },
     path: path === null ? null : { scheme: path.scheme, address: path.address, direct: path.direct, via: path.via ?? null },
     rtt_ms: link.rttMs,
     pq: path?.postQuantum ?? null,
@@ -69,4 +83,12 @@ export function peerStatus(link: LinkStatus): PeerStatus {
     retry_in_ms: link.retryInMs,
     last_error: link.lastError,
   }
+}
+
+const ONE = 10_000
+
+/** Of the bucket, where a peer shares one. */
+function rateOf(limits: ConstraintSet): { readonly messages_per_second: number; readonly burst: number } {
+  const { messagesPerSecond, burst } = limits.bucket ?? limits
+  return { messages_per_second: messagesPerSecond, burst }
 }

@@ -81,24 +81,25 @@ function forwards(status: NodeStatus, palette: Palette, columns: number, command
 }
 
 /** Where there is no room, what says least about a link is left out: counters first. */
-const SPARE_COLUMNS = [7, 8, 2, 4]
+const SPARE_COLUMNS = [9, 10, 4, 3, 2, 6]
 
 function links(status: NodeStatus, palette: Palette, columns: number): string[] {
   if (status.peers.length === 0) return [palette.quiet('no peers yet')]
-  const head = ['peer', 'state', 'class', 'path', 'round trip', 'post-quantum', 'since', 'streams', 'in / out'].map(
+  const head = ['peer', 'state', 'class', 'score', 'rate', 'path', 'round trip', 'post-quantum', 'since', 'streams', 'in / out'].map(
     (text): Cell => ({ text, style: palette.quiet }),
   )
   return table([head, ...status.peers.map((peer) => row(peer, palette))], { columns, spare: SPARE_COLUMNS })
 }
 
 function row(peer: PeerStatus, palette: Palette): (string | Cell)[] {
-  const connected = peer.state === 'connected'
   const held = peer.pending_class === null ? peer.class : `${peer.class} (${peer.pending_class} pending)`
   const trouble = peer.last_error === null ? '' : peer.last_error.code
   return [
     { text: peer.name ?? peer.did, style: palette.strong },
-    { text: peer.state, style: connected ? palette.good : palette.warn },
+    stateCell(peer, palette),
     held,
+    peer.score.toFixed(2),
+    `${peer.rate.messages_per_second}/s${peer.rate.shared ? ' shared' : ''}`,
     peer.path === null ? trouble : `${peer.path.address}${peer.path.via === null ? '' : ` via ${peer.path.via}`}`,
     peer.rtt_ms === null ? '' : `${peer.rtt_ms.toFixed(1)} ms`,
     { text: peer.pq === null ? '' : peer.pq ? 'yes' : 'no', style: peer.pq === false ? palette.warn : palette.good },
@@ -106,4 +107,10 @@ function row(peer: PeerStatus, palette: Palette): (string | Cell)[] {
     String(peer.streams),
     `${bytes(peer.bytes_in)} / ${bytes(peer.bytes_out)}`,
   ]
+}
+
+/** What keeps a peer out says more than that it is not there. */
+function stateCell({ state, standing }: PeerStatus, palette: Palette): Cell {
+  if (standing !== 'good') return { text: standing, style: palette.bad }
+  return { text: state, style: state === 'connected' ? palette.good : palette.warn }
 }

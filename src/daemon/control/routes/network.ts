@@ -11,8 +11,12 @@ export const networkRoutes: RoutesOf<NetworkApi> = {
       .network()
       .discovered.map(({ did, name, urls, source, seenMs }) => ({ did, name, addresses: urls, source, seen_at: new Date(seenMs).toISOString() })),
   })),
-  'POST /v1/network/dial': json(z.object({ peer: z.string().min(1).max(200), url: z.string().max(300).optional() }), async ({ mesh }, input, { signal }) =>
-    peerStatus(await callersWords(() => mesh.dial(input.peer, { signal, ...(input.url === undefined ? {} : { url: input.url }) }))),
+  'POST /v1/network/dial': json(
+    z.object({ peer: z.string().min(1).max(200), url: z.string().max(300).optional() }),
+    async ({ assembly }, input, { signal }) => {
+      const link = await callersWords(() => assembly.mesh.dial(input.peer, { signal, ...(input.url === undefined ? {} : { url: input.url }) }))
+      return peerStatus(link, assembly)
+    },
   ),
   'GET /v1/network/stats': json(nothing, ({ mesh }) => {
     const { links, connections, streams, bytesIn, bytesOut, isolatedLinks, admission } = mesh.network().stats
