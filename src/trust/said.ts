@@ -32,6 +32,11 @@ export class Said {
     return Math.max(now, (this.find(key)?.sequence ?? 0) + 1)
   }
 
+  /** Takes what was stored, whatever the limit is now. */
+  restore(statement: TrustStatement): void {
+    this.#statements.set(idOf({ target: statement.subject, graph: statement.graph, scope: statement.scope }), statement)
+  }
+
   /** Answers the keys that are not remembered any more. @throws KithError `TRUST_FULL`. */
   remember(statement: TrustStatement, now: number): readonly EdgeKey[] {
     const key = { target: statement.subject, graph: statement.graph, scope: statement.scope }

@@ -22,7 +22,9 @@ export class StatementRate {
   readonly #burst: number
   readonly #tallies: Lru<Did, Tally> = new Lru(MAX_ISSUERS)
 
+  /** @throws TypeError. */
   constructor(perHour: number, burst: number) {
+    if (!Number.isSafeInteger(perHour) || perHour < 1) throw new TypeError(`not a rate: ${perHour}`)
     this.#perHour = perHour
     this.#burst = Math.max(burst, perHour)
   }

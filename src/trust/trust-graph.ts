@@ -84,8 +84,8 @@ class StoredTrustGraph implements TrustGraph {
   async load(): Promise<void> {
     const { did, store, log } = this.#components
     const now = this.#now()
-    for await (const { statement } of readRows(store, SAID_NS, log, did)) {
-      if (statement.createdMs + MAX_LIFE_MS > now) this.#said.remember(statement, now)
+    for await (const { statement } of readRows(store, SAID_NS, log, { only: did })) {
+      if (statement.createdMs + MAX_LIFE_MS > now) this.#said.restore(statement)
       else this.#writes.delete(SAID_NS, rowKey(keyOf(did, statement)))
     }
     const restore = (source: Did, statement: TrustStatement): void => {
@@ -94,8 +94,8 @@ class StoredTrustGraph implements TrustGraph {
       if (source !== did || now < statement.expiresMs) this.#edges.put(key, statement, now)
       if (this.#edges.find(key) === undefined) this.#writes.delete(EDGE_NS, rowKey(key))
     }
-    for await (const { statement } of readRows(store, EDGE_NS, log, did)) restore(did, statement)
-    for await (const { source, statement } of readRows(store, EDGE_NS, log)) if (source !== did) restore(source, statement)
+    for await (const { statement } of readRows(store, EDGE_NS, log, { only: did })) restore(did, statement)
+    for await (const { source, statement } of readRows(store, EDGE_NS, log, { except: did })) restore(source, statement)
     this.#settled()
   }
 

@@ -1,4 +1,4 @@
-import { concat, plain, utf8 } from '../core/bytes.ts'
+import { concat, equal, utf8 } from '../core/bytes.ts'
 import { parsePublicKey } from '../core/crypto/ed25519.ts'
 import { asKithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
@@ -24,19 +24,21 @@ export function rowKey({ source, target, graph, scope }: EdgeKey): Uint8Array {
   return concat(didPublicKey(source), didPublicKey(target), Uint8Array.of(GRAPHS.indexOf(graph)), utf8(scope ?? ''))
 }
 
-/** Rows of one source, or of all. A row that does not decode is left out and told. */
+/** Rows of one source, or of all but one. A row that does not decode is left out and told. */
 export async function* readRows(
   store: Store,
   ns: string,
   log: Logger,
-  source?: Did,
+  which: { readonly only: Did } | { readonly except: Did },
 ): AsyncGenerator<{ readonly source: Did; readonly statement: TrustStatement }> {
-  let known: { readonly key: string; readonly did: Did } | undefined
+  const except = 'except' in which ? didPublicKey(which.except) : undefined
+  let known: { readonly key: Uint8Array; readonly did: Did } | undefined
   let unreadable = 0
-  for await (const { key, value } of store.scan(ns, source === undefined ? {} : { prefix: didPublicKey(source) })) {
+  for await (const { key, value } of store.scan(ns, 'only' in which ? { prefix: didPublicKey(which.only) } : {})) {
+    const source = key.subarray(0, KEY_BYTES)
+    if (except !== undefined && equal(source, except)) continue
     try {
-      const id = Buffer.from(plain(key.subarray(0, KEY_BYTES))).toString('latin1')
-      if (known?.key !== id) known = { key: id, did: formatDid(parsePublicKey(key.subarray(0, KEY_BYTES))) }
+      if (known === undefined || !equal(known.key, source)) known = { key: source, did: formatDid(parsePublicKey(source)) }
       yield { source: known.did, statement: decodeStatement(value) }
     } catch (error) {
       unreadable++
