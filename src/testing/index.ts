@@ -2,7 +2,7 @@
 export { type Churn, type ChurnOptions, startChurn } from './churn.ts'
 export type { DiskCopy, DiskOptions, Loss } from './disk.ts'
 export type { LinkConditions, Traffic } from './links.ts'
-export type { CrashOptions, SimNode, SimNodeOptions } from './node.ts'
+export type { CrashOptions, SimNode, SimNodeOptions, SimProcess } from './node.ts'
 export type { ClockOptions } from './node-clock.ts'
 export { type RunResult, runOnce, runTwice, type Scenario } from './run-twice.ts'
 export type { Samples } from './samples.ts'

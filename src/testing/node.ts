@@ -1,5 +1,6 @@
 import { createAssembly } from '../assembly/assembly.ts'
 import type { Assembly, AssemblyConfig } from '../assembly/types.ts'
+import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/observe/log.ts'
 import { type Random, seededRandom } from '../core/random.ts'
 import type { Store } from '../core/store/types.ts'
@@ -47,9 +48,17 @@ export interface NodeHost {
   started(node: SimNode): Promise<void>
 }
 
-interface Run {
-  readonly assembly: Assembly
+/** What a run of a node is made from: for services that a scenario puts on top. All of it ends with the run. */
+export interface SimProcess {
+  readonly clock: Clock
+  readonly random: Random
   readonly store: Store
+  readonly logger: Logger
+  readonly yieldTurn: () => Promise<void>
+}
+
+interface Run extends SimProcess {
+  readonly assembly: Assembly
   readonly clock: ProcessClock
 }
 
@@ -105,6 +114,10 @@ export class SimNode {
     return this.#current.assembly.mesh
   }
 
+  get process(): SimProcess {
+    return this.#current
+  }
+
   get store(): Store {
     return this.#current.store
   }
@@ -118,7 +131,7 @@ export class SimNode {
   /** Starts the node; after a crash with what the disk kept. @throws TypeError when it runs. */
   async start(): Promise<void> {
     if (this.#run !== undefined) throw new TypeError(`${this.name} runs already`)
-    const { network, seed, scheduler, logger } = this.#host
+    const { network, seed } = this.#host
     const number = ++this.#runs
     const random = seededRandom(`${seed} node ${this.name} run ${number}`)
     const clock = this.clock.process()
@@ -127,18 +140,20 @@ export class SimNode {
     const store = await this.disk.open()
     const transport = createMemoryTransport({ network, signer: this.device.linkSigner, random, clock, name: this.name })
     const { config } = this.#options
+    const logger = this.#options.logger ?? this.#host.logger
+    const yieldTurn = (): Promise<void> => new Promise((resolve) => clock.after(0, resolve))
     const assembly = await createAssembly({
       device: this.device,
       store,
       transports: [transport],
       clock,
       random,
-      logger: this.#options.logger ?? logger,
+      logger,
       interfaces: () => [],
-      yieldTurn: () => new Promise((resolve) => scheduler.after(0, resolve)),
+      yieldTurn,
       ...(config === undefined ? {} : { config }),
     })
-    this.#run = { assembly, store, clock }
+    this.#run = { assembly, store, clock, random, logger, yieldTurn }
     this.#host.log(`${this.name} starts, run ${number}`)
     assembly.mesh.onEvent((event) => {
       if (this.#runs !== number || this.#run === undefined) return
