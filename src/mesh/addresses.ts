@@ -62,7 +62,15 @@ export function ticketAddresses(addresses: readonly string[], limit: number): re
 export function acceptableAddresses(told: readonly string[], from: string): readonly string[] {
   const sameMachine = isLocal(from)
   const met = parseIp(splitAddress(from)?.host ?? '')
-  const near = sameMachine || (met !== undefined && isPrivate(met))
+  return acceptable(told, sameMachine, sameMachine || (met !== undefined && isPrivate(met)))
+}
+
+/** The same for what somebody announces on a network of ours, heard from this IP address: whoever is there may claim any identity, and still names no host of ours. */
+export function announcedAddresses(told: readonly string[], source: string): readonly string[] {
+  return acceptable(told, isLoopbackText(source), true)
+}
+
+function acceptable(told: readonly string[], sameMachine: boolean, near: boolean): readonly string[] {
   return told.filter((url) => {
     const parts = splitAddress(url)
     if (parts === undefined) return false

@@ -4,6 +4,7 @@ import type { Did } from '../identity/did.ts'
 import type { ChainState } from '../identity/types.ts'
 import type { Channel, LinkMemory } from '../transport/types.ts'
 import { TokenBucket } from './admission-rate.ts'
+import { Rates, type SharedAccount, SharedAccounts } from './admission-shared.ts'
 import { sourceKeys, sourceOfPath } from './admission-source.ts'
 import type { ConstraintSet, Policy } from './types.ts'
 
@@ -27,6 +28,14 @@ export const ISOLATED_LIMITS: IsolatedLimits = {
   linksPerNetwork: 8,
   idleMs: 10_000,
 }
+
+/**
+ * While somebody may come with a ticket, strangers who fill every place do not keep that guest out: so many further links are let in, a few from one network,
+ * and each gives way to the next after `GUEST_MS`, by which a guest has paired and is no stranger any more.
+ */
+const GUEST_LINKS = 8
+const GUESTS_PER_NETWORK = 2
+const GUEST_MS = 10_000
 
 /** What one link may still spend. Every charge is made to the DID that proved itself on it, and to the shared budget while that DID is Isolated. */
 export interface LinkBudget extends LinkMemory {
@@ -69,12 +78,14 @@ export interface BudgetComponents {
   readonly clock: Clock
   readonly policy: Pick<Policy, 'classOf' | 'constraints'>
   readonly limits?: Partial<IsolatedLimits>
+  /** Whether a ticket is out. */
+  readonly expecting?: () => boolean
 }
 
 interface DidAccount {
   readonly did: Did
   limits: ConstraintSet
-  bucket: TokenBucket
+  readonly bucket: TokenBucket
   links: number
   bytes: number
 }
@@ -87,14 +98,20 @@ class LinkBudgets implements Budgets {
   readonly clock: Clock
   readonly policy: Pick<Policy, 'classOf' | 'constraints'>
   readonly limits: IsolatedLimits
+  readonly expecting: () => boolean
   /** One per DID with a link, so it is bounded by the links themselves. */
   readonly accounts: Map<Did, DidAccount> = new Map()
+  readonly rates: Rates
+  readonly shared: SharedAccounts
   readonly isolated: Set<Charge> = new Set()
   readonly isolatedBucket: TokenBucket
   isolatedBytes = 0
 
-  constructor({ clock, policy, limits }: BudgetComponents) {
+  constructor({ clock, policy, limits, expecting }: BudgetComponents) {
     this.clock = clock
+    this.rates = new Rates(clock)
+    this.shared = new SharedAccounts(this.rates)
+    this.expecting = expecting ?? (() => false)
     this.policy = policy
     this.limits = { ...ISOLATED_LIMITS, ...limits }
     this.isolatedBucket = new TokenBucket(clock, this.limits.messagesPerSecond, this.limits.burst)
@@ -113,13 +130,21 @@ class LinkBudgets implements Budgets {
     const limits = this.policy.constraints(link.did)
     const held = this.accounts.get(link.did)
     if (held !== undefined && held.links >= limits.links) throw exceeded('this identity has as many links as it may', limits.links)
+    const shared = this.shared.find(limits.bucket)
     const charge = new Charge(this, link, sourceKeys(sourceOfPath(link.channel.path).host).network, evict)
     if (isolated) this.enterIsolated(charge)
-    const account = held ?? { did: link.did, limits, bucket: new TokenBucket(this.clock, limits.messagesPerSecond, limits.burst), links: 0, bytes: 0 }
-    account.links++
-    this.accounts.set(link.did, account)
-    charge.account = account
+    charge.account = held ?? { did: link.did, limits, bucket: this.rates.of(link.did, limits), links: 0, bytes: 0 }
+    charge.account.links++
+    this.accounts.set(link.did, charge.account)
+    this.shared.join(shared)
+    charge.shared = shared
     return charge
+  }
+
+  /** The last link of this DID has ended. */
+  forget(account: DidAccount): void {
+    this.accounts.delete(account.did)
+    this.rates.keep(account.did, account.bucket)
   }
 
   /** A forked identity gets what strangers get until a person has decided (PN-6). */
@@ -129,8 +154,9 @@ class LinkBudgets implements Budgets {
 
   enterIsolated(charge: Charge): void {
     const neighbours = [...this.isolated].filter((other) => other.network === charge.network)
-    if (neighbours.length >= this.limits.linksPerNetwork) this.#closeIdle(neighbours, this.limits.linksPerNetwork)
-    if (this.isolated.size >= this.limits.links) this.#closeIdle([...this.isolated], this.limits.links)
+    const { links, linksPerNetwork } = this.limits
+    if (neighbours.length >= linksPerNetwork && !this.#closeIdle(neighbours, linksPerNetwork)) throw exceeded(FULL, linksPerNetwork)
+    if (this.isolated.size >= links && !this.#closeIdle([...this.isolated], links)) this.#seatGuest(charge)
     if (this.isolatedBytes + charge.bytes > this.limits.bufferBytes) throw exceeded('unknown peers use all the memory they share', this.limits.bufferBytes)
     this.isolatedBytes += charge.bytes
     this.isolated.add(charge)
@@ -146,13 +172,31 @@ class LinkBudgets implements Budgets {
     return true
   }
 
-  #closeIdle(among: readonly Charge[], limit: number): void {
+  #closeIdle(among: readonly Charge[], limit: number): boolean {
     let oldest: Charge | undefined
     for (const charge of among) if (oldest === undefined || charge.active < oldest.active) oldest = charge
-    if (oldest === undefined || this.clock.monotonic() - oldest.active < this.limits.idleMs)
-      throw exceeded('unknown peers have as many links as they share', limit)
+    if (oldest === undefined || this.clock.monotonic() - oldest.active < this.limits.idleMs) return false
     oldest.leave()
     oldest.evict(exceeded('an idle link of an unknown peer made room for another', limit))
+    return true
+  }
+
+  /** @throws KithError `BUDGET_EXCEEDED` when nobody is expected, or the places for guests are taken by newer ones. */
+  #seatGuest(charge: Charge): void {
+    const { links } = this.limits
+    if (!this.expecting()) throw exceeded(FULL, links)
+    const guests = [...this.isolated].filter((other) => other.guestSince !== undefined)
+    const near = guests.filter((other) => other.network === charge.network)
+    const crowded = near.length >= GUESTS_PER_NETWORK ? near : guests.length >= GUEST_LINKS ? guests : undefined
+    const now = this.clock.monotonic()
+    if (crowded !== undefined) {
+      // Insertion order is age.
+      const [oldest] = crowded
+      if (oldest?.guestSince === undefined || now - oldest.guestSince < GUEST_MS) throw exceeded(FULL, links)
+      oldest.leave()
+      oldest.evict(exceeded('an unknown peer that came without a ticket made room for another', links))
+    }
+    charge.guestSince = now
   }
 }
 
@@ -162,6 +206,9 @@ class Charge implements LinkBudget {
   readonly network: string
   readonly evict: (error: KithError) => void
   account: DidAccount | undefined
+  shared: SharedAccount | undefined
+  /** Since when it has a place beyond those that strangers share. */
+  guestSince: number | undefined
   active: number
   bytes = 0
 
@@ -176,6 +223,7 @@ class Charge implements LinkBudget {
   message(count = 1): boolean {
     this.touch()
     if (this.account === undefined || !this.account.bucket.take(count)) return false
+    if (this.shared !== undefined && !this.shared.bucket.take(count)) return false
     return !this.#budgets.isolated.has(this) || this.#budgets.isolatedBucket.take(count)
   }
 
@@ -214,11 +262,20 @@ class Charge implements LinkBudget {
     if (account === undefined) return
     const isolated = this.#budgets.isIsolated(this.#link)
     if (isolated && !this.#budgets.isolated.has(this)) this.#budgets.enterIsolated(this)
-    if (!isolated && this.#budgets.isolated.delete(this)) this.#budgets.isolatedBytes -= this.bytes
+    if (!isolated && this.#budgets.isolated.delete(this)) {
+      this.#budgets.isolatedBytes -= this.bytes
+      this.guestSince = undefined
+    }
     const limits = this.#budgets.policy.constraints(account.did)
+    if (limits.bucket?.key !== this.shared?.key) {
+      const next = this.#budgets.shared.find(limits.bucket)
+      this.#budgets.shared.part(this.shared)
+      this.#budgets.shared.join(next)
+      this.shared = next
+    } else if (this.shared !== undefined && limits.bucket !== undefined) this.#budgets.shared.retune(this.shared, limits.bucket)
     if (limits === account.limits) return
     account.limits = limits
-    account.bucket = new TokenBucket(this.#budgets.clock, limits.messagesPerSecond, limits.burst)
+    account.bucket.resize(limits.messagesPerSecond, limits.burst)
   }
 
   leave(): void {
@@ -227,11 +284,15 @@ class Charge implements LinkBudget {
     this.account = undefined
     account.links--
     account.bytes -= this.bytes
-    if (account.links === 0) this.#budgets.accounts.delete(account.did)
+    if (account.links === 0) this.#budgets.forget(account)
+    this.#budgets.shared.part(this.shared)
+    this.shared = undefined
     if (this.#budgets.isolated.delete(this)) this.#budgets.isolatedBytes -= this.bytes
     this.bytes = 0
   }
 }
+
+const FULL = 'unknown peers have as many links as they share'
 
 function exceeded(message: string, limit: number): KithError {
   return new KithError('BUDGET_EXCEEDED', message, { details: { limit } })

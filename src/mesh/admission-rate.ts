@@ -3,8 +3,8 @@ import type { Clock } from '../core/clock.ts'
 /** A rate with a burst, refilled by the monotonic clock whenever it is asked. */
 export class TokenBucket {
   readonly #clock: Clock
-  readonly #perMs: number
-  readonly #burst: number
+  #perMs: number
+  #burst: number
   #tokens: number
   #at: number
 
@@ -29,5 +29,13 @@ export class TokenBucket {
     if (!this.peek(count)) return false
     this.#tokens -= count
     return true
+  }
+
+  /** Another rate and burst. What is left keeps its share of the burst, so that nobody gains by changing to and fro. */
+  resize(perSecond: number, burst: number): void {
+    this.peek(0)
+    this.#tokens *= burst / this.#burst
+    this.#perMs = perSecond / 1000
+    this.#burst = burst
   }
 }

@@ -15,7 +15,7 @@ import type { AuthenticatedLink, GreetContext, Refusal } from './hello-types.ts'
 import type { KnownKeys } from './known-keys.ts'
 import type { LinkFacts, Member } from './link-member.ts'
 import type { LinkTable } from './link-table.ts'
-import type { PeerClass } from './types.ts'
+import type { Conduct, LinkViolation, PeerClass } from './types.ts'
 
 export interface GateComponents {
   readonly device: () => Device
@@ -30,6 +30,8 @@ export interface GateComponents {
   readonly budgets: Budgets
   readonly classOf: (did: Did) => PeerClass
   readonly mayLink: (did: Did) => boolean
+  /** Who is banned, and where breaches of the multiplexer's rules are reported. */
+  readonly conduct: Conduct | undefined
   readonly requirePq: () => boolean
   /** A connection was taken into the table. */
   readonly onMember: (member: Member) => void
@@ -46,7 +48,7 @@ const STRANGER_WINDOW_BYTES = 256 * 1024
 const LINK_STREAMS = 101
 
 /**
- * The way from a channel to a connection in the link table: source budget, Hello, policy, budget of the class, rules for duplicates. Nothing here believes
+ * The way from a channel to a connection in the link table: source budget, Hello, bans, policy, budget of the class, rules for duplicates. Nothing here believes
  * a claim: everything after `greet` is about an identity that has proved itself.
  */
 export class Gate {
@@ -94,6 +96,14 @@ export class Gate {
       } catch (error) {
         void member.close(asKithError(error, 'BUDGET_EXCEEDED'))
       }
+    }
+  }
+
+  /** Ends the connections of whoever is banned now. */
+  enforce(): void {
+    for (const member of this.#budgets.keys()) {
+      const { did, linkKey } = member.link
+      if (this.#components.conduct?.banOf(did, linkKey) !== undefined) void member.close(new KithError('BANNED'))
     }
   }
 
@@ -151,6 +161,7 @@ export class Gate {
   /** @throws KithError */
   #admit(link: AuthenticatedLink): void {
     const { device, mayLink, requirePq, table, budgets } = this.#components
+    this.#checkBan(link)
     // The machine went on with another key while this greeting was under way.
     if (!equal(link.channel.localKey, device().linkSigner.publicKey)) throw new KithError('GOING_AWAY', 'this machine goes on with another link key')
     if (requirePq() && !link.postQuantum.exchange) throw new KithError('HELLO_REFUSED', 'links that are not post-quantum are refused here')
@@ -162,18 +173,25 @@ export class Gate {
     this.#charged.set(channel, budgets.enter({ did, channel: { path: channel.path }, chain: { status: chain.status } }, evict))
   }
 
+  /** @throws KithError `BANNED`. */
+  #checkBan({ did, linkKey }: AuthenticatedLink): void {
+    if (this.#components.conduct?.banOf(did, linkKey) !== undefined) throw new KithError('BANNED')
+  }
+
   #take(link: AuthenticatedLink): Member {
     const { channel } = link
-    if (!this.#charged.has(channel)) {
-      try {
-        this.#admit(link)
-      } catch (error) {
-        const refused = asKithError(error, 'INTERNAL')
-        this.#warn(refused)
-        // The other side has let us in already: it learns the reason from the connection's end.
-        void channel.multiplex().close(refused.number, refused.code)
-        throw refused
-      }
+    try {
+      // A ban may have begun since the verdict.
+      if (this.#charged.has(channel)) this.#checkBan(link)
+      else this.#admit(link)
+    } catch (error) {
+      this.#charged.get(channel)?.leave()
+      this.#charged.delete(channel)
+      const refused = asKithError(error, 'INTERNAL')
+      this.#warn(refused)
+      // The other side has let us in already: it learns the reason from the connection's end.
+      void channel.multiplex().close(refused.number, refused.code)
+      throw refused
     }
     const budget = this.#charged.get(channel)
     this.#charged.delete(channel)
@@ -186,9 +204,11 @@ export class Gate {
       const member = this.#components.table().add(factsOf(link), connection)
       this.#members.set(channel, member)
       if (budget !== undefined) this.#budgets.set(member, budget)
-      void connection.closed.then(() => {
+      void connection.closed.then(({ error, remote }) => {
         budget?.leave()
         this.#budgets.delete(member)
+        const breach = remote ? undefined : breachOf(error)
+        if (breach !== undefined) this.#components.conduct?.report({ peer: link.did, device: link.linkKey, kind: breach, protocol: 'mux' })
       })
       this.#components.onMember(member)
       return member
@@ -224,6 +244,12 @@ export class Gate {
     void this.#members.get(channel)?.close(error)
     if (this.#charged.delete(channel)) channel.close()
   }
+}
+
+/** What the multiplexer says no correct peer sends. */
+function breachOf(error: KithError | null): LinkViolation | undefined {
+  const breach = error?.details.breach
+  return breach === 'malformed-frame' || breach === 'protocol-state' ? breach : undefined
 }
 
 /** Only what a connection needs while it lives: bindings and chains are large, and there may be thousands of links. */

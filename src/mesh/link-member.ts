@@ -32,6 +32,8 @@ const DRAIN_POLL_MAX_MS = 1_000
 
 export interface MemberHooks {
   onControl(member: Member, message: ControlMessage): void
+  /** What came on the control stream is no message. */
+  onMalformed(member: Member): void
   /** It answered after all. */
   onRevived(member: Member): void
   /** Once, when the connection is gone. */
@@ -179,6 +181,7 @@ export class Member {
   }
 
   #controlBroken(error: KithError): void {
+    if (error.code === 'WIRE_MALFORMED' && !error.remote) this.#hooks.onMalformed(this)
     if (this.state !== 'closed') void this.close(error.remote ? new KithError('LINK_LOST', undefined, { cause: error }) : error)
   }
 

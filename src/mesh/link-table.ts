@@ -33,6 +33,8 @@ export interface LinkTableComponents {
   readonly onEvent: (event: LinkEvent) => void
   /** A stream the peer opened, its header still unread. */
   readonly onStream: (member: Member, stream: LinkStream) => void
+  /** What a peer sent on its control stream is no message. */
+  readonly onMalformed: (member: Member) => void
   /** Addresses that a peer tells us. */
   readonly onAddresses: (member: Member, urls: readonly string[]) => void
 }
@@ -158,6 +160,7 @@ export class LinkTable {
       leader: link.leads,
       hooks: {
         onControl: (from, message) => this.#control(link, from, message),
+        onMalformed: (from) => this.#components.onMalformed(from),
         onRevived: () => this.#changed(link),
         onClosed: (from, error) => this.#closed(link, from, error),
       },

@@ -6,13 +6,14 @@ import type { AddressBook } from './address-book.ts'
 import { CLASS_SCORE, isPeerClass } from './constraints.ts'
 import type { KnownKeys } from './known-keys.ts'
 import { LINK_PROTOCOL } from './link-control.ts'
-import type { MeshPolicy } from './mesh-types.ts'
+import type { Decider, MeshPolicy } from './mesh-types.ts'
 import { PING_PROTOCOL } from './ping.ts'
-import { type LocalPolicy, openLocalPolicy } from './policy.ts'
+import { type Default, type LocalPolicy, openLocalPolicy } from './policy.ts'
 import type { RuleText } from './policy-rules.ts'
+import { ACTIONS } from './policy-target.ts'
 import type { Registered } from './router.ts'
 import type { Settings } from './settings.ts'
-import type { ConstraintSet, Decision, PeerClass, Policy, PolicyRequest } from './types.ts'
+import type { BanStatus, Conduct, ConstraintSet, Decision, PeerClass, Policy, PolicyRequest } from './types.ts'
 
 /** What a forked identity may still do. */
 const WHILE_FORKED: ReadonlySet<string> = new Set(['link', 'ping'])
@@ -26,6 +27,8 @@ export interface MeshRulesComponents {
   readonly settings: () => Settings
   /** Decides further, where the owner's rules do not (`MeshComponents.policy`). */
   readonly other: Policy | undefined
+  /** Who may not link for what it did, and who gets the limits of strangers (`MeshComponents.conduct`). */
+  readonly conduct: Conduct | undefined
   readonly interfaces: () => readonly string[]
   readonly accessOf: (protocol: string) => Registered['access'] | undefined
   /** Streams open on all links of a peer. */
@@ -34,30 +37,38 @@ export interface MeshRulesComponents {
   readonly onChange: () => void
 }
 
-/** Who may do what here: the owner's rules first, then what a protocol says about itself, then whoever decides beyond that. */
+type Listener = (peers?: readonly Did[]) => void
+
+/**
+ * Who may do what here. In this order: a ban, an identity that contradicts itself, the owner's rules, whoever provides the action (a protocol says it about
+ * itself), the further source, the default.
+ */
 export class MeshRules {
   readonly #components: MeshRulesComponents
   readonly local: LocalPolicy
-  readonly #listeners: Set<() => void> = new Set()
+  readonly #deciders: Map<string, Decider>
+  readonly #listeners: Set<Listener> = new Set()
 
-  private constructor(components: MeshRulesComponents, local: LocalPolicy) {
+  private constructor(components: MeshRulesComponents, local: LocalPolicy, deciders: Map<string, Decider>) {
     this.#components = components
     this.local = local
+    this.#deciders = deciders
   }
 
   /** @throws KithError `STORE_FAILED`, `WIRE_MALFORMED`. */
   static async open(components: MeshRulesComponents): Promise<MeshRules> {
     const { store, logger, settings, interfaces } = components
+    const deciders = new Map<string, Decider>()
     const local = await openLocalPolicy({
       store,
       classOf: (did) => classOf(components, did),
       constraints: (held) => settings().constraints[held],
-      openDefault: (peer, protocol) => openDefault(components, peer, protocol),
+      defaultOf: (request) => deciders.get(request.action)?.(request) ?? openDefault(components, request) ?? further(components, request),
       ownPorts: () => settings().ownPorts,
       localAddresses: interfaces,
     })
     for (const rule of local.dropped) logger.warn('a stored rule is not valid any more', { ...rule })
-    return new MeshRules(components, local)
+    return new MeshRules(components, local, deciders)
   }
 
   classOf(did: Did): PeerClass {
@@ -66,14 +77,16 @@ export class MeshRules {
 
   constraints(did: Did): ConstraintSet {
     const { other, book, settings } = this.#components
-    return other !== undefined && !book.has(did) ? other.constraints(did) : settings().constraints[this.classOf(did)]
+    const ownWord = other === undefined || did === this.#components.own || book.has(did) || isLow(this.#components, did)
+    return ownWord ? settings().constraints[this.classOf(did)] : other.constraints(did)
   }
 
-  /** Standing in basis points: what the further source knows of a peer, never below what the owner gave it. */
+  /** Standing in basis points: what the further source knows of a peer, never below what the owner gave it, and a stranger's for one that is held low. */
   scoreOf(did: Did): number {
-    const { other, known } = this.#components
+    const { other } = this.#components
     const held = CLASS_SCORE[this.classOf(did)]
-    return other === undefined || known.peer(did)?.forked === true ? held : Math.max(held, other.scoreOf(did))
+    const known = other?.scoreOf(did) ?? 0
+    return isLow(this.#components, did) ? Math.min(known, CLASS_SCORE.known - 1) : Math.max(held, known)
   }
 
   /** Why a peer may not open a protocol; `undefined` when it may. */
@@ -82,19 +95,34 @@ export class MeshRules {
     if (this.#components.streamsOf(peer) > this.constraints(peer).streams) return new KithError('BUDGET_EXCEEDED')
     if (access === 'handler') return undefined
     const request = protocol === PING_PROTOCOL ? { peer, action: 'ping' } : { peer, action: 'open', target: protocol }
-    let decision = this.decide(request)
-    if (!decision.allowed && access === 'policy' && this.#components.other !== undefined) decision = this.#components.other.decide(request)
-    return decision.allowed ? undefined : new KithError('POLICY_DENIED')
+    return this.decide(request).allowed ? undefined : new KithError('POLICY_DENIED')
   }
 
-  /** What the owner's rules say. An identity with two contradicting histories keeps nothing but the chance to be looked at (PN-6). */
   decide(request: PolicyRequest): Decision {
-    if (this.#components.known.peer(request.peer)?.forked !== true || WHILE_FORKED.has(request.action)) return this.local.decide(request)
+    const { peer, action } = request
+    const ban = this.#components.conduct?.banOfPeer(peer)
+    if (ban !== undefined) return { allowed: false, rule: banRule(ban), next: unbanCommand(peer) }
+    // An identity with two contradicting histories keeps nothing but the chance to be looked at (PN-6).
+    if (this.#components.known.peer(peer)?.forked !== true || WHILE_FORKED.has(action)) return this.local.decide(request)
     return {
       allowed: false,
       rule: 'the identity shows two contradicting histories, so what it was granted is suspended',
-      next: `kith peers forget ${request.peer}, then pair again with the machine you trust`,
+      next: `kith peers forget ${peer}, then pair again with the machine you trust`,
     }
+  }
+
+  #provide(action: string, decider: Decider): () => void {
+    if (!ACTIONS.has(action)) throw new TypeError(`there is no action ${JSON.stringify(action)}`)
+    if (this.#deciders.has(action)) throw new TypeError(`somebody decides about ${action} already`)
+    this.#deciders.set(action, decider)
+    return () => {
+      if (this.#deciders.get(action) === decider) this.#deciders.delete(action)
+    }
+  }
+
+  /** What a peer may do has changed for another reason than a rule: its class, its conduct. */
+  changed(peers?: readonly Did[]): void {
+    for (const listener of [...this.#listeners]) listener(peers)
   }
 
   /** The rules as the outside sees them. */
@@ -104,7 +132,7 @@ export class MeshRules {
     const changed = async (change: () => Promise<RuleText>): Promise<RuleText> => {
       const rule = await change()
       this.#components.onChange()
-      for (const listener of [...this.#listeners]) listener()
+      this.changed()
       return rule
     }
     const principal = (text: string): string => (text === '*' || isPeerClass(text) ? text : book.resolve(text))
@@ -119,20 +147,43 @@ export class MeshRules {
         this.#listeners.add(listener)
         return () => void this.#listeners.delete(listener)
       },
+      provide: (action, decider) => this.#provide(action, decider),
       list: () => local.list(),
       test: (who, action, target) => this.decide({ peer: book.resolve(who), action, ...(target === undefined ? {} : { target }) }),
     }
   }
 }
 
-function classOf({ book, known, other, own }: MeshRulesComponents, did: Did): PeerClass {
+/** Held to a stranger's place whatever anybody gave it. */
+function isLow({ known, conduct }: MeshRulesComponents, did: Did): boolean {
+  return known.peer(did)?.forked === true || conduct?.isolated(did) === true
+}
+
+function classOf(components: MeshRulesComponents, did: Did): PeerClass {
+  const { book, other, own } = components
   // Another machine of this identity: the identity itself vouches for it.
   if (did === own) return 'federated'
-  if (known.peer(did)?.forked === true) return 'isolated'
+  if (isLow(components, did)) return 'isolated'
   return book.get(did)?.class ?? other?.classOf(did) ?? 'isolated'
 }
 
-function openDefault({ accessOf, book }: MeshRulesComponents, peer: Did, protocol: string): { readonly allowed: boolean; readonly rule: string } | undefined {
+/** What the further source decides, if it does. */
+function further({ other }: MeshRulesComponents, request: PolicyRequest): Default | undefined {
+  const decision = other?.decide(request)
+  return decision === undefined || decision.abstains === true ? undefined : decision
+}
+
+export function banRule({ untilMs, reason }: BanStatus): string {
+  return `banned until ${new Date(untilMs).toISOString()}: ${reason}`
+}
+
+/** What the owner types to end a ban. */
+export function unbanCommand(peer: Did): string {
+  return `kith trust unban ${peer} --reason pardoned`
+}
+
+function openDefault({ accessOf, book }: MeshRulesComponents, { peer, action, target: protocol }: PolicyRequest): Default | undefined {
+  if (action !== 'open' || protocol === undefined) return undefined
   switch (accessOf(protocol)) {
     case 'everyone':
       return { allowed: true, rule: `${protocol} is open to everyone` }

@@ -15,7 +15,19 @@ import type { Discovery } from './discovery.ts'
 import type { DiscoveredPeer } from './found-peers.ts'
 import type { InviteStatus } from './invite.ts'
 import type { RuleText } from './policy-rules.ts'
-import type { Conduct, Decision, Explanation, LeanHandler, LinkEvent, LinkStatus, PeerClass, Policy, ProtocolOptions, StreamHandler } from './types.ts'
+import type {
+  Conduct,
+  Decision,
+  Explanation,
+  LeanHandler,
+  LinkEvent,
+  LinkStatus,
+  PeerClass,
+  Policy,
+  PolicyRequest,
+  ProtocolOptions,
+  StreamHandler,
+} from './types.ts'
 
 /** Settings that `reload` may change while the node runs. */
 export interface MeshConfig {
@@ -40,8 +52,8 @@ export interface MeshComponents {
   readonly store: Store
   readonly transports: readonly Transport[]
   /**
-   * A further source of decisions, classes and limits (trust, later). The owner's own rules come first: this is asked for protocols registered with
-   * `access: 'policy'`, and for classes and limits of peers that are not in the address book.
+   * A further source of decisions, classes and limits (trust). The owner's own rules come first: this is asked where they, and whoever provides the action, say
+   * nothing, and for classes and limits of peers that are not in the address book. It abstains from what it does not decide.
    */
   readonly policy?: Policy
   /** Where misbehaviour seen on links is reported, and who may not link for it. Default: nothing is held against anybody. */
@@ -73,8 +85,19 @@ export interface PeerBook {
   onChange(listener: (did: Did) => void): () => void
 }
 
-/** The local rules; itself the `Policy` that services ask. */
+/** What holds for an action where the owner has no rule, by whoever knows its targets. `undefined`: it does not know this target. */
+export type Decider = (request: PolicyRequest) => { readonly allowed: boolean; readonly rule: string } | undefined
+
+/**
+ * Who may do what, and how much of it; itself the `Policy` that services ask. In this order: a ban, a contradicted identity, the owner's rules, what was provided
+ * for the action, the further source (`MeshComponents.policy`), the default.
+ */
 export interface MeshPolicy extends Policy {
+  /**
+   * Registers the default decision of an action, so that `why`, `policy test`, `allow` and `deny` work for its targets. `rule` says in the owner's words what
+   * decided. The returned function ends it. @throws TypeError for an action of no version or one that has a decider.
+   */
+  provide(action: string, decider: Decider): () => void
   /** `principal`: a peer as in `resolve`, a class, or `*`. @throws TypeError for a rule that could never match. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
   allow(principal: string, action: string, target?: string): Promise<RuleText>
   deny(principal: string, action: string, target?: string): Promise<RuleText>

@@ -19,6 +19,7 @@ import { Gate } from './gate.ts'
 import { HelloCache } from './hello-cache.ts'
 import { Invites } from './invite.ts'
 import { type KnownKeys, openKnownKeys } from './known-keys.ts'
+import { LINK_PROTOCOL } from './link-control.ts'
 import { LinkEvents } from './link-events.ts'
 import type { Member } from './link-member.ts'
 import { LinkTable } from './link-table.ts'
@@ -37,7 +38,7 @@ import { Reconnector } from './reconnect.ts'
 import { Router } from './router.ts'
 import { meshSettings, type Settings } from './settings.ts'
 import { linkList, linkTotals, streamsOf } from './status.ts'
-import type { Explanation, LeanHandler, LinkEvent, LinkStatus, ProtocolOptions, StreamHandler } from './types.ts'
+import type { BanStatus, Explanation, LeanHandler, LinkEvent, LinkStatus, ProtocolOptions, StreamHandler } from './types.ts'
 import { Upgrader } from './upgrade.ts'
 import { explain, explainRefusal } from './why.ts'
 
@@ -111,9 +112,15 @@ class MeshNode implements Mesh {
     this.#setTransports(components.transports)
     this.#table = this.#newTable()
     const policy = { classOf: (did: Did) => this.#ruling.classOf(did), constraints: (did: Did) => this.#ruling.constraints(did) }
-    this.#router = new Router({ clock, logger, refuse: ({ peer }, protocol, access) => this.#ruling.refuse(peer, protocol, access) })
+    this.#router = new Router({
+      clock,
+      logger,
+      refuse: ({ peer }, protocol, access) => this.#ruling.refuse(peer, protocol, access),
+      onMalformed: (member) => this.#reportMalformed(member, 'header'),
+    })
     this.#admission = createAdmission(config.admission === undefined ? { clock } : { clock, limits: config.admission })
-    this.#budgets = createBudgets(config.isolated === undefined ? { clock, policy } : { clock, policy, limits: config.isolated })
+    const expecting = (): boolean => invites.outstanding
+    this.#budgets = createBudgets({ clock, policy, expecting, ...(config.isolated === undefined ? {} : { limits: config.isolated }) })
     this.#answerLocate = createLocateAnswerer({ device: currentDevice(() => this.#device), clock })
     this.#presence = new Presence({
       clock,
@@ -138,6 +145,7 @@ class MeshNode implements Mesh {
       budgets: this.#budgets,
       classOf: policy.classOf,
       mayLink: (did) => this.#mayLink(did),
+      conduct: components.conduct,
       requirePq: () => this.#settings.requirePq,
       onMember: (member) => this.#onMember(member),
       onWarning: (peer, error) => this.#emit({ type: 'warning', peer, error }),
@@ -211,7 +219,7 @@ class MeshNode implements Mesh {
   }
 
   async load(): Promise<void> {
-    const { store, logger, policy } = this.#components
+    const { store, logger, policy, conduct } = this.#components
     this.#rules = await MeshRules.open({
       store,
       logger,
@@ -220,12 +228,15 @@ class MeshNode implements Mesh {
       known: this.#opened.known,
       settings: () => this.#settings,
       other: policy,
+      conduct,
       interfaces: () => this.#interfaces(),
       accessOf: (protocol) => this.#router.get(protocol)?.access,
       streamsOf: (did) => streamsOf(this.#table.membersOf(did)),
       onChange: () => this.#onRulesChanged(),
     })
     this.#policy = this.#rules.policy()
+    const ends = [conduct?.onChange((did) => this.#onConduct(did)), policy?.onChange?.((peers) => this.#onStanding(peers))]
+    for (const end of ends) if (end !== undefined) this.#closing.signal.addEventListener('abort', end, { once: true })
   }
 
   get policy(): MeshPolicy {
@@ -368,6 +379,8 @@ class MeshNode implements Mesh {
       schemes: this.schemes,
       prefer: this.#settings.prefer,
       decision: action === undefined ? undefined : this.policy.decide({ peer: did, action, ...(target === undefined ? {} : { target }) }),
+      standing: { class: this.policy.classOf(did), score: this.policy.scoreOf(did) },
+      ban: this.#banOf(did),
     })
   }
 
@@ -434,6 +447,7 @@ class MeshNode implements Mesh {
         if (this.#gate.mayOpen(member)) this.#router.accept(member, stream)
         else stream.reset(new KithError('BUDGET_EXCEEDED').number)
       },
+      onMalformed: (member) => this.#reportMalformed(member, LINK_PROTOCOL),
       onAddresses: (member, urls) => this.#news.told(member, urls),
     })
   }
@@ -495,6 +509,38 @@ class MeshNode implements Mesh {
       if (!this.#mayLink(did)) void this.#table.close(new KithError('POLICY_DENIED'), did)
     }
     this.#reconnector.refresh()
+  }
+
+  /** The ban of a peer, or of every device known of it. */
+  #banOf(did: Did): BanStatus | undefined {
+    const { conduct } = this.#components
+    const whole = conduct?.banOfPeer(did)
+    if (whole !== undefined) return whole
+    const bans = (this.#opened.known.peer(did)?.devices ?? []).map(({ linkKey }) => conduct?.banOf(did, linkKey))
+    return bans.every((ban) => ban !== undefined) ? bans[0] : undefined
+  }
+
+  /** A ban or a quarantine began or ended. */
+  #onConduct(did: Did): void {
+    this.#gate.enforce()
+    this.#onStanding([did])
+    this.#reconnector.refresh()
+  }
+
+  /** What the further source or conduct says of these peers, or of all, has changed: it counts for the links there are. */
+  #onStanding(peers: readonly Did[] | undefined): void {
+    const linked = new Set([...this.#table.links()].map((link) => link.did))
+    const touched = peers === undefined ? [...linked] : peers.filter((did) => linked.has(did))
+    for (const did of touched) {
+      if (this.#mayLink(did)) this.#gate.refresh(did)
+      else void this.#table.close(new KithError(this.#components.conduct?.banOfPeer(did) === undefined ? 'POLICY_DENIED' : 'BANNED'), did)
+    }
+    if (touched.length > 0) this.#ruling.changed(touched)
+  }
+
+  /** A frame that is none, after Hello: no correct node sends one (PN-10). */
+  #reportMalformed({ link }: Member, protocol: string): void {
+    this.#components.conduct?.report({ peer: link.did, device: link.linkKey, kind: 'malformed-frame', protocol })
   }
 
   #mayLink(did: Did): boolean {

@@ -8,7 +8,8 @@ import { type IpAddress, type IpNetwork, inNetwork, networkContains, networkNeve
  *           unix:/path      exactly this socket
  * open      a/protocol/1    `*` stands for any run of characters
  * call      service/op      the same
- * link, ping, file          no target
+ * publish, subscribe        a topic's name, the same; `:` belongs to it
+ * link, ping, file, mailbox no target
  * ```
  */
 export type TargetPattern =
@@ -38,7 +39,7 @@ export interface Guard {
   ownPort(address: IpAddress, port: number): boolean
 }
 
-export type TargetKind = 'endpoint' | 'text' | 'none'
+export type TargetKind = 'endpoint' | 'text' | 'topic' | 'none'
 
 /** Actions of this version and the kind of target each takes. */
 export const ACTIONS: ReadonlyMap<string, TargetKind> = new Map([
@@ -48,11 +49,16 @@ export const ACTIONS: ReadonlyMap<string, TargetKind> = new Map([
   ['forward', 'endpoint'],
   ['file', 'none'],
   ['call', 'text'],
+  ['publish', 'topic'],
+  ['subscribe', 'topic'],
+  ['mailbox', 'none'],
 ])
 
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/
 const TEXT = /^[A-Za-z0-9._/-]{1,128}$/
 const TEXT_PATTERN = /^[A-Za-z0-9._/*-]{1,128}$/
+const TOPIC = /^[A-Za-z0-9._:/-]{1,128}$/
+const TOPIC_PATTERN = /^[A-Za-z0-9._:/*-]{1,128}$/
 /**
  * Names that the public DNS cannot answer for, so that a rule for one names what the owner's machine or network says it is. Not `local`: over multicast DNS
  * whoever is on the network answers.
@@ -64,7 +70,7 @@ const LOOPBACK = parseIp('127.0.0.1') as IpAddress
 export function parseTarget(kind: TargetKind, text: string | undefined, address: string | undefined, guard: Guard): Target | undefined {
   if (kind === 'none') return text === undefined ? { kind } : undefined
   if (text === undefined) return undefined
-  if (kind === 'text') return TEXT.test(text) ? { kind, text } : undefined
+  if (kind === 'text' || kind === 'topic') return (kind === 'text' ? TEXT : TOPIC).test(text) ? { kind: 'text', text } : undefined
   const path = unixPath(text)
   if (path !== undefined) return { kind: 'unix', path }
   const parts = splitEndpoint(text)
@@ -87,6 +93,10 @@ export function parsePattern(action: string, text: string | undefined, allow: bo
   if (kind === 'none') throw new TypeError(`the action ${action} takes no target, so this rule would never match`)
   if (kind === 'text') {
     if (!TEXT_PATTERN.test(text)) throw new TypeError('a target of this action is 1 to 128 letters, digits and . _ / - with * for any run of them')
+    return { kind: 'text', pattern: text }
+  }
+  if (kind === 'topic') {
+    if (!TOPIC_PATTERN.test(text)) throw new TypeError('the name of a topic is 1 to 128 letters, digits and . _ : / - with * for any run of them')
     return { kind: 'text', pattern: text }
   }
   return parseEndpointPattern(text, allow, guard)

@@ -23,8 +23,8 @@ import type { ConstraintSet, Decision, PeerClass, Policy, PolicyRequest } from '
 /**
  * # Local policy: the owner's ordered rules
  *
- * The first rule that matches decides; without one the default does: `ping` and `link` are open, `open` follows the protocol's own access,
- * `forward`, `call` and `file` are denied. `allow` inserts before the first rule that would deny all of it, so the command that a refusal prints always
+ * The first rule that matches decides; without one whoever provides the action does (a topic for `publish`, a protocol's access for `open`, the trust oracle for
+ * `link`), and where nobody does, `ping` and `link` are open and everything else is denied. `allow` inserts before the first rule that would deny all of it, so the command that a refusal prints always
  * takes effect and narrower exceptions stay; `deny` inserts before everything that is allowed, so what was denied is denied, whatever was allowed before.
  *
  * Names are asked twice: as they are, and with the addresses they resolved to, every one of which must be allowed; only a checked address may be dialled.
@@ -33,14 +33,21 @@ export interface PolicyConfig {
   readonly store: Store
   readonly classOf: (peer: Did) => PeerClass
   readonly constraints: (held: PeerClass) => ConstraintSet
-  /** Default for `open`: what the registered protocol says; `undefined` when nobody registered it. */
-  readonly openDefault?: (peer: Did, protocol: string) => { readonly allowed: boolean; readonly rule: string } | undefined
+  /** What holds where no rule of the owner does; `undefined` when nobody says anything about it. */
+  readonly defaultOf?: (request: PolicyRequest) => Default | undefined
   /** The node's own control and gateway ports. */
   readonly ownPorts?: () => readonly number[]
   /** Addresses of this machine's interfaces, for `ownPorts`. */
   readonly localAddresses?: () => readonly string[]
   /** Names of doors inside the node that only an exact rule reaches. */
   readonly reservedNames?: readonly string[]
+}
+
+/** An answer that no rule of the owner gave. */
+export interface Default {
+  readonly allowed: boolean
+  /** In words for the owner. */
+  readonly rule: string
 }
 
 export const RESERVED_NAMES: readonly string[] = ['alknet-control', 'kith-control']
@@ -136,10 +143,10 @@ class OrderedRules implements LocalPolicy {
     await this.#change((rules) => rules.filter((rule) => rule.principal !== peer || rule.effect === 'deny'))
   }
 
-  #fallback({ peer, action, target }: PolicyRequest): { readonly allowed: boolean; readonly rule: string } {
-    if (OPEN_BY_DEFAULT.has(action)) return { allowed: true, rule: `default: ${action} is open` }
-    const open = action === 'open' && target !== undefined ? this.#config.openDefault?.(peer, target) : undefined
-    return open ?? { allowed: false, rule: `default: ${action} is denied` }
+  #fallback(request: PolicyRequest): Default {
+    const { action } = request
+    const open = OPEN_BY_DEFAULT.has(action)
+    return this.#config.defaultOf?.(request) ?? { allowed: open, rule: `default: ${action} is ${open ? 'open' : 'denied'}` }
   }
 
   #unusable({ peer, action }: PolicyRequest, known: boolean): Decision {

@@ -35,6 +35,8 @@ export interface RouterComponents {
   readonly logger: Logger
   /** Why a peer may not open this protocol; `undefined` when it may. */
   readonly refuse: (context: StreamContext, protocol: string, access: Registered['access']) => KithError | undefined
+  /** A stream began with what is no header. */
+  readonly onMalformed: (member: Member) => void
 }
 
 const NAME = /^[A-Za-z0-9._/-]{1,64}$/
@@ -122,7 +124,11 @@ export class Router {
       const bytes = pending === undefined ? data.subarray(start, end) : Buffer.concat([pending, data.subarray(start, end)])
       const length = bytes[0]
       if (length === undefined) return
-      if (length === 0 || length > MAX_PROTOCOL_NAME) return give(new KithError('WIRE_MALFORMED').number)
+      if (length === 0 || length > MAX_PROTOCOL_NAME) {
+        give(new KithError('WIRE_MALFORMED').number)
+        this.#components.onMalformed(member)
+        return
+      }
       if (bytes.length < 1 + length) {
         pending = Buffer.from(bytes)
         return

@@ -25,6 +25,8 @@ export interface Decision {
   readonly rule: string
   /** The owner's command that would change it. May name an address, so it goes to the owner only; the peer is told the command for the target as it named it. */
   readonly next: string
+  /** A further source says nothing about this action: the default stands (`MeshComponents.policy`). */
+  readonly abstains?: boolean
   /** Denied by name, but a rule for a network may allow an address of it: resolve and ask again. */
   readonly byAddress?: boolean
 }
@@ -70,8 +72,11 @@ export interface Policy {
   classOf(peer: Did): PeerClass
   /** Standing as a number, 0..10000 basis points: what a topic's `minScore` is compared with. The lower bound of its class where nothing finer is known. */
   scoreOf(peer: Did): number
-  /** Calls back when the owner changed what is decided, so that what runs under it is asked about again. Returns the way to stop. */
-  onChange?(listener: () => void): () => void
+  /**
+   * Calls back when what is decided has changed, so that what runs under it is asked about again: for these peers, or without any for all. Returns the way to
+   * stop.
+   */
+  onChange?(listener: (peers?: readonly Did[]) => void): () => void
 }
 
 export interface ProtocolOptions {

@@ -3,7 +3,8 @@ import { type Did, shortDid } from '../identity/did.ts'
 import { schemeOf } from './addresses.ts'
 import type { Dialer } from './dialer.ts'
 import type { Link } from './link-table.ts'
-import type { CandidateResult, Decision, Explanation } from './types.ts'
+import { banRule, unbanCommand } from './mesh-rules.ts'
+import type { BanStatus, CandidateResult, Decision, Explanation, PeerClass } from './types.ts'
 
 /** Beyond this a difference of clocks is worth saying. */
 const CLOCK_MS = 30_000
@@ -16,6 +17,10 @@ export interface WhyInput {
   readonly schemes: readonly string[]
   readonly prefer: readonly string[]
   readonly decision: Decision | undefined
+  /** Where the peer stands here. */
+  readonly standing: { readonly class: PeerClass; readonly score: number }
+  /** A ban here of the identity, or of every device known of it. */
+  readonly ban: BanStatus | undefined
 }
 
 /**
@@ -23,7 +28,8 @@ export interface WhyInput {
  * that this node has no transport for it; a difference of clocks is named wherever it may explain a failure.
  */
 export function explain(input: WhyInput): Explanation {
-  const { did, links, dialer, decision } = input
+  const { did, links, dialer, ban } = input
+  const decision = banned(input) ?? input.decision
   const current = links.map((link) => link.current).find((member) => member !== undefined)
   const clock = clockNote(dialer.clockOffset(did))
   const results = new Map(dialer.results(did).map((result) => [result.url, result]))
@@ -54,9 +60,20 @@ export function explain(input: WhyInput): Explanation {
     path: current?.path ?? null,
     candidates,
     decision: decision === undefined ? null : decision.allowed ? 'allowed' : 'denied',
-    rule: decision?.rule ?? null,
-    next: decision?.next ?? nextStep(input, candidates, current !== undefined),
+    rule: decision === undefined ? null : decision.allowed ? decision.rule : `${decision.rule}${whereabouts(input)}`,
+    next: decision?.next ?? (ban === undefined ? nextStep(input, candidates, current !== undefined) : unbanCommand(did)),
   }
+}
+
+/** Banned devices keep a peer from everything although no rule does. */
+function banned({ did, decision, ban }: WhyInput): Decision | undefined {
+  if (decision?.allowed !== true || ban === undefined) return undefined
+  return { allowed: false, rule: `its devices are ${banRule(ban)}`, next: unbanCommand(did) }
+}
+
+/** What a class, a score or a topic's least standing was compared with. */
+function whereabouts({ standing }: WhyInput): string {
+  return `; this peer is ${standing.class} with a score of ${standing.score}`
 }
 
 function untried(url: string, tried: CandidateResult | undefined, input: WhyInput, active: string | undefined, clock: string | undefined): CandidateResult {
@@ -78,6 +95,7 @@ function betterSchemes({ prefer, schemes }: WhyInput, active: string | undefined
 function nextStep({ own, did }: WhyInput, candidates: readonly CandidateResult[], linked: boolean): string | null {
   if (linked) return null
   if (candidates.some(({ result }) => result === 'POLICY_DENIED')) return `kith allow ${own} link (on the other machine)`
+  if (candidates.some(({ result }) => result === 'BANNED')) return `${unbanCommand(own)} (on the other machine)`
   return candidates.some(({ url }) => url.includes('//')) ? `kith network dial ${did}` : `kith peers add ${did} URL`
 }
 

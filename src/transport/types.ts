@@ -143,7 +143,10 @@ export interface Connection {
 }
 
 export interface CloseInfo {
-  /** Null after a clean close with number 0 by either side. A connection that was simply lost reports `LINK_LOST`. */
+  /**
+   * Null after a clean close with number 0 by either side. A connection that was simply lost reports `LINK_LOST`. `details.breach` stands in an error of ours when
+   * the peer sent what no correct one does: `malformed-frame` or `protocol-state`.
+   */
   readonly error: KithError | null
   readonly remote: boolean
 }

@@ -120,6 +120,7 @@ class Bench {
       prefer: () => this.prefer,
       onEvent: (event) => this.events.push(event),
       onStream: nothing,
+      onMalformed: nothing,
       onAddresses: nothing,
     })
   }

@@ -35,7 +35,8 @@ async function policy(store: Store = createMemoryStore()): Promise<LocalPolicy> 
     store,
     classOf: (peer) => CLASSES.get(peer) ?? 'isolated',
     constraints: (held) => table[held],
-    openDefault: (peer, protocol) => (protocol === 'acme/chat/1' ? { allowed: CLASSES.has(peer), rule: 'protocol: peers in the address book' } : undefined),
+    defaultOf: ({ peer, action, target }) =>
+      action === 'open' && target === 'acme/chat/1' ? { allowed: CLASSES.has(peer), rule: 'protocol: peers in the address book' } : undefined,
     ownPorts: () => [OWN_PORT],
     localAddresses: () => ['192.168.1.5'],
   })

@@ -1,5 +1,6 @@
 import type { DnsRecord, Question } from 'dns-packet'
 import type { Clock, Timer } from '../../core/clock.ts'
+import { announcedAddresses } from '../addresses.ts'
 import type { FoundPeer } from '../discovery.ts'
 import { parseIp } from '../ip.ts'
 import { describe, parseService, parseText, type Service } from './records.ts'
@@ -83,7 +84,7 @@ export class Browser {
       )
       const addresses = found.map(({ data }) => data).filter((data): data is string => typeof data === 'string' && parseIp(data) !== undefined)
       if (addresses.length > 0) entry.addresses = addresses.slice(0, MAX_ADDRESSES)
-      this.#tell(entry)
+      this.#tell(entry, source)
     }
   }
 
@@ -148,10 +149,13 @@ export class Browser {
     entry.asked = false
   }
 
-  #tell(entry: Entry): void {
+  #tell(entry: Entry, source: string): void {
     if (entry.service === undefined || entry.text === undefined) return
-    const found = describe(entry.text, entry.service, entry.addresses, this.#parts.recognise)
-    if (found === undefined || same(found, entry.told)) return
+    const described = describe(entry.text, entry.service, entry.addresses, this.#parts.recognise)
+    const urls = announcedAddresses(described?.urls ?? [], source)
+    if (described === undefined || urls.length === 0) return
+    const found = { ...described, urls }
+    if (same(found, entry.told)) return
     // The old description is withdrawn first when it named somebody else.
     if (entry.told !== undefined && entry.told.did !== found.did) this.#parts.onPeer({ ...entry.told, gone: true })
     entry.told = found

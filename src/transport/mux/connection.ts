@@ -1,6 +1,6 @@
 import type { PublicKey } from '../../core/bytes.ts'
 import type { Clock, Timer } from '../../core/clock.ts'
-import { codeOfNumber, type ErrorCode, KithError } from '../../core/errors.ts'
+import { codeOfNumber, type ErrorCode, KithError, type KithErrorOptions } from '../../core/errors.ts'
 import type { BytePipe } from '../../core/pipe.ts'
 import { HeldMemory } from '../held-memory.ts'
 import type { CloseInfo, Connection, LinkStream, MultiplexOptions, Path } from '../types.ts'
@@ -228,8 +228,8 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
     else this.#finish({ error, remote: true }, null)
   }
 
-  fail(code: ErrorCode, message: string, cause?: unknown): void {
-    const error = new KithError(code, message, { cause })
+  fail(code: ErrorCode, message: string, options?: KithErrorOptions): void {
+    const error = new KithError(code, message, options)
     this.#reader.stop()
     this.#finish({ error, remote: false }, error.number)
   }
@@ -239,7 +239,7 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
     try {
       act()
     } catch (cause) {
-      this.fail('INTERNAL', 'A callback of the connection threw.', cause)
+      this.fail('INTERNAL', 'A callback of the connection threw.', { cause })
     }
   }
 

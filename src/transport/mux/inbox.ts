@@ -1,4 +1,4 @@
-import { type ErrorCode, type KithError, remoteError } from '../../core/errors.ts'
+import { type ErrorCode, type KithError, type KithErrorOptions, remoteError } from '../../core/errors.ts'
 import type { FrameSink } from './frame-reader.ts'
 import { FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_STOP, FLAG_SYN, readU32, TYPE_DATA, TYPE_GO_AWAY, TYPE_PING, TYPE_WINDOW_UPDATE } from './frames.ts'
 import type { Liveness } from './liveness.ts'
@@ -21,8 +21,14 @@ export interface InboxPort {
   peerDrains(): void
   /** The peer ends the connection. */
   peerCloses(error: KithError | null): void
-  fail(code: ErrorCode, message: string): void
+  fail(code: ErrorCode, message: string, options?: KithErrorOptions): void
 }
+
+/**
+ * What no correct peer sends, whatever was lost, reset or ended on either side: frames that are none, and frames that contradict what their own sender sent before.
+ * Breaches that depend on what we have done (windows, streams we ended) are not among them: they end the connection and say nothing about the peer.
+ */
+type MuxBreach = 'malformed-frame' | 'protocol-state'
 
 /** Acts on a peer's frames, and judges them: every rule of the wire is checked here. */
 export class Inbox implements FrameSink {
@@ -48,11 +54,11 @@ export class Inbox implements FrameSink {
     const flags = ((buffer[at + 2] as number) << 8) | (buffer[at + 3] as number)
     const id = readU32(buffer, at + 4)
     const length = readU32(buffer, at + 8)
-    if (buffer[at] !== 0) return this.#violation('version')
+    if (buffer[at] !== 0) return this.#violation('version', 'malformed-frame')
     if (type === TYPE_DATA) return this.#data(flags, id, length)
     if (type === TYPE_WINDOW_UPDATE) this.#window(flags, id, length)
-    else if (type > TYPE_GO_AWAY) this.#violation('type')
-    else if (id !== 0) this.#violation('stream of a session frame')
+    else if (type > TYPE_GO_AWAY) this.#violation('type', 'malformed-frame')
+    else if (id !== 0) this.#violation('stream of a session frame', 'malformed-frame')
     else if (type === TYPE_PING) this.#ping(flags, length)
     else this.#goAway(flags, length)
     return 0
@@ -68,12 +74,12 @@ export class Inbox implements FrameSink {
 
   #data(flags: number, id: number, length: number): number {
     this.#current = null
-    if ((flags & ~DATA_FLAGS) !== 0) return this.#violation('flags')
+    if ((flags & ~DATA_FLAGS) !== 0) return this.#violation('flags', 'malformed-frame')
     if (!this.#port.alive) return length
     const stream = this.#streamOf(flags, id)
     if (stream === null) return 0
     if (stream === undefined) return this.#late(id, length)
-    if (stream.finReceived) return this.#violation('data after the end')
+    if (stream.finReceived) return this.#violation('data after the end', 'protocol-state')
     if (length > stream.receiveWindow) return this.#violation('window exceeded')
     if ((flags & FLAG_RST) !== 0) {
       this.#reset(stream, 0)
@@ -92,14 +98,14 @@ export class Inbox implements FrameSink {
 
   /** Payload that was under way when its stream ended. */
   #late(id: number, length: number): number {
-    if (!this.#port.wasOpened(id)) return this.#violation('data for a stream that was never opened')
+    if (!this.#port.wasOpened(id)) return this.#violation('data for a stream that was never opened', 'protocol-state')
     if (length === 0) this.#idle()
     else if (!this.#budget.late(length)) return this.#violation('data for a stream that is over')
     return length
   }
 
   #window(flags: number, id: number, length: number): void {
-    if ((flags & ~(DATA_FLAGS | FLAG_STOP)) !== 0) this.#violation('flags')
+    if ((flags & ~(DATA_FLAGS | FLAG_STOP)) !== 0) this.#violation('flags', 'malformed-frame')
     if (!this.#port.alive) return
     const stream = this.#streamOf(flags, id)
     if (stream === null) return
@@ -120,17 +126,17 @@ export class Inbox implements FrameSink {
   }
 
   #end(stream: MuxStream): void {
-    if (stream.finReceived) this.#violation('second end')
+    if (stream.finReceived) this.#violation('second end', 'protocol-state')
     else if (!stream.gone) stream.peerEnded()
   }
 
   #ping(flags: number, opaque: number): void {
-    if (flags !== FLAG_SYN && flags !== FLAG_ACK) this.#violation('flags')
+    if (flags !== FLAG_SYN && flags !== FLAG_ACK) this.#violation('flags', 'malformed-frame')
     else if (this.#port.alive && !this.#liveness.received(flags, opaque, this.#budget)) this.#port.fail('MUX_LIMIT', 'The peer sends too many pings.')
   }
 
   #goAway(flags: number, number: number): void {
-    if ((flags & ~FLAG_FIN) !== 0) this.#violation('flags')
+    if ((flags & ~FLAG_FIN) !== 0) this.#violation('flags', 'malformed-frame')
     else if (flags !== 0 || number !== 0) this.#port.peerCloses(number === 0 ? null : remoteError(number))
     else this.#port.peerDrains()
   }
@@ -138,7 +144,7 @@ export class Inbox implements FrameSink {
   /** The stream of a frame, made if the frame opens one: undefined if there is none, null if the frame ended the connection. */
   #streamOf(flags: number, id: number): MuxStream | undefined | null {
     if (id === 0) {
-      this.#violation('stream 0')
+      this.#violation('stream 0', 'malformed-frame')
       return null
     }
     if ((flags & FLAG_SYN) === 0) return this.#port.find(id)
@@ -158,8 +164,8 @@ export class Inbox implements FrameSink {
     if (!this.#budget.idle()) this.#port.fail('MUX_LIMIT', 'The peer sends frames without effect.')
   }
 
-  #violation(what: string): 0 {
-    this.#port.fail('MUX_PROTOCOL', `The peer broke the rules of the multiplexer: ${what}.`)
+  #violation(what: string, breach?: MuxBreach): 0 {
+    this.#port.fail('MUX_PROTOCOL', `The peer broke the rules of the multiplexer: ${what}.`, breach === undefined ? {} : { details: { breach } })
     return 0
   }
 }

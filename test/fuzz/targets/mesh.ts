@@ -370,7 +370,7 @@ const router: FuzzTarget = {
     const clock = manualClock()
     let got: Buffer | undefined
     const refuse = (_context: unknown, protocol: string): KithError | undefined => (protocol === 'acme/deny/1' ? new KithError('POLICY_DENIED') : undefined)
-    const routes = new Router({ clock, logger: silentLogger, refuse })
+    const routes = new Router({ clock, logger: silentLogger, refuse, onMalformed: () => undefined })
     routes.handleLean('acme/deny/1', () => assert.fail('a refused protocol was served'))
     routes.handleLean('acme/bad/1', () => {
       throw new Error('a defect')
