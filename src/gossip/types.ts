@@ -16,7 +16,7 @@ export interface TopicOptions {
   readonly suite?: Suite
   /** Whether entries wait for those they refer to. Default true. */
   readonly causal?: boolean
-  /** Kept at most so long, so many, so large in all. Defaults 30 days, 10,000 entries, 64 MiB. */
+  /** Kept at most so long, so many, so large in all (README: which ones). Defaults 30 days, 10,000 entries, 64 MiB. The same on all nodes, or they keep different ones. */
   readonly retainMs?: number
   readonly maxEntries?: number
   readonly maxBytes?: number
@@ -37,6 +37,10 @@ export interface GossipEntry {
   /** Inflated. */
   readonly data: Uint8Array
   readonly record: RecordMessage
+  /** Delivered before something it refers to, which did not come in time. */
+  readonly gap?: true
+  /** Entries that this reader missed right before this one, because it was too slow. */
+  readonly lost?: number
 }
 
 export interface TopicStatus {
@@ -50,6 +54,8 @@ export interface TopicStatus {
   readonly subscribed: boolean
   /** Entries that wait for others. */
   readonly held: number
+  /** Its definition could not be read again: it admits nobody until it is removed and defined anew. */
+  readonly broken: boolean
 }
 
 export interface SubscribeOptions {
@@ -65,19 +71,29 @@ export interface PublishOptions {
 
 /** Topics whose entries reach every subscribed node that policy admits. */
 export interface Gossip extends AsyncDisposable {
-  /** Makes a topic known here. Nobody else can. @throws TypeError. @throws KithError `TOPIC_LIMIT`, `TOPIC_EXISTS` when it exists with other options. */
+  /**
+   * Makes a topic known here, and takes part in it from then on, also after a restart. Nobody else can. The same options again change nothing.
+   * @throws TypeError. @throws KithError `TOPIC_LIMIT`, `TOPIC_RESERVED`, `TOPIC_EXISTS` when it exists with other options, `STORE_FAILED`.
+   */
   define(options: TopicOptions): Promise<void>
   /** Forgets a topic and its entries. @throws KithError `TOPIC_UNKNOWN`. */
   remove(name: string): Promise<void>
   topics(): readonly TopicStatus[]
-  /** @throws KithError `TOPIC_UNKNOWN`, `TOPIC_DENIED`, `ENTRY_TOO_LARGE`. */
+  /**
+   * Signs an entry, keeps it and sends it to those who read the topic. Resolves when it is durable here.
+   * @throws KithError `TOPIC_UNKNOWN`, `TOPIC_DENIED`, `ENTRY_TOO_LARGE`, `STORE_FAILED`, `UNSUPPORTED` for a hybrid topic without such a key, `CLOSED`.
+   */
   publish(topic: string, data: Uint8Array, options?: PublishOptions): Promise<GossipEntry>
   /** Entries in causal order, each once; a reader that is too slow loses the oldest and is told. @throws KithError `TOPIC_UNKNOWN`. */
   subscribe(topic: string, options?: SubscribeOptions): AsyncIterableIterator<GossipEntry>
   /** The same by callback, for rooms above. Returns the way to stop. */
   listen(topic: string, listener: (entry: GossipEntry) => void, options?: { readonly replay?: boolean }): () => void
-  /** Kept entries in order, for those who page. */
+  /** Kept entries in the order of their times, for those who page: `after` is an id, at most 1,000 at once. @throws KithError `TOPIC_UNKNOWN`, `NOT_FOUND` when `after` went. */
   entries(topic: string, options?: { readonly after?: Uint8Array; readonly limit?: number }): Promise<readonly GossipEntry[]>
+  /** Refusals by reason since the start: never evidence against anybody. */
+  readonly refusals: Readonly<Record<string, number>>
+  /** Begins to talk to linked machines. */
   start(): Promise<void>
+  /** Idempotent. What was accepted is written; readers end. */
   close(): Promise<void>
 }

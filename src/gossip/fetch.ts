@@ -1,0 +1,372 @@
+import type { Clock, Timer } from '../core/clock.ts'
+import type { Random } from '../core/random.ts'
+import type { RecordHead } from '../mesh/messages/types.ts'
+import type { Policy } from '../mesh/types.ts'
+import type { GossipCounters } from './gossip-metrics.ts'
+import type { Intake, Way } from './intake.ts'
+import type { Neighbour } from './neighbour.ts'
+import type { Topic } from './topic.ts'
+import { atOrBehind, idKey } from './topic-index.ts'
+import { type Bound, type Entries, encodeFrame, MAX_REQUESTED } from './wire.ts'
+
+/**
+ * # Asking for entries
+ *
+ * Ids that are known and whose entries are not here wait in one table, each with the neighbours that have it, in the order in which they said so. When its time has come
+ * (a while after an announce, since the entry is probably on its way along the tree; at once when a comparison found it) the first of them is asked, then the next.
+ * Ranges are pulled from one neighbour per topic at a time, page by page.
+ *
+ * Open requests with one neighbour are limited by its class, unanswered ones end after `ANSWER_MS` without a sign of progress, and a neighbour that says it is busy is left alone
+ * for a while that doubles. What nobody asked for is not taken.
+ */
+const GRAFT_MS = 500
+export const ANSWER_MS = 5_000
+const MAX_MISSING = 16_384
+/** Of these, told first by one neighbour: nobody fills the table with ids that do not exist. */
+const MAX_MISSING_EACH = 4_096
+const MAX_SOURCES = 8
+const FIRST_BACKOFF_MS = 300
+const LAST_BACKOFF_MS = 5_000
+const MAX_PULLS = 64
+
+interface Missing {
+  readonly topic: Topic
+  readonly id: Uint8Array
+  readonly key: string
+  readonly sources: Neighbour[]
+  readonly way: Way
+  /** Who told of it first: its share of the table. */
+  readonly first: Neighbour
+  due: number
+  asked: Open | undefined
+}
+
+interface Open {
+  readonly neighbour: Neighbour
+  readonly nonce: number
+  readonly topic: Topic
+  readonly ids: Map<string, Missing> | undefined
+  readonly pull: Range | undefined
+  timer: Timer
+  taken: number
+}
+
+interface Range {
+  readonly from: Bound
+  readonly to: Bound
+}
+
+interface State {
+  readonly open: Map<number, Open>
+  backoffMs: number
+  busyUntil: number
+  /** Missing ids that it told first. */
+  listed: number
+}
+
+export interface FetchComponents {
+  readonly clock: Clock
+  readonly random: Random
+  readonly policy: Pick<Policy, 'constraints'>
+  readonly intake: Intake
+  readonly counters: GossipCounters
+  /** A range was pulled to its end; `taken` entries came. */
+  onPulled(neighbour: Neighbour, topic: Topic, taken: number): void
+}
+
+export class Fetch {
+  readonly #components: FetchComponents
+  readonly #missing: Map<string, Missing> = new Map()
+  readonly #states: Map<Neighbour, State> = new Map()
+  /** Ranges to pull, by topic; the first one is under way. */
+  readonly #pulls: Map<Topic, { readonly neighbour: Neighbour; readonly ranges: Range[]; taken: number }> = new Map()
+  #timer: Timer | undefined
+  #timerAt = Number.POSITIVE_INFINITY
+
+  constructor(components: FetchComponents) {
+    this.#components = components
+  }
+
+  get missing(): number {
+    return this.#missing.size
+  }
+
+  /** `neighbour` has an entry that is not here. */
+  heard(topic: Topic, id: Uint8Array, neighbour: Neighbour, way: 'graft' | 'fetch'): void {
+    const { clock, intake, counters } = this.#components
+    const key = idKey(id)
+    if (topic.index.get(key) !== undefined || intake.alsoFrom(key, neighbour) || intake.refusedLately(key)) return
+    const due = clock.monotonic() + (way === 'graft' ? GRAFT_MS : 0)
+    const known = this.#missing.get(key)
+    if (known !== undefined) {
+      if (known.sources.length < MAX_SOURCES && !known.sources.includes(neighbour)) known.sources.push(neighbour)
+      known.due = Math.min(known.due, due)
+    } else if (this.#missing.size < MAX_MISSING && this.#state(neighbour).listed < MAX_MISSING_EACH) {
+      this.#state(neighbour).listed++
+      this.#missing.set(key, { topic, id, key, sources: [neighbour], way, first: neighbour, due, asked: undefined })
+    } else {
+      counters.refused('missing_limit')
+      return
+    }
+    this.#arm(due)
+  }
+
+  /** The entry came, by whatever way. */
+  arrived(key: string): void {
+    const missing = this.#missing.get(key)
+    if (missing === undefined) return
+    this.#drop(missing)
+    missing.asked?.ids?.delete(key)
+  }
+
+  /** Pulls what stands between two bounds, unless something of this topic is being pulled already. */
+  pull(neighbour: Neighbour, topic: Topic, ranges: readonly Range[]): void {
+    const current = this.#pulls.get(topic)
+    if (current !== undefined) {
+      if (current.neighbour === neighbour && current.ranges.length + ranges.length <= MAX_PULLS) current.ranges.push(...ranges)
+      return
+    }
+    const first = ranges[0]
+    if (first === undefined) return
+    this.#pulls.set(topic, { neighbour, ranges: ranges.slice(0, MAX_PULLS), taken: 0 })
+    this.#pullNext(topic)
+  }
+
+  pulling(topic: Topic): boolean {
+    return this.#pulls.has(topic)
+  }
+
+  /** Whether ENTRIES of this neighbour are awaited at all. */
+  expects(neighbour: Neighbour): boolean {
+    return (this.#states.get(neighbour)?.open.size ?? 0) > 0
+  }
+
+  entries(neighbour: Neighbour, frame: Entries): void {
+    const { counters, intake } = this.#components
+    const open = this.#states.get(neighbour)?.open.get(frame.nonce)
+    if (open === undefined) {
+      counters.refused('unsolicited')
+      neighbour.useless(1 + frame.entries.length)
+      return
+    }
+    const way = wayOf(open)
+    for (const bytes of frame.entries) intake.receive(bytes, neighbour, way, (topic, head) => topic === open.topic && isAsked(open, head))
+    open.taken += frame.entries.length
+    if (frame.state === 'more') {
+      open.timer.cancel()
+      open.timer = this.#deadline(open)
+      return
+    }
+    this.#end(open)
+    const state = this.#state(neighbour)
+    if (frame.state === 'busy') this.#backOff(state)
+    else state.backoffMs = FIRST_BACKOFF_MS
+    if (open.pull !== undefined) this.#pulled(open, open.pull, frame)
+    else this.#answered(open, frame.state !== 'done')
+    this.#run()
+  }
+
+  /** A neighbour or its stream is gone: others are asked. */
+  forget(neighbour: Neighbour): void {
+    const state = this.#states.get(neighbour)
+    if (state === undefined && this.#missing.size === 0) return
+    this.#states.delete(neighbour)
+    for (const open of state?.open.values() ?? []) {
+      open.timer.cancel()
+      if (open.pull !== undefined) this.#pulls.delete(open.topic)
+    }
+    for (const missing of [...this.#missing.values()]) {
+      if (missing.asked?.neighbour === neighbour) missing.asked = undefined
+      this.#without(missing, neighbour)
+    }
+    for (const [topic, pull] of this.#pulls) if (pull.neighbour === neighbour) this.#pulls.delete(topic)
+    this.#run()
+  }
+
+  forgetTopic(topic: Topic): void {
+    for (const missing of [...this.#missing.values()]) if (missing.topic === topic) this.arrived(missing.key)
+    this.#pulls.delete(topic)
+  }
+
+  close(): void {
+    this.#timer?.cancel()
+    for (const { open } of this.#states.values()) for (const { timer } of open.values()) timer.cancel()
+    this.#states.clear()
+    this.#missing.clear()
+    this.#pulls.clear()
+  }
+
+  #state(neighbour: Neighbour): State {
+    const known = this.#states.get(neighbour)
+    if (known !== undefined) return known
+    const state: State = { open: new Map(), backoffMs: FIRST_BACKOFF_MS, busyUntil: 0, listed: 0 }
+    this.#states.set(neighbour, state)
+    return state
+  }
+
+  #mayAsk(neighbour: Neighbour, now: number): boolean {
+    if (neighbour.gone || !neighbour.outbox.open) return false
+    const state = this.#state(neighbour)
+    return state.busyUntil <= now && state.open.size < this.#components.policy.constraints(neighbour.peer).outstandingRequests
+  }
+
+  /** Asks for everything whose time has come, as far as neighbours may be asked. */
+  #run(): void {
+    const now = this.#components.clock.monotonic()
+    const batches = new Map<Neighbour, Map<Topic, Missing[]>>()
+    let next = Number.POSITIVE_INFINITY
+    for (const missing of this.#missing.values()) {
+      if (missing.asked !== undefined) continue
+      if (missing.due > now) {
+        next = Math.min(next, missing.due)
+        continue
+      }
+      const source = missing.sources.find((neighbour) => neighbour.told.has(missing.topic) && this.#mayAsk(neighbour, now))
+      if (source === undefined) {
+        next = Math.min(next, now + FIRST_BACKOFF_MS)
+        continue
+      }
+      const topics = batches.get(source) ?? new Map<Topic, Missing[]>()
+      batches.set(source, topics)
+      const list = topics.get(missing.topic)
+      if (list === undefined) topics.set(missing.topic, [missing])
+      else if (list.length < MAX_REQUESTED) list.push(missing)
+    }
+    for (const [neighbour, topics] of batches) {
+      for (const [topic, list] of topics) if (this.#mayAsk(neighbour, now)) this.#request(neighbour, topic, list)
+    }
+    for (const topic of this.#pulls.keys()) this.#pullNext(topic)
+    if (next < Number.POSITIVE_INFINITY) this.#arm(next)
+  }
+
+  #request(neighbour: Neighbour, topic: Topic, list: readonly Missing[]): void {
+    const shared = neighbour.sharing(topic)
+    const graft = list.some(({ way }) => way === 'graft')
+    const open = this.#begin(neighbour, topic, new Map(list.map((missing) => [missing.key, missing])), undefined)
+    for (const missing of list) missing.asked = open
+    if (graft && shared !== undefined) shared.eager = true
+    neighbour.outbox.control(encodeFrame({ kind: 'request', nonce: open.nonce, handle: topic.handle, graft, ids: list.map(({ id }) => id) }))
+  }
+
+  #pullNext(topic: Topic, cursor?: Uint8Array): void {
+    const pulls = this.#pulls.get(topic)
+    if (pulls === undefined) return
+    const { neighbour, ranges } = pulls
+    const range = ranges[0]
+    if (range === undefined || !neighbour.told.has(topic)) {
+      this.#pulls.delete(topic)
+      return
+    }
+    const state = this.#state(neighbour)
+    if ([...state.open.values()].some(({ pull, topic: other }) => pull !== undefined && other === topic)) return
+    const now = this.#components.clock.monotonic()
+    if (!this.#mayAsk(neighbour, now)) {
+      this.#arm(Math.max(state.busyUntil, now + FIRST_BACKOFF_MS))
+      return
+    }
+    const open = this.#begin(neighbour, topic, undefined, range)
+    const maxBytes = this.#components.policy.constraints(neighbour.peer).pullBytes
+    neighbour.outbox.control(encodeFrame({ kind: 'pull', nonce: open.nonce, handle: topic.handle, ...range, maxBytes, cursor }))
+  }
+
+  #pulled(open: Open, range: Range, frame: Entries): void {
+    const { topic, neighbour } = open
+    const pulls = this.#pulls.get(topic)
+    if (pulls === undefined || pulls.neighbour !== neighbour || pulls.ranges[0] !== range) return
+    pulls.taken += open.taken
+    if (frame.state === 'busy') return
+    if (frame.state === 'cut' && frame.cursor !== undefined && open.taken > 0) {
+      this.#pullNext(topic, frame.cursor)
+      return
+    }
+    pulls.ranges.shift()
+    if (pulls.ranges.length > 0) {
+      this.#pullNext(topic)
+      return
+    }
+    this.#pulls.delete(topic)
+    this.#components.onPulled(neighbour, topic, pulls.taken)
+  }
+
+  /** What was asked for and did not come: once more when the answer was cut, else another neighbour. */
+  #answered(open: Open, again: boolean): void {
+    const now = this.#components.clock.monotonic()
+    for (const missing of open.ids?.values() ?? []) {
+      if (missing.asked !== open) continue
+      missing.asked = undefined
+      if (this.#components.intake.settled(missing.topic, missing.key)) this.#drop(missing)
+      else if (again) missing.due = now
+      else {
+        open.neighbour.useless()
+        this.#without(missing, open.neighbour)
+      }
+    }
+  }
+
+  #without(missing: Missing, neighbour: Neighbour): void {
+    const at = missing.sources.indexOf(neighbour)
+    if (at !== -1) missing.sources.splice(at, 1)
+    if (missing.sources.length === 0) this.#drop(missing)
+  }
+
+  #drop(missing: Missing): void {
+    this.#missing.delete(missing.key)
+    const state = this.#states.get(missing.first)
+    if (state !== undefined) state.listed--
+  }
+
+  #begin(neighbour: Neighbour, topic: Topic, ids: Map<string, Missing> | undefined, pull: Range | undefined): Open {
+    const nonce = Math.floor(this.#components.random.unit() * 0x1_0000_0000)
+    const { open: all } = this.#state(neighbour)
+    const open: Open = { neighbour, nonce, topic, ids, pull, timer: { cancel: () => undefined }, taken: 0 }
+    open.timer = this.#deadline(open)
+    all.set(nonce, open)
+    return open
+  }
+
+  #deadline(open: Open): Timer {
+    return this.#components.clock.after(ANSWER_MS, () => {
+      this.#components.counters.refused('request_timeout')
+      this.#end(open)
+      this.#backOff(this.#state(open.neighbour))
+      if (open.pull !== undefined) this.#pulls.delete(open.topic)
+      else this.#answered(open, false)
+      this.#run()
+    })
+  }
+
+  #end(open: Open): void {
+    open.timer.cancel()
+    this.#states.get(open.neighbour)?.open.delete(open.nonce)
+  }
+
+  #backOff(state: State): void {
+    state.busyUntil = this.#components.clock.monotonic() + state.backoffMs * (1 + this.#components.random.unit() / 4)
+    state.backoffMs = Math.min(LAST_BACKOFF_MS, 2 * state.backoffMs)
+    this.#arm(state.busyUntil)
+  }
+
+  /** One timer, for the earliest thing that is due. While much is being verified the rest is surely on its way, so nothing is asked for then. */
+  #arm(at: number): void {
+    if (at >= this.#timerAt) return
+    const { clock, intake } = this.#components
+    this.#timer?.cancel()
+    this.#timerAt = at
+    this.#timer = clock.after(Math.max(0, at - clock.monotonic()), () => {
+      this.#timerAt = Number.POSITIVE_INFINITY
+      if (intake.pending > 256) this.#arm(clock.monotonic() + FIRST_BACKOFF_MS)
+      else this.#run()
+    })
+  }
+}
+
+/** An answer brings what was asked for and nothing else. */
+function isAsked({ ids, pull }: Open, head: Pick<RecordHead, 'id' | 'timeMs'>): boolean {
+  if (pull !== undefined) return atOrBehind(head, pull.from) && !atOrBehind(head, pull.to)
+  return ids?.has(idKey(head.id)) === true
+}
+
+function wayOf({ ids }: Open): Way {
+  for (const { way } of ids?.values() ?? []) if (way === 'graft') return 'graft'
+  return 'fetch'
+}

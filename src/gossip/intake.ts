@@ -1,0 +1,256 @@
+import type { Clock } from '../core/clock.ts'
+import { asKithError, isKithError, type KithError } from '../core/errors.ts'
+import { Lru } from '../core/lru.ts'
+import type { Logger } from '../core/observe/log.ts'
+import { TokenBucket } from '../mesh/admission-rate.ts'
+import type { Messages, RecordHead, RecordMessage } from '../mesh/messages/types.ts'
+import type { Policy } from '../mesh/types.ts'
+import type { Access } from './access.ts'
+import { type Reference, readPayload } from './entry.ts'
+import type { GossipCounters, Refusal } from './gossip-metrics.ts'
+import type { Neighbour } from './neighbour.ts'
+import type { Topic } from './topic.ts'
+import { type Item, idKey } from './topic-index.ts'
+
+/** Entries dated further ahead are not taken yet. */
+export const MAX_AHEAD_MS = 600_000
+/** What was refused is not asked for again for a while. */
+const REFUSED_MS = 600_000
+const MAX_REFUSED = 10_000
+/** What an author published too fast comes with the next comparison instead. */
+const RATE_MS = 5_000
+const MAX_AUTHORS = 4_096
+
+export type Way = 'push' | 'graft' | 'fetch'
+
+/** What the intake tells the rest. */
+export interface IntakeHooks {
+  topic(name: string): Topic | undefined
+  reserved(name: string): boolean
+  /** A copy of what is here or on its way. */
+  duplicate(topic: Topic, key: string, from: Neighbour, way: Way): void
+  /** Verified, new, and wanted. */
+  accepted(topic: Topic, item: Item, record: RecordMessage, references: readonly Reference[], from: Neighbour, way: Way): void
+  /** Did not verify, while others may have the right bytes. */
+  failed(topic: Topic, id: Uint8Array, others: readonly Neighbour[]): void
+  /** The neighbour sent bytes that are no envelope. */
+  malformed(from: Neighbour, error: KithError, bytes: Uint8Array): void
+  equivocation(topic: Topic, kept: Item, found: RecordMessage): void
+}
+
+export interface IntakeComponents {
+  readonly messages: Pick<Messages, 'readRecord' | 'verifyRecord' | 'fetchPapers'>
+  readonly access: Access
+  readonly policy: Pick<Policy, 'constraints'>
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly counters: GossipCounters
+  readonly hooks: IntakeHooks
+}
+
+/**
+ * The one way of an entry into a topic, whoever brought it and however:
+ *
+ * ```text
+ * decode -> topic known -> neighbour may carry -> new (id) -> not dropped before, not too large -> author may publish -> not from the future -> author's rate (pushed ones)
+ *        -> signature and papers (once per id) -> payload -> one body per number -> kept
+ * ```
+ *
+ * Everything before the signature is cheap and decided without believing the bytes; everything refused is counted, and none of it is a violation but bytes that do
+ * not decode and signatures that are false.
+ */
+export class Intake {
+  readonly #components: IntakeComponents
+  /** By id: who else offered the same bytes while they are verified. */
+  readonly #pending: Map<string, Neighbour[]> = new Map()
+  readonly #refused: Lru<string, number> = new Lru(MAX_REFUSED)
+  readonly #rates: Lru<string, TokenBucket> = new Lru(MAX_AUTHORS)
+
+  constructor(components: IntakeComponents) {
+    this.#components = components
+  }
+
+  /** Entries being verified. */
+  get pending(): number {
+    return this.#pending.size
+  }
+
+  /** Whether there is nothing to gain from asking for this one. */
+  settled(topic: Topic, key: string): boolean {
+    return topic.index.get(key) !== undefined || this.#pending.has(key) || this.refusedLately(key)
+  }
+
+  refusedLately(key: string): boolean {
+    const until = this.#refused.get(key)
+    return until !== undefined && this.#components.clock.monotonic() < until
+  }
+
+  /** Another one has what is being verified. */
+  alsoFrom(key: string, neighbour: Neighbour): boolean {
+    const others = this.#pending.get(key)
+    if (others === undefined) return false
+    if (others.length < 8 && !others.includes(neighbour)) others.push(neighbour)
+    return true
+  }
+
+  /** `bytes` belong to the intake from here on. */
+  receive(bytes: Uint8Array, from: Neighbour, way: Way, expected?: (topic: Topic, head: RecordHead) => boolean): void {
+    const { messages, hooks, counters } = this.#components
+    let head: RecordHead
+    try {
+      head = messages.readRecord(bytes)
+    } catch (error) {
+      if (isKithError(error, 'WIRE_MALFORMED') || isKithError(error, 'KEY_INVALID') || isKithError(error, 'DID_INVALID')) hooks.malformed(from, error, bytes)
+      else this.#refuse(from, 'payload')
+      return
+    }
+    const topic = hooks.topic(head.topic)
+    if (topic === undefined) {
+      this.#refuse(from, hooks.reserved(head.topic) ? 'reserved' : 'unknown_topic')
+      return
+    }
+    if (expected?.(topic, head) === false) {
+      this.#refuse(from, 'unsolicited')
+      return
+    }
+    const { access } = this.#components
+    if (!access.may(from.peer, 'subscribe', topic) && !access.may(from.peer, 'publish', topic)) {
+      this.#refuse(from, 'carrier_denied')
+      return
+    }
+    const key = idKey(head.id)
+    if (topic.index.get(key) !== undefined || this.alsoFrom(key, from)) {
+      counters.duplicate()
+      hooks.duplicate(topic, key, from, way)
+      return
+    }
+    if (this.refusedLately(key)) {
+      from.useless()
+      return
+    }
+    const refusal = this.#judge(topic, head, bytes.length, way)
+    if (refusal !== undefined) {
+      this.#remember(key, refusal === 'author_rate' ? RATE_MS : REFUSED_MS)
+      this.#refuse(from, refusal)
+      return
+    }
+    void this.#verify(topic, head, key, bytes, from, way)
+  }
+
+  /** What can be said against it without its signature. */
+  #judge(topic: Topic, head: RecordHead, size: number, way: Way): Refusal | undefined {
+    const { access, policy, clock } = this.#components
+    const now = clock.now()
+    if (head.timeMs < topic.retention.cutoff(now)) return 'too_old'
+    if (head.timeMs > now + MAX_AHEAD_MS) return 'too_early'
+    if (topic.rules.suite === 'hybrid' && head.suite !== 'hybrid') return 'suite'
+    if (topic.retention.refuses({ timeMs: head.timeMs, id: head.id, author: head.from, size })) return 'no_room'
+    if (!access.may(head.from, 'publish', topic)) return 'author_denied'
+    const limits = policy.constraints(head.from)
+    if (size > limits.messageBytes) return 'too_large'
+    if (way !== 'fetch' && !this.#rate(head, limits).take()) return 'author_rate'
+    return undefined
+  }
+
+  /** What an author has pushed at once; the rest of it is compared and fetched later, at the pace of that. */
+  #rate({ from }: RecordHead, limits: { readonly messagesPerSecond: number; readonly burst: number }): TokenBucket {
+    const known = this.#rates.get(from)
+    if (known !== undefined) return known
+    const bucket = new TokenBucket(this.#components.clock, limits.messagesPerSecond, limits.messagesPerSecond + limits.burst)
+    this.#rates.set(from, bucket)
+    return bucket
+  }
+
+  async #verify(topic: Topic, head: RecordHead, key: string, bytes: Uint8Array, from: Neighbour, way: Way): Promise<void> {
+    const { logger, hooks } = this.#components
+    const others: Neighbour[] = []
+    this.#pending.set(key, others)
+    from.verifying(bytes.length)
+    let record: RecordMessage | undefined
+    try {
+      record = await this.#verified(topic, head, bytes, from)
+    } catch (thrown) {
+      const error = asKithError(thrown, 'INTERNAL')
+      if (error.code === 'INTERNAL') logger.error('gossip verification failed', { error: thrown })
+      const refusal = REFUSAL_OF[error.code] ?? 'device'
+      if (refusal === 'device' || refusal === 'suite') this.#remember(key)
+      this.#refuse(from, refusal)
+    }
+    this.#pending.delete(key)
+    try {
+      if (record !== undefined) this.#take(topic, record, key, bytes.length, from, way)
+      else if (!this.refusedLately(key)) hooks.failed(topic, head.id, others)
+    } finally {
+      from.verified(bytes.length)
+    }
+  }
+
+  async #verified(topic: Topic, head: RecordHead, bytes: Uint8Array, from: Neighbour): Promise<RecordMessage> {
+    const { messages } = this.#components
+    const verify = (): Promise<RecordMessage> => messages.verifyRecord(bytes, topic.name, from, { suite: topic.rules.suite })
+    try {
+      return await verify()
+    } catch (error) {
+      if (!isKithError(error, 'DEVICE_UNKNOWN') && !isKithError(error, 'BINDING_EXPIRED')) throw error
+      try {
+        await messages.fetchPapers(from.peer, head.from, head.device)
+      } catch {
+        throw error
+      }
+    }
+    return await verify()
+  }
+
+  #take(topic: Topic, record: RecordMessage, key: string, size: number, from: Neighbour, way: Way): void {
+    const { hooks } = this.#components
+    // The topic may have gone while the signature was checked.
+    if (hooks.topic(topic.name) !== topic || topic.index.get(key) !== undefined) return
+    let references: readonly Reference[]
+    try {
+      const payload = readPayload(record.payload)
+      references = payload.references
+      // An author's entry is measured as its readers get it: a small one that inflates to a large one is a large one.
+      if (payload.length > this.#components.policy.constraints(record.from).messageBytes) {
+        this.#remember(key)
+        this.#refuse(from, 'too_large')
+        return
+      }
+    } catch {
+      this.#remember(key)
+      this.#refuse(from, 'payload')
+      return
+    }
+    const item: Item = { key, id: record.id, timeMs: record.timeMs, size, author: record.from, slot: slotOf(record) }
+    const kept = topic.index.ofSlot(item.slot)
+    if (kept !== undefined) {
+      this.#remember(key)
+      hooks.equivocation(topic, kept, record)
+      this.#refuse(from, 'equivocation')
+      return
+    }
+    hooks.accepted(topic, item, record, references, from, way)
+  }
+
+  #remember(key: string, ms = REFUSED_MS): void {
+    this.#refused.set(key, this.#components.clock.monotonic() + ms)
+  }
+
+  #refuse(from: Neighbour, reason: Refusal): void {
+    this.#components.counters.refused(reason)
+    from.useless()
+  }
+}
+
+const REFUSAL_OF: { readonly [code: string]: Refusal } = {
+  SIGNATURE_INVALID: 'signature',
+  DEVICE_UNKNOWN: 'unknown_device',
+  MESSAGE_EARLY: 'too_early',
+  SUITE_REQUIRED: 'suite',
+  BUDGET_EXCEEDED: 'verifier_busy',
+  CLOSED: 'verifier_busy',
+}
+
+/** What stands for device, epoch and number of a record. */
+export function slotOf(record: Pick<RecordMessage, 'device' | 'epoch' | 'seq'>): string {
+  return `${Buffer.from(record.device).toString('latin1')} ${record.epoch} ${record.seq}`
+}

@@ -1,0 +1,212 @@
+import type { Clock, Timer } from '../core/clock.ts'
+import type { Random } from '../core/random.ts'
+import { TokenBucket } from '../mesh/admission-rate.ts'
+import type { Access } from './access.ts'
+import type { Fetch } from './fetch.ts'
+import type { GossipCounters } from './gossip-metrics.ts'
+import type { Neighbour } from './neighbour.ts'
+import { answerDigest, firstDigest } from './reconcile.ts'
+import type { Topic } from './topic.ts'
+import { type Bound, type Digest, encodeFrame, MAX_ANNOUNCED } from './wire.ts'
+
+/**
+ * # Anti-entropy
+ *
+ * What the tree lost, what came while a node was away, and what two halves of a network did apart is found by comparing topics with neighbours: when a link comes up, every
+ * 10 s plus up to 2 s with some of them, a moment after a comparison brought something new (so that it goes on to the neighbours behind), and when announces were dropped.
+ *
+ * A neighbour may begin a comparison of a topic every 4 s, and one that runs has a budget of rounds and of entries hashed; what exceeds it is ignored and counted.
+ */
+export const PERIOD_MS = 10_000
+export const JITTER_MS = 2_000
+const CASCADE_MS = 200
+const SESSION_MS = 30_000
+const MAX_ROUNDS = 16
+/** Comparisons that one neighbour may begin per topic: one every 4 s, two at once. */
+const BEGIN_PER_SECOND = 0.25
+const BEGIN_BURST = 2
+/** Entries hashed in one session: as often as a full comparison takes, and once more. */
+const WORK_FACTOR = 12
+const WORK_BASE = 10_000
+
+interface Session {
+  readonly nonce: number
+  until: number
+  work: number
+  frames: number
+  /** Begun here. */
+  readonly own: boolean
+  differed: boolean
+}
+
+interface State {
+  own: Session | undefined
+  theirs: Session | undefined
+  readonly begins: TokenBucket
+}
+
+export interface RepairComponents {
+  readonly clock: Clock
+  readonly random: Random
+  readonly access: Access
+  readonly fetch: Fetch
+  readonly counters: GossipCounters
+  readonly neighbours: Iterable<Neighbour>
+  readonly topics: () => Iterable<Topic>
+  /** Drops what is too old, so that both sides talk about the same. */
+  readonly settle: (topic: Topic) => void
+}
+
+export class Repair {
+  readonly #components: RepairComponents
+  readonly #states: Map<Neighbour, Map<Topic, State>> = new Map()
+  readonly #cascades: Map<Topic, Timer> = new Map()
+  #timer: Timer | undefined
+
+  constructor(components: RepairComponents) {
+    this.#components = components
+  }
+
+  start(): void {
+    const { clock, random } = this.#components
+    this.#timer = clock.after(PERIOD_MS + random.unit() * JITTER_MS, () => {
+      this.start()
+      this.#round()
+    })
+  }
+
+  close(): void {
+    this.#timer?.cancel()
+    for (const timer of this.#cascades.values()) timer.cancel()
+    this.#cascades.clear()
+    this.#states.clear()
+  }
+
+  forget(neighbour: Neighbour): void {
+    this.#states.delete(neighbour)
+  }
+
+  /** Compares a topic with a neighbour that shares it. */
+  begin(neighbour: Neighbour, topic: Topic): void {
+    const { clock, random, access, settle, counters } = this.#components
+    if (neighbour.sharing(topic) === undefined || !neighbour.told.has(topic) || !neighbour.outbox.open || neighbour.outbox.congested) return
+    // Ids are told to readers only; who may only publish begins itself.
+    if (!access.may(neighbour.peer, 'subscribe', topic)) return
+    const state = this.#state(neighbour, topic)
+    const now = clock.monotonic()
+    if (state.own !== undefined && now < state.own.until) return
+    settle(topic)
+    const nonce = Math.floor(random.unit() * 0x1_0000_0000)
+    state.own = { nonce, until: now + SESSION_MS, work: 0, frames: 0, own: true, differed: false }
+    counters.session('begun')
+    neighbour.outbox.control(encodeFrame({ kind: 'digest', nonce, handle: topic.handle, round: 0, ...firstDigest(topic.index, floorOf(topic, clock)) }))
+  }
+
+  /** Something new came with a comparison: the neighbours behind may lack it too. */
+  cascade(topic: Topic, from: Neighbour): void {
+    if (this.#cascades.has(topic)) return
+    const { clock, random, neighbours } = this.#components
+    this.#cascades.set(
+      topic,
+      clock.after(CASCADE_MS * (1 + random.unit()), () => {
+        this.#cascades.delete(topic)
+        for (const neighbour of neighbours) if (neighbour !== from) this.begin(neighbour, topic)
+      }),
+    )
+  }
+
+  digest(neighbour: Neighbour, topic: Topic, digest: Digest): void {
+    const { access, counters, clock, settle, fetch } = this.#components
+    if (!access.may(neighbour.peer, 'subscribe', topic)) {
+      counters.refused('reader_denied')
+      neighbour.useless()
+      return
+    }
+    settle(topic)
+    const session = this.#session(neighbour, topic, digest)
+    if (session === undefined) {
+      counters.refused('digest_storm')
+      neighbour.useless(4)
+      return
+    }
+    const limit = WORK_FACTOR * topic.index.size + WORK_BASE
+    session.frames++
+    if (digest.round > MAX_ROUNDS || session.work > limit || session.frames > MAX_ROUNDS + topic.index.size / 64) {
+      counters.refused('digest_budget')
+      neighbour.useless(4)
+      return
+    }
+    session.until = clock.monotonic() + SESSION_MS
+    const outcome = answerDigest(topic.index, digest, floorOf(topic, clock))
+    if (outcome === undefined) {
+      counters.refused('digest_budget')
+      neighbour.useless(4)
+      return
+    }
+    session.work += outcome.work
+    const { answers, wanted, lacking, pulls } = outcome
+    for (const answer of answers) {
+      neighbour.outbox.control(encodeFrame({ kind: 'digest', nonce: digest.nonce, handle: topic.handle, round: digest.round + 1, ...answer }))
+    }
+    if (digest.ranges.length > 0 && answers.length === 0) {
+      neighbour.outbox.control(
+        encodeFrame({ kind: 'digest', nonce: digest.nonce, handle: topic.handle, round: digest.round + 1, from: digest.from, ranges: [] }),
+      )
+    }
+    for (let at = 0; at < lacking.length; at += MAX_ANNOUNCED) {
+      neighbour.outbox.control(encodeFrame({ kind: 'announce', handle: topic.handle, urgent: true, ids: lacking.slice(at, at + MAX_ANNOUNCED) }))
+    }
+    for (const id of wanted) fetch.heard(topic, id, neighbour, 'fetch')
+    if (pulls.length > 0) fetch.pull(neighbour, topic, pulls)
+    if (answers.length + wanted.length + lacking.length + pulls.length > 0) session.differed = true
+    if (answers.length === 0 && session.own) this.#finish(session)
+  }
+
+  #finish(session: Session): void {
+    this.#components.counters.session(session.differed ? 'differed' : 'equal')
+    // More frames of the same round may follow; they are still answered, but the next comparison may begin.
+    session.until = Math.min(session.until, this.#components.clock.monotonic() + 1_000)
+  }
+
+  #session(neighbour: Neighbour, topic: Topic, { nonce, round }: Digest): Session | undefined {
+    const now = this.#components.clock.monotonic()
+    const state = this.#state(neighbour, topic)
+    if (round > 0) {
+      const session = state.own?.nonce === nonce ? state.own : state.theirs?.nonce === nonce ? state.theirs : undefined
+      return session !== undefined && now < session.until ? session : undefined
+    }
+    if (!state.begins.take()) return undefined
+    state.theirs = { nonce, until: now + SESSION_MS, work: 0, frames: 0, own: false, differed: false }
+    return state.theirs
+  }
+
+  #state(neighbour: Neighbour, topic: Topic): State {
+    const topics = this.#states.get(neighbour) ?? new Map<Topic, State>()
+    this.#states.set(neighbour, topics)
+    const known = topics.get(topic)
+    if (known !== undefined) return known
+    const state: State = { own: undefined, theirs: undefined, begins: new TokenBucket(this.#components.clock, BEGIN_PER_SECOND, BEGIN_BURST) }
+    topics.set(topic, state)
+    return state
+  }
+
+  #round(): void {
+    const { topics, neighbours, random } = this.#components
+    for (const topic of topics()) {
+      const sharing = [...neighbours].filter((neighbour) => neighbour.sharing(topic) !== undefined)
+      for (let left = fanOut(sharing.length); left > 0 && sharing.length > 0; left--) {
+        const [chosen] = sharing.splice(Math.floor(random.unit() * sharing.length), 1)
+        if (chosen !== undefined) this.begin(chosen, topic)
+      }
+    }
+  }
+}
+
+/** With how many of `count` neighbours a topic is compared in one round. */
+export function fanOut(count: number): number {
+  return count < 5 ? Math.min(count, 3) : Math.max(3, Math.min(10, Math.ceil(Math.log2(count) + 1)))
+}
+
+function floorOf(topic: Topic, clock: Clock): Bound {
+  return { timeMs: topic.retention.cutoff(clock.now()), prefix: new Uint8Array(0) }
+}

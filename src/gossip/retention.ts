@@ -1,0 +1,129 @@
+import type { Did } from '../identity/did.ts'
+import { compareItems, type Item } from './topic-index.ts'
+
+/**
+ * # Which entries a topic keeps
+ *
+ * Too old: signed time before now - retainMs. Beyond the space: the oldest of those authors who take most.
+ *
+ * ```text
+ * weight of an entry  w = max(size, ceil(maxBytes / maxEntries))              so that the sum of weights bounds bytes and count at once
+ * demand of an author S = sum of w over all it published that is not too old, kept or not
+ * level               L = the largest with  sum over authors of min(L, S) <= maxBytes
+ * kept                  an entry if the weights of this author's entries not older than it sum up to L at most
+ * ```
+ *
+ * One author alone has all the space; among n each has at least an nth of it, whatever the others publish. L never rises while entries arrive, so what is dropped is
+ * never missed later, and nodes with equal options that have seen the same entries keep the same ones, in whatever order they came. An entry that was dropped is
+ * recognised when it comes again: it is older than the newest one of its author that was dropped.
+ */
+export interface RetentionLimits {
+  readonly retainMs: number
+  readonly maxEntries: number
+  readonly maxBytes: number
+}
+
+interface Author {
+  /** Kept ones, oldest first. */
+  readonly items: Item[]
+  weight: number
+  /** The newest that was dropped for space. */
+  dropped: Item | undefined
+}
+
+export class Retention {
+  readonly #limits: RetentionLimits
+  readonly #unit: number
+  readonly #authors: Map<Did, Author> = new Map()
+  #weight = 0
+  #droppedMs = 0
+
+  constructor(limits: RetentionLimits) {
+    this.#limits = limits
+    this.#unit = Math.ceil(limits.maxBytes / limits.maxEntries)
+  }
+
+  /** Entries signed before this are too old. */
+  cutoff(now: number): number {
+    return Math.max(0, Math.floor(now) - this.#limits.retainMs)
+  }
+
+  /** Whether something of this author is kept. */
+  has(author: Did): boolean {
+    return (this.#authors.get(author)?.items.length ?? 0) > 0
+  }
+
+  /** The newest entry that was dropped for space, as far as it is remembered. */
+  get droppedMs(): number {
+    return this.#droppedMs
+  }
+
+  /** Whether there is no room for this one, whatever else is dropped. */
+  refuses(item: Pick<Item, 'timeMs' | 'id' | 'author' | 'size'>): boolean {
+    if (this.#weightOf(item) > this.#limits.maxBytes) return true
+    const dropped = this.#authors.get(item.author)?.dropped
+    return dropped !== undefined && compareItems(item as Item, dropped) <= 0
+  }
+
+  add(item: Item): void {
+    const author = this.#authors.get(item.author) ?? { items: [], weight: 0, dropped: undefined }
+    this.#authors.set(item.author, author)
+    const { items } = author
+    let at = items.length
+    while (at > 0 && compareItems(items[at - 1] as Item, item) > 0) at--
+    items.splice(at, 0, item)
+    const weight = this.#weightOf(item)
+    author.weight += weight
+    this.#weight += weight
+  }
+
+  /** More is kept than there is room for: `settle` is due. */
+  get full(): boolean {
+    return this.#weight > this.#limits.maxBytes
+  }
+
+  /** What must go now, and is forgotten here. */
+  settle(now: number): Set<Item> {
+    const gone = new Set<Item>()
+    const cutoff = this.cutoff(now)
+    for (const [did, author] of this.#authors) {
+      while (author.items[0] !== undefined && author.items[0].timeMs < cutoff) gone.add(this.#drop(author))
+      if (author.dropped !== undefined && author.dropped.timeMs < cutoff) author.dropped = undefined
+      if (author.items.length === 0 && author.dropped === undefined) this.#authors.delete(did)
+    }
+    const level = this.#level()
+    for (const author of this.#authors.values()) {
+      while (author.weight > level && author.items.length > 0) {
+        const item = this.#drop(author)
+        author.dropped = item
+        this.#droppedMs = Math.max(this.#droppedMs, item.timeMs)
+        gone.add(item)
+      }
+    }
+    return gone
+  }
+
+  #drop(author: Author): Item {
+    const item = author.items.shift() as Item
+    const weight = this.#weightOf(item)
+    author.weight -= weight
+    this.#weight -= weight
+    return item
+  }
+
+  /** What one author may take. An author of whom something was dropped wants more than that, however much it still has. */
+  #level(): number {
+    const wishes = [...this.#authors.values()].map(({ weight, dropped }) => (dropped === undefined ? weight : Number.POSITIVE_INFINITY)).sort((a, b) => a - b)
+    let room = this.#limits.maxBytes
+    for (let i = 0; i < wishes.length; i++) {
+      const share = Math.floor(room / (wishes.length - i))
+      if ((wishes[i] as number) > share) return share
+      room -= wishes[i] as number
+    }
+    return Number.POSITIVE_INFINITY
+  }
+
+  #weightOf(item: Pick<Item, 'size'>): number {
+    return Math.max(item.size, this.#unit)
+  }
+}
