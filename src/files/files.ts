@@ -1,15 +1,18 @@
 import { lstat, mkdir, readdir, statfs, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
-import { parseUtf8, utf8 } from '../core/bytes.ts'
+import { fromHex, parseUtf8, utf8 } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
-import type { Store } from '../core/store/types.ts'
+import type { Store, StoreOp } from '../core/store/types.ts'
 import { type Did, shortDid } from '../identity/did.ts'
-import type { Policy, ProtocolOptions, StreamHandler } from '../mesh/types.ts'
+import type { Policy, ProtocolOptions, StreamContext, StreamHandler } from '../mesh/types.ts'
+import type { FileBlobs } from './blobs.ts'
+import { heldRow, openHeld } from './held.ts'
 import { type Received, type Reservation, receiveFile } from './receive.ts'
 import { type SendOptions, type SendResult, sendFile } from './send.ts'
+import { createSentFiles } from './sent.ts'
 import { FILE_PROTOCOL } from './wire.ts'
 
 /** What files need of the mesh. */
@@ -24,6 +27,8 @@ export interface FileMesh {
 export interface FilesOptions {
   readonly mesh: FileMesh
   readonly policy: Policy
+  /** With it, a file that several peers have is fetched from all of them. `createBlobs` of `gossip/blobs` makes one. */
+  readonly blobs?: FileBlobs
   readonly store: Store
   readonly clock: Clock
   readonly logger: Logger
@@ -69,10 +74,11 @@ const NAMESPACE = 'inbox'
 
 /** File transfer of one node: its inbox under policy and quota, and sending to others. */
 export async function createFiles(options: FilesOptions): Promise<Files> {
-  const { mesh, policy, store, clock, logger, inbox } = options
+  const { mesh, policy, blobs, store, clock, logger, inbox } = options
   const partials = join(inbox, '.partial')
   await mkdir(partials, { recursive: true, mode: 0o700 })
   await dropOldPartials(partials, clock.now())
+  const sent = createSentFiles(store, clock)
   const running = new Map<string, { cancel: () => void; ended: Promise<void> }>()
   const perPeer = new Map<Did, number>()
   const streams = new Set<Duplex>()
@@ -121,7 +127,8 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
 
   async function record(peer: Did, received: Received): Promise<void> {
     const entry: Omit<InboxEntry, 'here'> = { ...received, from: peer, received_at: new Date(clock.now()).toISOString() }
-    await store.put(NAMESPACE, utf8(`${entry.received_at} ${entry.name}`), utf8(JSON.stringify(entry)), { durable: true })
+    const row: StoreOp = { type: 'put', ns: NAMESPACE, key: utf8(`${entry.received_at} ${entry.name}`), value: utf8(JSON.stringify(entry)) }
+    await store.batch([row, heldRow(peer, fromHex(entry.sha256), entry.name)], { durable: true })
     logger.info('file received', { peer, bytes: received.bytes })
   }
 
@@ -132,7 +139,7 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
     throw new KithError('FILE_DENIED')
   }
 
-  async function receive(stream: Duplex, peer: Did): Promise<void> {
+  async function receive(stream: Duplex, { peer, linkKey }: StreamContext): Promise<void> {
     streams.add(stream)
     const count = perPeer.get(peer) ?? 0
     perPeer.set(peer, count + 1)
@@ -141,6 +148,9 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
       if (count >= MAX_TRANSFERS_PER_PEER) throw new KithError('BUDGET_EXCEEDED', 'too many transfers at once')
       await receiveFile(stream, {
         peer,
+        device: linkKey,
+        own: mesh.did,
+        blobs,
         inbox,
         partials,
         clock,
@@ -163,8 +173,8 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
 
   mesh.handle(
     FILE_PROTOCOL,
-    async (stream, { peer }) => {
-      const work = receive(stream, peer)
+    async (stream, context) => {
+      const work = receive(stream, context)
       receiving.add(work)
       await work
       receiving.delete(work)
@@ -172,13 +182,19 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
     { access: 'handler' },
   )
 
+  const stopProviding = blobs?.provide((claim) => openHeld(store, inbox, claim))
+
   return {
     inbox,
     async send(peer, sendOptions) {
       const stream = await mesh.open(peer, FILE_PROTOCOL, sendOptions.signal === undefined ? {} : { signal: sendOptions.signal })
       streams.add(stream)
       try {
-        return await sendFile(stream, clock, sendOptions)
+        return await sendFile(
+          stream,
+          { peer, clock, blobs, holders: (file) => sent.holders(file, peer), delivered: (file, digest) => sent.record(file, peer, digest) },
+          sendOptions,
+        )
       } catch (error) {
         throw explain(asKithError(error, 'INTERNAL'), mesh.did, peer, mesh.nameOf?.(peer))
       } finally {
@@ -196,6 +212,7 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
       return entries
     },
     async close() {
+      stopProviding?.()
       for (const stream of streams) stream.destroy(new KithError('GOING_AWAY'))
       await Promise.all(receiving)
     },

@@ -7,13 +7,15 @@ import { asKithError, KithError } from '../core/errors.ts'
 export interface FrameStream {
   /** Exactly `length` bytes. @throws KithError what ended the stream, `TIMEOUT` after `IDLE_MS` of silence. */
   bytes(length: number): Promise<Buffer>
-  /** A codec whose first bytes tell its length: `prefix` reads them, `rest` says how many more there are. */
-  read<T>(codec: Codec<T>, fixed: number, rest?: (head: Buffer) => number): Promise<T>
+  /** A codec whose first bytes tell its length: `prefix` reads them, `rest` says how many more there are. `tag`: what was read of it already. */
+  read<T>(codec: Codec<T>, fixed: number, rest?: (head: Buffer) => number, tag?: Uint8Array): Promise<T>
   /** Resolves when the stream no longer needs `data`. */
   write(data: Uint8Array): Promise<void>
   send<T>(codec: Codec<T>, value: T): Promise<void>
   end(): void
   fail(error: KithError): void
+  /** Aborted when nothing more can come from the other side, with the error that ended the stream. */
+  readonly gone: AbortSignal
 }
 
 /** A peer that says nothing for so long has gone, whatever its link says. */
@@ -23,19 +25,24 @@ export function frameStream(duplex: Duplex, clock: Clock): FrameStream {
   let failure: KithError | null = null
   let ended = false
   let wake: (() => void) | null = null
+  const gone = new AbortController()
   const notify = (): void => wake?.()
+  const leave = (): void => gone.abort(failure ?? new KithError('LINK_LOST', 'the stream ended too early'))
   duplex.on('readable', notify)
   duplex.on('end', () => {
     ended = true
+    leave()
     notify()
   })
   duplex.on('error', (error) => {
     failure ??= asKithError(error, 'LINK_LOST')
+    leave()
     notify()
   })
   duplex.on('close', () => {
     if (!ended) failure ??= new KithError('LINK_LOST')
     ended = true
+    leave()
     notify()
   })
 
@@ -85,11 +92,10 @@ export function frameStream(duplex: Duplex, clock: Clock): FrameStream {
 
   return {
     bytes,
-    async read(codec, fixed, rest) {
+    async read(codec, fixed, rest, tag = new Uint8Array(0)) {
       const head = await bytes(fixed)
       const more = rest?.(head) ?? 0
-      const reader = new Reader(more === 0 ? head : Buffer.concat([head, await bytes(more)]))
-      return codec.read(reader)
+      return codec.read(new Reader(Buffer.concat([tag, head, await bytes(more)])))
     },
     write,
     send: (codec, value) => write(encode(codec, value)),
@@ -99,5 +105,6 @@ export function frameStream(duplex: Duplex, clock: Clock): FrameStream {
     fail: (error) => {
       duplex.destroy(error)
     },
+    gone: gone.signal,
   }
 }

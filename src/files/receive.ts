@@ -2,18 +2,25 @@ import { constants, type Stats } from 'node:fs'
 import { type FileHandle, link, lstat, open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
-import { equal, toHex, utf8 } from '../core/bytes.ts'
+import { equal, type PublicKey, toHex, utf8 } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
 import { createSha256, type Sha256, sha256 } from '../core/crypto/hash.ts'
 import { hashLabeled } from '../core/crypto/labels.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import type { Did } from '../identity/did.ts'
+import type { FileBlobs } from './blobs.ts'
+import { fetchShared, knownHolders, readOffer, writeExactly } from './fetch-shared.ts'
 import { type FrameStream, frameStream } from './frame-stream.ts'
 import { alternatives, checkName } from './names.ts'
-import { begin, CHUNK, CHUNK_BYTES, chunkHeader, DONE, done, OFFER_HEAD_BYTES, offer, offerRest, resume, stored } from './wire.ts'
+import { begin, CHUNK, CHUNK_BYTES, chunkHeader, DONE, done, resume, stored } from './wire.ts'
 
 export interface ReceiveOptions {
   readonly peer: Did
+  /** The machine it sends from. */
+  readonly device: PublicKey
+  readonly own: Did
+  /** For files that others have too. */
+  readonly blobs: FileBlobs | undefined
   /** Finished files. */
   readonly inbox: string
   /** Unfinished ones; on the same file system. */
@@ -57,20 +64,27 @@ export async function receiveFile(duplex: Duplex, options: ReceiveOptions): Prom
 }
 
 async function transfer(frames: FrameStream, options: ReceiveOptions): Promise<Received> {
-  const wanted = await frames.read(offer, OFFER_HEAD_BYTES, offerRest)
+  const wanted = await readOffer(frames)
   const name = checkName(wanted.name)
   const path = join(options.partials, partialName(options.peer, wanted.fingerprint))
   const unclaim = await options.claim(path, () => frames.fail(new KithError('DUPLICATE', 'a newer transfer of the same file took over')))
   let file: FileHandle | undefined
   let reservation: Reservation | undefined
   try {
-    const left = wanted.resume ? await sizeOf(path) : 0
-    const have = Math.min(left, wanted.size) - (Math.min(left, wanted.size) % CHUNK_BYTES)
-    reservation = await options.admit({ name, partial: path, size: wanted.size, have })
+    const left = wanted.resume ? await leftOf(path) : NOTHING
+    const have = Math.min(left.size, wanted.size) - (Math.min(left.size, wanted.size) % CHUNK_BYTES)
+    reservation = await options.admit({ name, partial: path, size: wanted.size, have: Math.min(have, left.onDisk) })
     file = await openOwn(path)
-    const { from, whole } = await offerPrefix(frames, file, have)
-    await file.truncate(from)
-    const digest = await receiveChunks(frames, file, { from, size: wanted.size, whole, allowed: options.allowed })
+    const { blobs, own, peer, device, clock, allowed } = options
+    const places = blobs === undefined ? [] : knownHolders(wanted, blobs, peer)
+    let digest: Uint8Array
+    if (blobs !== undefined && places.length > 0) {
+      digest = await fetchShared(frames, file, { blobs, own, peer, device, wanted, places, clock, allowed })
+    } else {
+      const { from, whole } = await offerPrefix(frames, file, have)
+      await file.truncate(from)
+      digest = await receiveChunks(frames, file, { from, size: wanted.size, whole, allowed })
+    }
     await file.sync()
     const received: Received = { name: await publish(path, options.inbox, name), bytes: wanted.size, sha256: toHex(digest) }
     await options.record(received)
@@ -84,10 +98,19 @@ async function transfer(frames: FrameStream, options: ReceiveOptions): Promise<R
   }
 }
 
-async function sizeOf(path: string): Promise<number> {
+interface Left {
+  readonly size: number
+  /** A file fetched from several peers has holes. */
+  readonly onDisk: number
+}
+
+const NOTHING: Left = { size: 0, onDisk: 0 }
+const BLOCK_BYTES = 512
+
+async function leftOf(path: string): Promise<Left> {
   return await lstat(path).then(
-    (found) => (isOwn(found) ? found.size : 0),
-    () => 0,
+    (found) => (isOwn(found) ? { size: found.size, onDisk: found.blocks * BLOCK_BYTES } : NOTHING),
+    () => NOTHING,
   )
 }
 
@@ -156,10 +179,6 @@ async function receiveChunks(frames: FrameStream, file: FileHandle, { from, size
   const digest = whole.digest()
   if (at !== size || !equal(digest, claimed)) throw new KithError('FILE_MISMATCH', 'the file as a whole does not match its digest')
   return digest
-}
-
-async function writeExactly(file: FileHandle, data: Buffer, position: number): Promise<void> {
-  for (let at = 0; at < data.length; ) at += (await file.write(data, at, data.length - at, position + at)).bytesWritten
 }
 
 /** Gives the finished file its name without ever replacing another: a hard link fails where something stands. */

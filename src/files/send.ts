@@ -6,9 +6,30 @@ import type { Clock } from '../core/clock.ts'
 import { createSha256, type Sha256, sha256 } from '../core/crypto/hash.ts'
 import { hashLabeled } from '../core/crypto/labels.ts'
 import { asKithError, KithError } from '../core/errors.ts'
+import type { Did } from '../identity/did.ts'
+import { type FileBlobs, fileSource, holderTag } from './blobs.ts'
 import { type FrameStream, frameStream } from './frame-stream.ts'
 import { checkName, MAX_STORED_NAME_BYTES } from './names.ts'
-import { begin, CHUNK_BYTES, chunkHeader, done, type Offer, offer, resume, STORED_HEAD_BYTES, stored, storedRest } from './wire.ts'
+import type { Holder } from './sent.ts'
+import { shareFile } from './share.ts'
+import {
+  begin,
+  CHUNK_BYTES,
+  chunkHeader,
+  done,
+  FETCH,
+  fetch,
+  type Offer,
+  offer,
+  RESUME,
+  type Resume,
+  resume,
+  STORED_HEAD_BYTES,
+  type Stored,
+  sharedOffer,
+  stored,
+  storedRest,
+} from './wire.ts'
 
 export interface SendOptions {
   readonly path: string
@@ -32,23 +53,36 @@ export interface SendResult {
   /** The name it has in the other side's inbox. */
   readonly name: string
   readonly durationMs: number
+  /** Peers it came from: 1 when this node sent all of it, more when others that have it helped. */
+  readonly providers: number
+}
+
+/** What sending needs of this node. */
+export interface SendComponents {
+  readonly peer: Did
+  readonly clock: Clock
+  readonly blobs: FileBlobs | undefined
+  /** Peers that have this version of the file from here already. */
+  holders(fingerprint: Uint8Array): Promise<readonly Holder[]>
+  /** The peer has acknowledged it. */
+  delivered(fingerprint: Uint8Array, sha256: Uint8Array): Promise<void>
 }
 
 /**
  * Sends one file over an open stream of `kith/file/1`.
  * @throws KithError `FILE_MISSING`, `FILE_NAME`, `FILE_DENIED`, `FILE_QUOTA`, `FILE_CHANGED`, `FILE_MISMATCH`, `LINK_LOST`, `TIMEOUT`, `ABORTED`.
  */
-export async function sendFile(duplex: Duplex, clock: Clock, options: SendOptions): Promise<SendResult> {
+export async function sendFile(duplex: Duplex, components: SendComponents, options: SendOptions): Promise<SendResult> {
   const abort = (): void => {
     duplex.destroy(new KithError('ABORTED'))
   }
   options.signal?.addEventListener('abort', abort, { once: true })
-  const frames = frameStream(duplex, clock)
+  const frames = frameStream(duplex, components.clock)
   let file: FileHandle | undefined
   try {
     if (options.signal?.aborted === true) throw new KithError('ABORTED')
     file = await openRegular(options.path)
-    return await transfer(frames, file, clock, options)
+    return await transfer(frames, file, components, options)
   } catch (error) {
     const failure = options.signal?.aborted === true ? new KithError('ABORTED') : asKithError(error, 'INTERNAL')
     frames.fail(failure)
@@ -68,16 +102,75 @@ async function openRegular(path: string): Promise<FileHandle> {
   throw new KithError('FILE_MISSING', `${basename(path)} is not a regular file`)
 }
 
-async function transfer(frames: FrameStream, file: FileHandle, clock: Clock, options: SendOptions): Promise<SendResult> {
+/** One version of a file, opened. */
+interface Opened {
+  readonly file: FileHandle
+  readonly name: string
+  readonly size: number
+  readonly mtimeNs: bigint
+}
+
+/** What the other side has acknowledged. */
+interface Delivered {
+  readonly receipt: Stored
+  readonly sha256: Uint8Array
+  readonly resumed: number
+  readonly providers: number
+}
+
+async function transfer(frames: FrameStream, file: FileHandle, components: SendComponents, options: SendOptions): Promise<SendResult> {
+  const { clock } = components
   const started = clock.monotonic()
   const before = await file.stat({ bigint: true })
   const name = checkName(basename(options.path).normalize('NFC'))
-  const size = Number(before.size)
-  const fingerprint = hashLabeled('icn/file-fingerprint/v1', utf8(name), utf8(`\0${size}\0${before.mtimeNs}`))
-  const greeting: Offer = { name, size, fingerprint, resume: options.resume === true }
-  await frames.send(offer, greeting)
+  const opened: Opened = { file, name, size: Number(before.size), mtimeNs: before.mtimeNs }
+  const fingerprint = hashLabeled('icn/file-fingerprint/v1', utf8(name), utf8(`\0${opened.size}\0${before.mtimeNs}`))
+  const greeting: Offer = { name, size: opened.size, fingerprint, resume: options.resume === true }
+  const holders = components.blobs === undefined || opened.size === 0 ? [] : await components.holders(fingerprint)
+  if (holders.length === 0) await frames.send(offer, greeting)
+  else await frames.send(sharedOffer, { ...greeting, holders: holders.map(({ peer }) => holderTag(fingerprint, peer)) })
 
-  const answer = await frames.read(resume, resume.max)
+  const tag = await frames.bytes(1)
+  const isShared = tag[0] === FETCH && holders.length > 0
+  if (!isShared && tag[0] !== RESUME) throw new KithError('WIRE_MALFORMED', 'an answer to what was not offered')
+  const { receipt, sha256, resumed, providers } = isShared
+    ? await give(frames, opened, tag, { components, holders, options })
+    : await push(frames, opened, await frames.read(resume, resume.max - 1, undefined, tag), options)
+  if (!equal(receipt.digest, sha256)) throw new KithError('FILE_MISMATCH', 'the other side stored something else')
+  await components.delivered(fingerprint, sha256)
+  frames.end()
+  return {
+    bytes: opened.size,
+    resumed,
+    sha256: toHex(sha256),
+    name: checkName(receipt.name, MAX_STORED_NAME_BYTES),
+    durationMs: Math.round(clock.monotonic() - started),
+    providers,
+  }
+}
+
+interface Giving {
+  readonly components: SendComponents
+  readonly holders: readonly Holder[]
+  readonly options: SendOptions
+}
+
+/** The receiver fetches it, from here and from others. */
+async function give(frames: FrameStream, { file, size }: Opened, tag: Uint8Array, { components, holders, options }: Giving): Promise<Delivered> {
+  const { blobs, peer, clock } = components
+  if (blobs === undefined) throw new KithError('WIRE_MALFORMED', 'an answer to what was not offered')
+  const wanted = await frames.read(fetch, 1, (head) => head[0] as number, tag)
+  const { receipt, sha256, last } = await shareFile(frames, fileSource(file, size), { blobs, peer, holders }, wanted, {
+    clock,
+    signal: options.signal,
+    onProgress: ({ bytes, resumed }) => options.onProgress?.({ bytes, total: size, resumed }),
+  })
+  return { receipt, sha256, resumed: last.resumed, providers: last.peers }
+}
+
+/** All of it goes through this stream. */
+async function push(frames: FrameStream, opened: Opened, answer: Resume, options: SendOptions): Promise<Delivered> {
+  const { file, name, size, mtimeNs } = opened
   if (answer.have % CHUNK_BYTES !== 0 || answer.have > size) throw new KithError('WIRE_MALFORMED', 'the other side claims more than was offered')
   const { from, whole } = await agreeOnPrefix(file, answer.have, answer.digest)
   await frames.send(begin, { from })
@@ -102,19 +195,11 @@ async function transfer(frames: FrameStream, file: FileHandle, clock: Clock, opt
   }
   await writing
   const after = await file.stat({ bigint: true })
-  if (after.size !== before.size || after.mtimeNs !== before.mtimeNs) throw new KithError('FILE_CHANGED', `${name} changed while it was being sent`)
+  if (Number(after.size) !== size || after.mtimeNs !== mtimeNs) throw new KithError('FILE_CHANGED', `${name} changed while it was being sent`)
   const digest = whole.digest()
   await frames.send(done, { digest })
   const receipt = await frames.read(stored, STORED_HEAD_BYTES, storedRest)
-  if (!equal(receipt.digest, digest)) throw new KithError('FILE_MISMATCH', 'the other side stored something else')
-  frames.end()
-  return {
-    bytes: size,
-    resumed: from,
-    sha256: toHex(digest),
-    name: checkName(receipt.name, MAX_STORED_NAME_BYTES),
-    durationMs: Math.round(clock.monotonic() - started),
-  }
+  return { receipt, sha256: digest, resumed: from, providers: 1 }
 }
 
 /** Hashes what the other side claims to have; its prefix is kept only when every chunk agrees. The returned state has taken in the kept prefix. */

@@ -5,6 +5,7 @@ import { signLabeled, verifyLabeled } from '../../src/core/crypto/labels.ts'
 import { KithError } from '../../src/core/errors.ts'
 import { silentLogger } from '../../src/core/observe/log.ts'
 import { systemRandom } from '../../src/core/random.ts'
+import type { FileMesh } from '../../src/files/files.ts'
 import { type BlobComponents, type Blobs, createBlobs } from '../../src/gossip/blobs/blobs.ts'
 import type { BlobSink } from '../../src/gossip/blobs/fetch.ts'
 import type { GrantMessages } from '../../src/gossip/blobs/grant.ts'
@@ -12,10 +13,12 @@ import type { BlobSource } from '../../src/gossip/blobs/manifest.ts'
 import { type Did, didPublicKey, formatDid } from '../../src/identity/did.ts'
 import type { MeshPolicy } from '../../src/mesh/mesh-types.ts'
 import type { RecordMessage } from '../../src/mesh/messages/types.ts'
-import type { ConstraintSet, LeanHandler, LinkStatus, StreamContext, ViolationReport } from '../../src/mesh/types.ts'
+import type { ConstraintSet, LeanHandler, LinkStatus, StreamContext, StreamHandler, ViolationReport } from '../../src/mesh/types.ts'
 import { createMemoryNetwork, createMemoryTransport } from '../../src/transport/memory.ts'
 import type { Channel, Connection, LinkStream } from '../../src/transport/types.ts'
 import { ONE_OF_EACH } from '../support/policy.ts'
+
+const [BLOBS, FILES] = [1, 2]
 
 /** A few machines of different people, real links in memory between them, and their blobs. */
 export interface BlobWorld {
@@ -47,6 +50,11 @@ export interface BlobNode {
   readonly strangers: Set<Did>
   /** A stream to a peer, for those who speak by hand. */
   open(peer: BlobNode): Promise<LinkStream>
+  /** The mesh as files see it. */
+  readonly fileMesh: FileMesh
+  /** May be `false` to refuse files. */
+  acceptsFiles: boolean
+  readonly policy: MeshPolicy
   /** Wraps streams this node opens. */
   tap: (stream: LinkStream, peer: Did) => LinkStream
   /** How many it opened, by peer. */
@@ -61,6 +69,7 @@ export interface Link {
 
 interface Inner extends BlobNode {
   handler: LeanHandler | undefined
+  fileHandler: StreamHandler | undefined
   readonly tamper: (stream: LinkStream) => LinkStream | undefined
   readonly links: Map<Did, { connection: Connection; key: PublicKey }>
 }
@@ -83,7 +92,7 @@ export function createBlobWorld(): BlobWorld {
     const messages = fakeMessages(did, identity, clock, strangers)
     const policy = {
       decide: ({ peer, action, target }: { peer: Did; action: string; target?: string }) => ({
-        allowed: action === 'subscribe' ? (readers.get(target ?? '') ?? []).includes(peer) : !denied.has(peer),
+        allowed: action === 'file' ? inner.acceptsFiles : action === 'subscribe' ? (readers.get(target ?? '') ?? []).includes(peer) : !denied.has(peer),
         rule: 'test',
         next: '',
       }),
@@ -103,12 +112,22 @@ export function createBlobWorld(): BlobWorld {
       tamper: options.tamper ?? ((stream) => stream),
       tap: (stream) => stream,
       blobs: undefined as unknown as Blobs,
-      open: async (peer) => await openTo(inner, peer.did),
+      open: async (peer) => await openTo(inner, peer.did, BLOBS),
+      policy,
+      acceptsFiles: true,
+      fileHandler: undefined,
+      fileMesh: {
+        did,
+        open: async (peer) => (await openTo(inner, peer, FILES)).toDuplex(),
+        handle: (_protocol, handler) => {
+          inner.fileHandler = handler
+        },
+      },
     }
     const mesh: BlobComponents['mesh'] = {
       did,
       policy,
-      openLean: async (peer) => inner.tap(await openTo(inner, peer as Did), peer as Did),
+      openLean: async (peer) => inner.tap(await openTo(inner, peer as Did, BLOBS), peer as Did),
       handleLean: (_protocol, handler) => {
         inner.handler = handler
         return () => {
@@ -133,21 +152,30 @@ export function createBlobWorld(): BlobWorld {
     return inner
   }
 
-  async function openTo(from: Inner, peer: Did): Promise<LinkStream> {
+  async function openTo(from: Inner, peer: Did, protocol: number): Promise<LinkStream> {
     const link = from.links.get(peer)
     if (link === undefined) throw new KithError('PEER_UNREACHABLE')
-    from.opened.set(peer, (from.opened.get(peer) ?? 0) + 1)
-    return await link.connection.open()
+    if (protocol === BLOBS) from.opened.set(peer, (from.opened.get(peer) ?? 0) + 1)
+    const stream = await link.connection.open()
+    stream.write(Uint8Array.of(protocol))
+    return stream
   }
 
   function serve(node: Inner, connection: Connection, peer: Inner, linkKey: PublicKey): void {
     node.links.set(peer.did, { connection, key: linkKey })
+    const context = { peer: peer.did, linkKey, signal: new AbortController().signal } as unknown as StreamContext
     connection.onStream = (stream) => {
-      const context = { peer: peer.did, linkKey, signal: new AbortController().signal } as unknown as StreamContext
-      const served = node.tamper(stream)
-      if (served === undefined) return
-      if (node.handler === undefined) served.reset(new KithError('PROTOCOL_UNKNOWN').number)
-      else node.handler(served, context)
+      // One byte in front stands for the router's header.
+      stream.onData = (data, start, end) => {
+        stream.onData = () => {}
+        stream.consume(1)
+        if (data[start] === FILES) void node.fileHandler?.(stream.toDuplex(), context)
+        else {
+          const served = node.tamper(stream)
+          if (served !== undefined) (node.handler as LeanHandler)(served, context)
+        }
+        if (start + 1 < end) stream.onData(data, start + 1, end)
+      }
     }
   }
 

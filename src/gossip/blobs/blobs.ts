@@ -55,8 +55,8 @@ export interface Blobs extends AsyncDisposable {
   providersOf(grant: Grant, bytes: Uint8Array): readonly BlobProvider[]
   /** @throws KithError as `fetchBlob`. */
   fetch(ref: BlobRef, sink: BlobSink, options: BlobFetchOptions): Promise<FetchResult>
-  /** Whether there is a link with a peer now. */
-  linked(peer: Did): boolean
+  /** Peers with a link now. */
+  linked(): readonly Did[]
   /** Ends what runs. The sources of offers stay open; those of finders are closed. */
   close(): Promise<void>
 }
@@ -148,13 +148,13 @@ class BlobNode implements Blobs {
       {
         ...rest,
         signal: signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]),
-        watch: announcer === undefined ? undefined : (add) => announcer.look(ref.root, (peer) => this.linked(peer) && add({ peer })),
+        watch: announcer === undefined ? undefined : (add) => announcer.look(ref.root, (peer) => this.linked().includes(peer) && add({ peer })),
       },
     )
   }
 
-  linked(peer: Did): boolean {
-    return this.#components.mesh.links().some(({ did, state }) => did === peer && state === 'connected')
+  linked(): readonly Did[] {
+    return this.#components.mesh.links().flatMap(({ did, state }) => (state === 'connected' ? [did] : []))
   }
 
   async close(): Promise<void> {

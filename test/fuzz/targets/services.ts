@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Duplex } from 'node:stream'
 import fc from 'fast-check'
-import { toHex, utf8 } from '../../../src/core/bytes.ts'
-import { systemClock } from '../../../src/core/clock.ts'
+import { type PublicKey, toHex, utf8 } from '../../../src/core/bytes.ts'
+import { type Clock, systemClock } from '../../../src/core/clock.ts'
 import { encode } from '../../../src/core/codec.ts'
 import { sha256 } from '../../../src/core/crypto/hash.ts'
 import { codeOfNumber, KithError } from '../../../src/core/errors.ts'
@@ -14,7 +14,7 @@ import { manualClock } from '../../../src/core/manual-clock.ts'
 import { silentLogger } from '../../../src/core/observe/log.ts'
 import { alternatives, checkName } from '../../../src/files/names.ts'
 import { receiveFile } from '../../../src/files/receive.ts'
-import { sendFile } from '../../../src/files/send.ts'
+import { type SendComponents, sendFile } from '../../../src/files/send.ts'
 import { begin, chunkHeader, done, offer, resume, stored } from '../../../src/files/wire.ts'
 import type { Did } from '../../../src/identity/did.ts'
 import type { Policy, StreamContext } from '../../../src/mesh/types.ts'
@@ -205,6 +205,9 @@ const fileReceiver: FuzzTarget = {
     let held = 0
     const receiving = receiveFile(stream, {
       peer: PEER,
+      device: new Uint8Array(32) as PublicKey,
+      own: PEER,
+      blobs: undefined,
       inbox,
       partials,
       clock,
@@ -256,13 +259,18 @@ const fileSender: FuzzTarget = {
     const clock = manualClock()
     const { stream } = peer(input.subarray(1), input[0] ?? 0)
     stream.on('error', () => {})
-    const result = await concluded(clock, sendFile(stream, clock, { path: join(folder, 'note.txt'), resume: ((input[0] ?? 0) & 1) === 1 }))
+    const result = await concluded(clock, sendFile(stream, alone(clock), { path: join(folder, 'note.txt'), resume: ((input[0] ?? 0) & 1) === 1 }))
     assert.equal(result.sha256, toHex(digest))
     assert.equal(checkName(result.name), result.name)
     return 'sent'
   },
   iterations: 800,
   seconds: 6,
+}
+
+/** A sender whose file nobody else has. */
+function alone(clock: Clock): SendComponents {
+  return { peer: PEER, clock, blobs: undefined, holders: async () => [], delivered: async () => {} }
 }
 
 export const serviceTargets: readonly FuzzTarget[] = [forwardRequest, forwardTarget, forwardExit, fileName, fileReceiver, fileSender]
