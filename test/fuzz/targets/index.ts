@@ -10,6 +10,7 @@ import { postQuantumTargets } from './postquantum.ts'
 import { quicTargets } from './quic.ts'
 import { serviceTargets } from './services.ts'
 import { streamTargets } from './stream.ts'
+import { trustTargets } from './trust.ts'
 
 /** Every target, for the replay of the kept corpus. */
 export const allTargets: readonly FuzzTarget[] = [
@@ -23,5 +24,6 @@ export const allTargets: readonly FuzzTarget[] = [
   ...mdnsTargets,
   ...identityTargets,
   ...serviceTargets,
+  ...trustTargets,
   ...daemonTargets,
 ]

@@ -1,0 +1,4 @@
+import { fuzz } from './mutate.ts'
+import { trustTargets } from './targets/trust.ts'
+
+for (const target of trustTargets) fuzz(target)
