@@ -73,8 +73,11 @@ export interface TrustGraph extends AsyncDisposable {
   createAttestation(target: Did, weight: number, options?: AttestOptions): Promise<Uint8Array>
   /** What this identity said to others and still holds. */
   said(): readonly TrustStatement[]
-  /** Takes a statement that came; a record that was verified, whose topic admitted its author. Never throws for what it holds. @throws KithError `CLOSED`. */
-  apply(record: RecordMessage): Promise<AttestationOutcome>
+  /**
+   * Takes a statement that came; a record that was verified, whose topic admitted its author. Never throws for what it holds.
+   * @param payload the statement, where the record carries it inside something else, as entries of gossip do. @throws KithError `CLOSED`.
+   */
+  apply(record: RecordMessage, payload?: Uint8Array): Promise<AttestationOutcome>
   /** Edges that count now. */
   edges(filter?: EdgeFilter): Promise<readonly TrustEdge[]>
   /** Calls back with those whose score may have changed. Returns the way to stop. */

@@ -23,7 +23,7 @@ export interface JudgeContext extends Omit<EvidenceContext, 'source' | 'target' 
   /** Takes a statement of this identity, said by another machine of its own. @throws KithError `TRUST_FULL`. */
   remember(statement: TrustStatement): boolean
   /** Takes a statement that was put into the graph. */
-  keep(key: EdgeKey, record: RecordMessage): void
+  keep(key: EdgeKey, payload: Uint8Array): void
 }
 
 /**
@@ -32,9 +32,9 @@ export interface JudgeContext extends Omit<EvidenceContext, 'source' | 'target' 
  * what is stale costs nothing and counts for nobody's rate: who replays an issuer's statements uses up nothing of the issuer's
  * ```
  */
-export async function judgeStatement(record: RecordMessage, context: JudgeContext): Promise<AttestationOutcome> {
+export async function judgeStatement(record: RecordMessage, payload: Uint8Array, context: JudgeContext): Promise<AttestationOutcome> {
   if (record.type !== MESSAGE_TYPE.trust || record.to.kind !== 'topic' || record.to.topic !== ATTESTATION_TOPIC || record.suite !== 'hybrid') return 'misplaced'
-  const statement = parse(record)
+  const statement = parse(record, payload)
   if (statement === undefined) return 'malformed'
   const now = context.now()
   if (statement.createdMs > now + CLOCK_SKEW_MS) return 'future'
@@ -46,13 +46,13 @@ export async function judgeStatement(record: RecordMessage, context: JudgeContex
   if (!takesBack && !context.rate.take(record.from, statement.createdMs, now)) return 'rate'
   if (!(await isSupported(key, statement, now, context))) return 'unsupported'
   const outcome = context.edges.put(key, statement, now)
-  if ((outcome === 'applied' || outcome === 'expired') && context.edges.find(key) !== undefined) context.keep(key, record)
+  if ((outcome === 'applied' || outcome === 'expired') && context.edges.find(key) !== undefined) context.keep(key, payload)
   return outcome
 }
 
-function parse(record: RecordMessage): TrustStatement | undefined {
+function parse(record: RecordMessage, payload: Uint8Array): TrustStatement | undefined {
   try {
-    const statement = decodeStatement(record.payload)
+    const statement = decodeStatement(payload)
     if (statement.subject === record.from) return undefined
     return Math.abs(statement.createdMs - record.timeMs) > CLOCK_SKEW_MS ? undefined : statement
   } catch (error) {

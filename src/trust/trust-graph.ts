@@ -77,7 +77,7 @@ class StoredTrustGraph implements TrustGraph {
       score: (signer) => this.score(signer),
       ...(resolve === undefined ? {} : { resolve }),
       remember: (statement) => this.#remember(statement),
-      keep: (key, record) => this.#writes.put(EDGE_NS, rowKey(key), record.payload),
+      keep: (key, payload) => this.#writes.put(EDGE_NS, rowKey(key), payload),
     }
   }
 
@@ -177,9 +177,9 @@ class StoredTrustGraph implements TrustGraph {
     return this.#said.current(this.#now())
   }
 
-  async apply(record: RecordMessage): Promise<AttestationOutcome> {
+  async apply(record: RecordMessage, payload: Uint8Array = record.payload): Promise<AttestationOutcome> {
     this.#check()
-    const outcome = await judgeStatement(record, this.#judging)
+    const outcome = await judgeStatement(record, payload, this.#judging)
     this.#outcomes.set(outcome, (this.#outcomes.get(outcome) ?? 0) + 1)
     this.#metrics.outcome(outcome)
     this.#settled()
