@@ -4,6 +4,7 @@ import type { Did } from '../identity/did.ts'
 import type { Device } from '../identity/types.ts'
 import type { BookPeer } from '../mesh/address-book.ts'
 import type { Joined, Mesh, MeshConfig, MeshInvites, MeshPolicy, PeerBook, Waiting } from '../mesh/mesh-types.ts'
+import type { Messages } from '../mesh/messages/types.ts'
 import type { Explanation, LeanHandler, LinkEvent, LinkStatus, ProtocolOptions, StreamHandler } from '../mesh/types.ts'
 import type { LinkStream, Transport } from '../transport/types.ts'
 import { auditText } from './audit-text.ts'
@@ -40,6 +41,10 @@ export class AuditedMesh implements Mesh {
 
   get schemes(): readonly string[] {
     return this.#mesh.schemes
+  }
+
+  get messages(): Messages {
+    return this.#mesh.messages
   }
 
   start(): Promise<void> {

@@ -151,8 +151,11 @@ export function verifyBinding(encoded: Uint8Array, options: VerifyBindingOptions
   return binding
 }
 
+/** What the rules about time and knowledge look at. */
+export type BindingTerms = Pick<Binding, 'did' | 'chainIndex' | 'chainHead' | 'serial' | 'notBeforeMs' | 'notAfterMs' | 'linkKey'>
+
 /** The rules that depend on time and knowledge, without the signatures: for a binding whose signatures were verified before (same `hash`). @throws as `verifyBinding`. */
-export function checkBinding(binding: Binding, options: VerifyBindingOptions): void {
+export function checkBinding(binding: BindingTerms, options: VerifyBindingOptions): void {
   const { chain, now } = options
   if (binding.did !== chain.did) throw invalid('it is of another identity')
   const entry = chain.entries[binding.chainIndex]
@@ -167,7 +170,7 @@ export function checkBinding(binding: Binding, options: VerifyBindingOptions): v
   if (options.revoked?.(binding.linkKey) === true) throw new KithError('DEVICE_REVOKED')
 }
 
-function checkDates(binding: Binding, chain: ChainState, now: number): void {
+function checkDates(binding: BindingTerms, chain: ChainState, now: number): void {
   if (binding.notAfterMs <= binding.notBeforeMs) throw invalid('it ends before it begins')
   if (now < binding.notBeforeMs - CLOCK_SLACK_MS) throw invalid('it is not valid yet', { aheadMs: binding.notBeforeMs - now })
   if (now >= binding.notAfterMs) throw expired(binding.notAfterMs)
@@ -177,6 +180,17 @@ function checkDates(binding: Binding, chain: ChainState, now: number): void {
   if (later.some((entry) => entry.reason === 'compromised')) throw invalid('the keys that made it were compromised')
   if (binding.notBeforeMs > successor.timeMs) throw invalid('it was made with keys that had been replaced')
   if (now >= successor.timeMs + SUPERSEDED_MS) throw expired(successor.timeMs + SUPERSEDED_MS)
+}
+
+/** When a binding ends under this chain, ms since the epoch: by its own date, or some time after the keys that made it were replaced. */
+export function bindingEnd(binding: BindingTerms, chain: ChainState): number {
+  const successor = chain.entries[binding.chainIndex + 1]
+  return successor === undefined ? binding.notAfterMs : Math.min(binding.notAfterMs, successor.timeMs + SUPERSEDED_MS)
+}
+
+/** A decoded binding as it was. */
+export function encodeBinding(binding: Binding): Uint8Array {
+  return concat(binding.body, encode(proofsCodec, binding))
 }
 
 function checkSignatures(binding: Binding, chain: ChainState): void {

@@ -55,12 +55,17 @@ export async function serveChain(stream: Duplex, options: ServeOptions): Promise
     const from = asked.haveIndex === NO_INDEX ? 0 : asked.haveIndex + 1
     const tail = chain === undefined ? undefined : encodeEntriesFrom(chain.entries, from, MAX_BYTES)
     stream.write(encode(answerHead, { _version: undefined, length: tail?.length ?? 0 }))
-    await new Promise<void>((resolve, reject) => {
-      stream.once('error', reject)
-      stream.end(tail ?? new Uint8Array(0), () => {
-        stream.off('error', reject)
-        resolve()
-      })
+    await endWith(stream, tail ?? new Uint8Array(0))
+  })
+}
+
+/** Writes the last bytes and waits until they have left. */
+export function endWith(stream: Duplex, bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.once('error', reject)
+    stream.end(bytes, () => {
+      stream.off('error', reject)
+      resolve()
     })
   })
 }
@@ -92,7 +97,7 @@ export async function fetchChain(stream: Duplex, options: FetchOptions): Promise
 }
 
 /** Everything up to the other side's end. */
-async function readAll(stream: Duplex, limit: number): Promise<Uint8Array> {
+export async function readAll(stream: Duplex, limit: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
   let length = 0
   for await (const chunk of stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>) {
@@ -104,7 +109,7 @@ async function readAll(stream: Duplex, limit: number): Promise<Uint8Array> {
 }
 
 /** Runs a conversation with a deadline; whatever ends it early ends the stream. */
-async function bounded<T>(stream: Duplex, options: { clock: Clock; signal?: AbortSignal }, run: () => Promise<T>): Promise<T> {
+export async function bounded<T>(stream: Duplex, options: { clock: Clock; signal?: AbortSignal }, run: () => Promise<T>): Promise<T> {
   const { clock, signal } = options
   const timer = clock.after(CHAIN_DEADLINE_MS, () => stream.destroy(new KithError('TIMEOUT', 'the other side did not finish in time')))
   const abort = (): void => {

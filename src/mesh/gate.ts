@@ -34,7 +34,7 @@ export interface GateComponents {
   readonly conduct: Conduct | undefined
   readonly requirePq: () => boolean
   /** A connection was taken into the table. */
-  readonly onMember: (member: Member) => void
+  readonly onMember: (member: Member, link: AuthenticatedLink) => void
   readonly onWarning: (did: Did | null, error: KithError) => void
 }
 
@@ -210,7 +210,7 @@ export class Gate {
         const breach = remote ? undefined : breachOf(error)
         if (breach !== undefined) this.#components.conduct?.report({ peer: link.did, device: link.linkKey, kind: breach, protocol: 'mux' })
       })
-      this.#components.onMember(member)
+      this.#components.onMember(member, link)
       return member
     } catch (error) {
       budget?.leave()

@@ -6,6 +6,7 @@ import type { Binding, ChainEntry, ChainState } from '../identity/types.ts'
 import { checkFailed } from './errors.ts'
 import type { CheckedHello } from './hello-check.ts'
 import type { GreetContext } from './hello-types.ts'
+import type { KnownKeys } from './known-keys.ts'
 
 /** What is known of the other side once its PROOF has verified. */
 export interface Verified {
@@ -64,7 +65,7 @@ async function currentChain(hello: CheckedHello, context: GreetContext): Promise
     if (state === undefined || state.index < need) throw behind(did, state, need)
     return { state, stale: false }
   }
-  const trustees = await trusteeChains(entries, context)
+  const trustees = await trusteeChains(entries, context.known)
   const adopted = adoptChain(state, entries, { now: context.clock.now(), did, chainOf: (trustee) => trustees.get(trustee) })
   if (before !== undefined && adopted.state !== before) context.known.adopt(adopted.state)
   if (contradicts(adopted.state, entries)) throw new KithError('CHAIN_FORKED', undefined, { details: { did, index: adopted.state.index } })
@@ -81,7 +82,7 @@ async function knownChain(did: Did, context: GreetContext): Promise<ChainState |
 }
 
 /** A forked identity may still be linked under the history that stands here (with the limits of strangers), never under the other one. */
-function contradicts(state: ChainState, shown: readonly ChainEntry[]): boolean {
+export function contradicts(state: ChainState, shown: readonly ChainEntry[]): boolean {
   if (state.status !== 'forked') return false
   return shown.some((entry) => {
     const mine = state.entries[entry.index]
@@ -89,11 +90,12 @@ function contradicts(state: ChainState, shown: readonly ChainEntry[]): boolean {
   })
 }
 
-async function trusteeChains(entries: readonly ChainEntry[], context: GreetContext): Promise<Map<Did, ChainState>> {
+/** Chains, as far as they are known here, of those who attested recoveries. */
+export async function trusteeChains(entries: readonly ChainEntry[], known: Pick<KnownKeys, 'chain'>): Promise<Map<Did, ChainState>> {
   const chains = new Map<Did, ChainState>()
   for (const entry of entries) {
     for (const { trustee } of entry.attestations) {
-      const chain = chains.get(trustee) ?? (await context.known.chain(trustee))
+      const chain = chains.get(trustee) ?? (await known.chain(trustee))
       if (chain !== undefined) chains.set(trustee, chain)
     }
   }

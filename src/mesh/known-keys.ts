@@ -37,13 +37,15 @@ import { WriteBehind } from './known-keys-writes.ts'
 export interface KnownLimits {
   /** Identities that nobody keeps. */
   readonly strangers: number
+  /** Of those, identities that never proved themselves on a link: others passed their papers on. They make room first. */
+  readonly told: number
   readonly devicesPerStranger: number
   readonly devicesPerKept: number
   /** Decoded chains in memory. */
   readonly chains: number
 }
 
-export const KNOWN_LIMITS: KnownLimits = { strangers: 10_000, devicesPerStranger: 8, devicesPerKept: 64, chains: 256 }
+export const KNOWN_LIMITS: KnownLimits = { strangers: 10_000, told: 4_000, devicesPerStranger: 8, devicesPerKept: 64, chains: 256 }
 
 export interface KnownDevice {
   readonly linkKey: PublicKey
@@ -89,6 +91,8 @@ interface Entry extends KnownRecord {
   /** Its later keys, by which others may not be known. */
   readonly revealed: Set<string>
   readonly devices: Map<string, DeviceRecord>
+  /** Different after each change of the chain or of what is revoked, also when the identity was forgotten in between. */
+  version: number
 }
 
 const FRESH = { kept: false, mldsa: false, anchored: false, forked: false } as const
@@ -110,7 +114,10 @@ export class KnownKeys {
   readonly #chains: Lru<Did, ChainState>
   /** Later keys of adopted chains: such a key is no identity of its own. */
   readonly #revealed: Map<string, Did> = new Map()
+  /** Identities without a device that was linked, the oldest first. */
+  readonly #told: Set<Did> = new Set()
   #strangers = 0
+  #versions = 0
 
   constructor({ store, clock, log, limits }: KnownComponents) {
     this.#store = store
@@ -124,7 +131,7 @@ export class KnownKeys {
   async load(): Promise<void> {
     for await (const { key, value } of this.#store.scan(KNOWN_NS)) {
       const did = formatDid(parsePublicKey(key))
-      this.#entries.set(did, { key, ...decodeKnown(value), devices: new Map(), revealed: new Set() })
+      this.#entries.set(did, { key, ...decodeKnown(value), devices: new Map(), revealed: new Set(), version: ++this.#versions })
     }
     for await (const { key, value } of this.#store.scan(DEVICE_NS)) {
       const did = formatDid(parsePublicKey(key.subarray(0, 32)))
@@ -140,13 +147,14 @@ export class KnownKeys {
     for (const [did, entry] of byAge) {
       this.#entries.set(did, entry)
       if (!entry.kept) this.#strangers++
+      if (entry.devices.size === 0) this.#told.add(did)
     }
   }
 
   peer(did: Did): KnownPeer | undefined {
     const entry = this.#entries.get(did)
     if (entry === undefined) return undefined
-    const { devices, key: _, revealed: __, ...record } = entry
+    const { devices, key: _, revealed: __, version: ___, ...record } = entry
     return { did, ...record, devices: [...devices].map(([id, device]) => ({ linkKey: linkOfId(id) as PublicKey, ...device })) }
   }
 
@@ -170,6 +178,11 @@ export class KnownKeys {
     return chain
   }
 
+  /** Changes whenever the chain of an identity or what is revoked of it does; 0 while nothing is known. */
+  versionOf(did: Did): number {
+    return this.#entries.get(did)?.version ?? 0
+  }
+
   /** The identity in whose chain this key is a later generation. */
   revealedBy(key: PublicKey): Did | undefined {
     return this.#revealed.get(linkId(key))
@@ -180,6 +193,7 @@ export class KnownKeys {
     const now = this.#clock.now()
     const entry = this.#adopt(learned.chain, now)
     entry.lastSeenMs = now
+    this.#told.delete(learned.did)
     this.#entries.delete(learned.did)
     this.#entries.set(learned.did, entry)
     if (learned.binding.deviceMldsa !== undefined) entry.mldsa = true
@@ -203,6 +217,14 @@ export class KnownKeys {
   adopt(chain: ChainState): void {
     this.#writeEntry(this.#adopt(chain, this.#clock.now()))
     this.#trimStrangers(chain.did)
+  }
+
+  /** A binding that names an ML-DSA key was verified under the chain known here: from now on this identity is not accepted without. */
+  pinPostQuantum(did: Did): void {
+    const entry = this.#entries.get(did)
+    if (entry === undefined || entry.mldsa) return
+    entry.mldsa = true
+    this.#writeEntry(entry)
   }
 
   /** A person's decision between contradicting histories (`repinChain`): stands whatever was known. */
@@ -229,6 +251,7 @@ export class KnownKeys {
     const device = entry?.devices.get(id)
     if (entry === undefined || device === undefined) throw new KithError('PEER_UNKNOWN', 'this device was never seen')
     device.revoked = true
+    entry.version = ++this.#versions
     this.#writeDevice(entry, id, device)
   }
 
@@ -239,6 +262,7 @@ export class KnownKeys {
     if (!entry.kept) this.#strangers--
     const { key } = entry
     this.#entries.delete(did)
+    this.#told.delete(did)
     this.#chains.delete(did)
     this.#writes.delete(KNOWN_NS, key)
     this.#writes.delete(CHAIN_NS, key)
@@ -267,8 +291,19 @@ export class KnownKeys {
     const { did } = shown
     let entry = this.#entries.get(did)
     if (entry === undefined) {
-      entry = { ...FRESH, key: didPublicKey(did), firstSeenMs: now, lastSeenMs: now, index: -1, head: shown.head, devices: new Map(), revealed: new Set() }
+      entry = {
+        ...FRESH,
+        key: didPublicKey(did),
+        firstSeenMs: now,
+        lastSeenMs: now,
+        index: -1,
+        head: shown.head,
+        devices: new Map(),
+        revealed: new Set(),
+        version: 0,
+      }
       this.#entries.set(did, entry)
+      this.#told.add(did)
       this.#strangers++
     }
     if (shown.index < entry.index || this.#chains.get(did) === shown) return entry
@@ -283,6 +318,7 @@ export class KnownKeys {
     entry.head = chain.head
     entry.forked = chain.status === 'forked'
     entry.anchored = chain.status === 'anchored'
+    entry.version = ++this.#versions
     this.#chains.set(chain.did, chain)
     this.#writes.put(CHAIN_NS, entry.key, encodeChainState(chain))
     for (const { keys, index } of chain.entries) {
@@ -312,8 +348,16 @@ export class KnownKeys {
     this.#writes.delete(DEVICE_NS, deviceKey(entry.key, oldest[0]))
   }
 
+  /** Those of whom others only told go first: papers are cheap to make, links are not. */
   #trimStrangers(except: Did): void {
-    if (this.#strangers <= this.#limits.strangers) return
+    const crowded = this.#strangers > this.#limits.strangers
+    if (!crowded && this.#told.size <= this.#limits.told) return
+    for (const did of this.#told) {
+      if (did === except || this.#entries.get(did)?.kept === true) continue
+      this.forget(did)
+      return
+    }
+    if (!crowded) return
     for (const [did, entry] of this.#entries) {
       // A device that a person revoked stays revoked, whoever crowds in.
       if (entry.kept || did === except || isRevoked(entry)) continue

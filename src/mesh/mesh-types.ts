@@ -14,6 +14,7 @@ import type { ConstraintOverrides } from './constraints.ts'
 import type { Discovery } from './discovery.ts'
 import type { DiscoveredPeer } from './found-peers.ts'
 import type { InviteStatus } from './invite.ts'
+import type { Messages } from './messages/types.ts'
 import type { RuleText } from './policy-rules.ts'
 import type {
   Conduct,
@@ -68,6 +69,8 @@ export interface MeshComponents {
   readonly discovery?: Discovery | readonly Discovery[]
   /** IP addresses of this machine's interfaces. Default: asked of the system. */
   readonly interfaces?: () => readonly string[]
+  /** Lets other work of the process run between two slices of long work. Default: a turn of the event loop. */
+  readonly yieldTurn?: () => Promise<void>
 }
 
 export interface PeerBook {
@@ -160,6 +163,8 @@ export interface Mesh extends AsyncDisposable {
   readonly book: PeerBook
   readonly policy: MeshPolicy
   readonly invites: MeshInvites
+  /** Signed messages (PN-7). Its `close` is this one's care. */
+  readonly messages: Messages
   /** Begins to look for and to link the peers of the address book. @throws KithError `STORE_FAILED`. */
   start(): Promise<void>
   /** Stops listening, lets streams end for a moment, closes all links. Idempotent. The store and the device stay open. */

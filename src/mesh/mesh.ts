@@ -2,6 +2,7 @@ import { networkInterfaces } from 'node:os'
 import type { Duplex } from 'node:stream'
 import { equal, toHex } from '../core/bytes.ts'
 import { asKithError, KithError } from '../core/errors.ts'
+import { nextTurn } from '../core/turn.ts'
 import type { Did } from '../identity/did.ts'
 import type { Device } from '../identity/types.ts'
 import type { LinkStream, Transport } from '../transport/types.ts'
@@ -17,6 +18,7 @@ import type { Discovery } from './discovery.ts'
 import { drainMembers } from './drain.ts'
 import { Gate } from './gate.ts'
 import { HelloCache } from './hello-cache.ts'
+import type { AuthenticatedLink } from './hello-types.ts'
 import { Invites } from './invite.ts'
 import { type KnownKeys, openKnownKeys } from './known-keys.ts'
 import { LINK_PROTOCOL } from './link-control.ts'
@@ -27,6 +29,8 @@ import { createLocateAnswerer } from './locate.ts'
 import { type LinkMetrics, linkMetrics } from './mesh-metrics.ts'
 import { MeshRules } from './mesh-rules.ts'
 import type { Joined, Mesh, MeshComponents, MeshConfig, MeshInvites, MeshPolicy, PeerBook, Waiting } from './mesh-types.ts'
+import { type MeshMessages, openMessages } from './messages/messages.ts'
+import type { Messages } from './messages/types.ts'
 import { serveOwnProtocols } from './own-protocols.ts'
 import { PairingServer } from './pairing.ts'
 import { PairingService } from './pairing-service.ts'
@@ -93,6 +97,7 @@ class MeshNode implements Mesh {
   readonly #events: LinkEvents
   readonly #closing: AbortController = new AbortController()
   #rules: MeshRules | undefined
+  #messages: MeshMessages | undefined
   #policy: MeshPolicy | undefined
   #settings: Settings
   #device: Device
@@ -147,7 +152,7 @@ class MeshNode implements Mesh {
       mayLink: (did) => this.#mayLink(did),
       conduct: components.conduct,
       requirePq: () => this.#settings.requirePq,
-      onMember: (member) => this.#onMember(member),
+      onMember: (member, link) => this.#onMember(member, link),
       onWarning: (peer, error) => this.#emit({ type: 'warning', peer, error }),
     })
     this.#dialer = new Dialer({
@@ -235,12 +240,17 @@ class MeshNode implements Mesh {
       onChange: () => this.#onRulesChanged(),
     })
     this.#policy = this.#rules.policy()
+    this.#messages = await this.#openMessages()
     const ends = [conduct?.onChange((did) => this.#onConduct(did)), policy?.onChange?.((peers) => this.#onStanding(peers))]
     for (const end of ends) if (end !== undefined) this.#closing.signal.addEventListener('abort', end, { once: true })
   }
 
   get policy(): MeshPolicy {
     return this.#policy as MeshPolicy
+  }
+
+  get messages(): Messages {
+    return this.#messages as Messages
   }
 
   get did(): Did {
@@ -452,6 +462,28 @@ class MeshNode implements Mesh {
     })
   }
 
+  #openMessages(): Promise<MeshMessages> {
+    const { store, clock, logger, metrics, conduct, yieldTurn = nextTurn } = this.#components
+    const { book, known, boot } = this.#opened
+    return openMessages({
+      device: () => this.#device,
+      known,
+      store,
+      clock,
+      logger,
+      metrics,
+      conduct,
+      boot,
+      router: this.#router,
+      inBook: (did) => book.has(did),
+      constraints: (did) => this.#ruling.constraints(did),
+      yieldTurn,
+      resolve: (peer) => this.#resolve(peer),
+      onLink: (did, signal, run) => this.#reach.onLink(did, signal, run),
+      open: (did, protocol, signal) => this.open(did, protocol, signal === undefined ? {} : { signal }),
+    })
+  }
+
   async #close(): Promise<void> {
     this.#closing.abort(new KithError('CLOSED', 'this mesh was closed'))
     this.#reconnector.stop()
@@ -459,15 +491,18 @@ class MeshNode implements Mesh {
     this.#dialer.close()
     await this.#presence.stop()
     await this.#presence.stopListening()
+    this.#messages?.stop()
     await drainMembers([...this.#table.members()], this.#components.clock, this.#settings.drainMs)
     this.#gate.close()
     await this.#table.close(new KithError('GOING_AWAY'))
     this.#router.close()
+    await this.#messages?.close()
     await this.#opened.known.close()
     this.#events.clear()
   }
 
-  #onMember(member: Member): void {
+  #onMember(member: Member, link: AuthenticatedLink): void {
+    this.#messages?.linked(member, link)
     const { did, role, clockOffsetMs } = member.link
     this.#dialer.noteOffset(did, clockOffsetMs)
     if (role === 'dialer') {

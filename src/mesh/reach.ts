@@ -60,15 +60,20 @@ export class Reach {
     )
   }
 
-  /** A stream on whatever connection works; one that is lost or moves away under it is replaced. @throws KithError as `Mesh.openLean`. */
+  /** A stream on whatever connection works. @throws KithError as `Mesh.openLean`. */
   async open(did: Did, protocol: string, signal?: AbortSignal): Promise<LinkStream> {
-    const { table, router } = this.#components
+    return await this.onLink(did, signal, (member) => this.#components.router.open(member, protocol, signal))
+  }
+
+  /** Runs on whatever connection works; one that is lost or moves away under it is replaced. @throws KithError */
+  async onLink<T>(did: Did, signal: AbortSignal | undefined, run: (member: Member) => Promise<T>): Promise<T> {
+    const { table } = this.#components
     for (let attempt = 1; ; attempt++) {
       const member = await this.member(did, signal)
       try {
-        const stream = await router.open(member, protocol, signal)
+        const result = await run(member)
         table().used(member)
-        return stream
+        return result
       } catch (thrown) {
         if (signal?.aborted === true) throw abortError(signal)
         const error = asKithError(thrown, 'INTERNAL')

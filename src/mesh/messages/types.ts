@@ -100,6 +100,7 @@ export interface DeviceKeys {
   readonly device: PublicKey
   readonly key: HybridKey
   readonly notBeforeMs: number
+  /** Where it ends: the binding's own date, or 30 days after its identity replaced the keys that made it. */
   readonly notAfterMs: number
   readonly revoked: boolean
   /** X-Wing public key of the binding, for sealing when no prekey is known. */
@@ -108,14 +109,22 @@ export interface DeviceKeys {
 
 /** Which machines belong to which identity, as far as papers were verified here. Bounded; links, known keys and told papers feed it. */
 export interface DeviceDirectory {
-  /** Keys of a machine of this identity; `undefined` when its papers were never seen. */
+  /**
+   * Keys of a machine of this identity; `undefined` when its papers were never seen, or do not hold any more (identity closed, keys compromised). A revoked or
+   * expired one is told as such.
+   */
   keys(did: Did, device: PublicKey): Promise<DeviceKeys | undefined>
   /** All machines of an identity that may be sealed to now. */
   devicesOf(did: Did): Promise<readonly DeviceKeys[]>
-  /** Verifies and keeps papers. @throws KithError `CHAIN_*`, `BINDING_*`, `DEVICE_REVOKED`, `WIRE_MALFORMED`. */
+  /**
+   * Verifies and keeps papers, whoever told them. `chain` may be a tail that goes on where the chain known here ends, or empty when that one is meant. A binding
+   * that has run out is kept too: what was signed while it was valid stays valid.
+   * @throws KithError `CHAIN_*` (`CHAIN_STALE`: the binding needs more of the chain than was told), `BINDING_*`, `DEVICE_REVOKED`, `DOWNGRADE_REFUSED`,
+   * `WIRE_MALFORMED`.
+   */
   learn(papers: DevicePapers): Promise<DeviceKeys>
-  /** Papers to pass on, as they were learned. */
-  papers(did: Did, device: PublicKey): Promise<DevicePapers | undefined>
+  /** Papers to pass on, with at most 64 KiB of the chain after entry `haveIndex` (default: from the first one). */
+  papers(did: Did, device: PublicKey, haveIndex?: number): Promise<DevicePapers | undefined>
   /** This machine's own. */
   own(): DevicePapers
 }
@@ -133,6 +142,35 @@ export interface MessageHandlerOptions {
   readonly suite?: Suite
 }
 
+export interface LiveHandlerOptions extends MessageHandlerOptions {
+  /** From whom. `book` (default): peers in the address book. `everyone`: whoever is linked; the handler decides. */
+  readonly access?: 'book' | 'everyone'
+}
+
+/** A stored message that may be taken in now. Until `commit` or `release` is called, a second copy of it is refused with `REPLAY_PENDING`. */
+export interface StoredCheck {
+  readonly message: StoredMessage
+  /** Belongs into the same store batch as what is done with the message: then it is accepted exactly once. */
+  readonly mark: readonly StoreOp[]
+  /** The batch with `mark` has been written. Idempotent. */
+  commit(): void
+  /** The message was not taken in after all: it may come again. Idempotent; without effect after `commit`. */
+  release(): void
+}
+
+/**
+ * Two different things that one machine signed under the same number (PN-7): no correct node does that, so the two envelopes prove by themselves that this machine
+ * does not follow the rules, or that its key was copied (PN-10, rule 3).
+ */
+export interface Equivocation {
+  readonly did: Did
+  readonly device: PublicKey
+  /** The envelopes as they were signed, the one with the smaller id first. */
+  readonly proof: readonly [Uint8Array, Uint8Array]
+}
+
+export type LiveHandler = (message: LiveMessage, context: StreamContext) => void | Promise<void>
+
 /** Counters of refusals by reason: what a person on call looks at. Never evidence against anybody (PN-10). */
 export interface MessageCounters {
   readonly accepted: number
@@ -142,13 +180,15 @@ export interface MessageCounters {
 /** Signed messages between machines (PN-7). */
 export interface Messages extends AsyncDisposable {
   readonly directory: DeviceDirectory
+  /** Epoch of the records signed in this run: the durable count of starts. */
+  readonly epoch: number
   /**
    * Sends a live message over the link with a peer; dials if needed. At most once: resolves when the link has taken it.
    * @throws as `Mesh.open`; KithError `MESSAGE_TOO_LARGE`.
    */
   send(peer: string, type: number, payload: Uint8Array, options?: Waiting & { readonly suite?: Suite }): Promise<void>
   /** Serves live messages of a type; the returned function ends that. @throws TypeError when the type has a handler. */
-  handle(type: number, handler: (message: LiveMessage, context: StreamContext) => void | Promise<void>, options?: MessageHandlerOptions): () => void
+  handle(type: number, handler: LiveHandler, options?: LiveHandlerOptions): () => void
   /** Signs a record of this machine with the next (epoch, seq). @throws KithError `MESSAGE_TOO_LARGE`. */
   signRecord(options: RecordOptions): RecordMessage
   /** Reads a record without checking its signature or its author's key. @throws KithError `WIRE_MALFORMED`. */
@@ -156,20 +196,33 @@ export interface Messages extends AsyncDisposable {
   /** A record that this node verified before and kept in its own store: read again, not checked again. @throws KithError `WIRE_MALFORMED`. */
   restoreRecord(bytes: Uint8Array): RecordMessage
   /**
-   * Checks a record that came over `carrier`'s link; topic rules and dedup are the caller's. A signature that is false under the keys of the device it names
-   * is charged to the carrier.
-   * @throws KithError `WIRE_MALFORMED`, `DEVICE_UNKNOWN` (fetch the papers and try again), `SIGNATURE_INVALID`, `BINDING_EXPIRED`, `DEVICE_REVOKED`,
-   * `DOWNGRADE_REFUSED`, `BANNED`.
+   * Checks a record that came over `carrier`'s link; topic rules, dedup, rates and a malformed envelope's price are the caller's. A signature that is false under
+   * the key of the device it names is charged to the carrier. Records are checked in the order of the calls of one carrier, a bounded time per turn of the event loop.
+   * @throws KithError `WIRE_MALFORMED`, `VERSION_UNSUPPORTED`, `DEVICE_UNKNOWN` (`fetchPapers` and try again), `SIGNATURE_INVALID`, `BINDING_EXPIRED` (newer papers
+   * may help), `BINDING_INVALID`, `DEVICE_REVOKED`, `NOT_FOR_US` (another topic), `SEQUENCE_INVALID`, `MESSAGE_EARLY`, `DOWNGRADE_REFUSED`, `SUITE_REQUIRED`, `BANNED`,
+   * `BUDGET_EXCEEDED` (too many of this carrier's wait already).
    */
   verifyRecord(bytes: Uint8Array, topic: string, carrier: Carrier | undefined, options?: MessageHandlerOptions): Promise<RecordMessage>
-  /** Signs a message for a peer who may be offline. */
+  /** Signs a message for a peer who may be offline. @throws TypeError for a life beyond 14 days. @throws KithError `MESSAGE_TOO_LARGE`, `UNSUPPORTED`. */
   signStored(options: StoredOptions): StoredMessage
   /**
-   * Checks a stored message that was opened here. `mark` belongs into the same batch as what is done with the message: then it is accepted exactly once.
-   * @throws KithError `WIRE_MALFORMED`, `DEVICE_UNKNOWN`, `SIGNATURE_INVALID`, `NOT_FOR_US`, `MESSAGE_EXPIRED`, `MESSAGE_STALE`, `REPLAYED`, `REPLAY_FULL`,
-   * `RATE_LIMITED`, `DOWNGRADE_REFUSED`, `BANNED`.
+   * Checks a stored message that was opened here. Give `carrier` only where the link's own machine must have signed it: whoever passes on what it cannot open is
+   * not to blame for what is inside.
+   * @throws KithError as `verifyRecord`; `MESSAGE_EXPIRED`, `MESSAGE_STALE` (longer life than 14 days), `REPLAYED`, `REPLAY_PENDING`, `REPLAY_FULL`, `RATE_LIMITED`.
    */
-  verifyStored(bytes: Uint8Array, carrier: Carrier | undefined): Promise<{ readonly message: StoredMessage; readonly mark: readonly StoreOp[] }>
+  verifyStored(bytes: Uint8Array, carrier: Carrier | undefined, options?: MessageHandlerOptions): Promise<StoredCheck>
+  /**
+   * Asks a peer for the papers of a machine (`icn/papers/1`), verifies and keeps them.
+   * @throws KithError `DEVICE_UNKNOWN` when it does not have or show them; as `DeviceDirectory.learn`; as `Mesh.open`.
+   */
+  fetchPapers(peer: string, did: Did, device: PublicKey, options?: Waiting): Promise<DeviceKeys>
+  /**
+   * Who may be shown whose papers, beyond our own, the asker's own, and those of book peers to book peers: whoever is given somebody's records (gossip) needs
+   * them to check these. One rule that agrees is enough. Returns the way to end it.
+   */
+  showPapers(rule: (asker: Did, did: Did, device: PublicKey) => boolean): () => void
+  /** Told of a machine that signed two live messages under one number; for records see `EquivocationIndex`. Returns the way to stop. */
+  onEquivocation(listener: (found: Equivocation) => void): () => void
   readonly counters: MessageCounters
 }
 
@@ -188,4 +241,6 @@ export interface StoredOptions {
   readonly timeMs: number
   /** At most 14 days after `timeMs`. */
   readonly expiresMs: number
+  /** Default: `hybrid` where this device has ML-DSA. */
+  readonly suite?: Suite
 }
