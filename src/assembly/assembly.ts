@@ -29,7 +29,7 @@ export async function createAssembly(components: AssemblyComponents): Promise<As
   const audit = createAudit({ store, clock })
   let isKept = (_did: Did): boolean => false
   const standing = opening.use(await openStanding({ store, clock, logger, own: did, audit, kept: (peer) => isKept(peer), ...observed }))
-  const graph = opening.use(await openTrustGraph({ did, store, clock, log: logger, directory: { keys: async () => undefined }, ...observed }))
+  const graph = opening.use(await openTrustGraph({ did, store, clock, logger, directory: { keys: async () => undefined }, ...observed }))
   const mesh = opening.use(await createMesh({ ...rest, conduct: standing, ...(config?.mesh === undefined ? {} : { config: config.mesh }) }))
   isKept = (peer) => mesh.book.get(peer) !== undefined || graph.score(peer) > 0
   const bookTrust = new BookTrust({ did, book: mesh.book, graph, store, clock, background })

@@ -1,6 +1,6 @@
 import { KithError } from '../core/errors.ts'
 import type { Did } from '../identity/did.ts'
-import type { EdgeKey } from './edge-graph.ts'
+import type { EdgeKey } from './edge-slots.ts'
 import { MAX_LIFE_MS } from './statement.ts'
 import type { TrustStatement } from './types.ts'
 

@@ -6,7 +6,8 @@ import type { RecordMessage } from '../mesh/messages/types.ts'
 import type { PeerClass } from '../mesh/types.ts'
 import type { AttestationOutcome, AttestOptions, EdgeFilter, RevokeOptions, SetOptions, TrustGraph, TrustStatus } from './api.ts'
 import { type JudgeContext, judgeStatement } from './attestations.ts'
-import { EdgeGraph, type EdgeKey } from './edge-graph.ts'
+import { EdgeGraph } from './edge-graph.ts'
+import type { EdgeKey } from './edge-slots.ts'
 import { explainScore } from './explain.ts'
 import { Said } from './said.ts'
 import { classOfScore, FULL, type ScoreWeights, scoreOf } from './score.ts'
@@ -16,8 +17,6 @@ import { type TrustMetrics, trustMetrics } from './trust-metrics.ts'
 import { DEFAULT_STATEMENTS_PER_HOUR, limitsOf, type TrustComponents, type TrustOptions, weightsOf } from './trust-options.ts'
 import { EDGE_NS, readRows, rowKey, SAID_NS } from './trust-rows.ts'
 import type { GraphKind, TrustEdge, TrustScore, TrustStatement, TrustView } from './types.ts'
-
-export type { TrustGraph } from './api.ts'
 
 /** The system's clock may be set: expiries are looked at this often at least. */
 const MAX_SLEEP_MS = 3_600_000
@@ -53,14 +52,14 @@ class StoredTrustGraph implements TrustGraph {
   #closed = false
 
   constructor(components: TrustComponents, options: TrustOptions) {
-    const { did, store, clock, log, metrics, directory, resolve } = components
+    const { did, store, clock, logger, metrics, directory, resolve } = components
     const limits = limitsOf(options)
     const perHour = options.statementsPerHour ?? DEFAULT_STATEMENTS_PER_HOUR
     this.#components = components
     this.#weights = weightsOf(options)
     this.#said = new Said(did, limits.ownEdges)
     this.#ownRate = new StatementRate(perHour, limits.ownEdges)
-    this.#writes = new WriteBehind(store, clock, log, 'trust edges')
+    this.#writes = new WriteBehind(store, clock, logger, 'trust edges')
     this.#metrics = trustMetrics(metrics)
     this.#edges = new EdgeGraph(did, limits, {
       forgotten: (key) => this.#writes.delete(EDGE_NS, rowKey(key)),
@@ -82,9 +81,9 @@ class StoredTrustGraph implements TrustGraph {
   }
 
   async load(): Promise<void> {
-    const { did, store, log } = this.#components
+    const { did, store, logger } = this.#components
     const now = this.#now()
-    for await (const { statement } of readRows(store, SAID_NS, log, { only: did })) {
+    for await (const { statement } of readRows(store, SAID_NS, logger, { only: did })) {
       if (statement.createdMs + MAX_LIFE_MS > now) this.#said.restore(statement)
       else this.#writes.delete(SAID_NS, rowKey(keyOf(did, statement)))
     }
@@ -94,8 +93,8 @@ class StoredTrustGraph implements TrustGraph {
       if (source !== did || now < statement.expiresMs) this.#edges.put(key, statement, now)
       if (this.#edges.find(key) === undefined) this.#writes.delete(EDGE_NS, rowKey(key))
     }
-    for await (const { statement } of readRows(store, EDGE_NS, log, { only: did })) restore(did, statement)
-    for await (const { source, statement } of readRows(store, EDGE_NS, log, { except: did })) restore(source, statement)
+    for await (const { statement } of readRows(store, EDGE_NS, logger, { only: did })) restore(did, statement)
+    for await (const { source, statement } of readRows(store, EDGE_NS, logger, { except: did })) restore(source, statement)
     this.#settled()
   }
 
@@ -264,7 +263,7 @@ class StoredTrustGraph implements TrustGraph {
       try {
         listener(targets)
       } catch (error) {
-        this.#components.log.error('a listener of trust changes failed', { error: asKithError(error, 'INTERNAL').toJSON() })
+        this.#components.logger.error('a listener of trust changes failed', { error: asKithError(error, 'INTERNAL').toJSON() })
       }
     }
   }

@@ -14,7 +14,7 @@ export interface TrustComponents {
   readonly did: Did
   readonly store: Store
   readonly clock: Clock
-  readonly log: Logger
+  readonly logger: Logger
   readonly metrics?: Metrics
   /** Keys that evidence is verified under. */
   readonly directory: Pick<DeviceDirectory, 'keys'>

@@ -4,7 +4,7 @@ import { asKithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Store } from '../core/store/types.ts'
 import { type Did, didPublicKey, formatDid } from '../identity/did.ts'
-import type { EdgeKey } from './edge-graph.ts'
+import type { EdgeKey } from './edge-slots.ts'
 import { decodeStatement, GRAPHS } from './statement.ts'
 import type { TrustStatement } from './types.ts'
 
@@ -28,7 +28,7 @@ export function rowKey({ source, target, graph, scope }: EdgeKey): Uint8Array {
 export async function* readRows(
   store: Store,
   ns: string,
-  log: Logger,
+  logger: Logger,
   which: { readonly only: Did } | { readonly except: Did },
 ): AsyncGenerator<{ readonly source: Did; readonly statement: TrustStatement }> {
   const except = 'except' in which ? didPublicKey(which.except) : undefined
@@ -42,8 +42,8 @@ export async function* readRows(
       yield { source: known.did, statement: decodeStatement(value) }
     } catch (error) {
       unreadable++
-      log.debug('a stored trust statement cannot be read', { error: asKithError(error, 'STORE_FAILED').toJSON() })
+      logger.debug('a stored trust statement cannot be read', { error: asKithError(error, 'STORE_FAILED').toJSON() })
     }
   }
-  if (unreadable > 0) log.warn('stored trust statements that cannot be read were left out', { count: unreadable })
+  if (unreadable > 0) logger.warn('stored trust statements that cannot be read were left out', { count: unreadable })
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { manualClock } from '../../src/core/clock.ts'
 import { KithError } from '../../src/core/errors.ts'
+import type { Logger } from '../../src/core/observe/log.ts'
 import { createMemoryStore } from '../../src/core/store/memory.ts'
 import type { Store } from '../../src/core/store/types.ts'
 import type { Did } from '../../src/identity/did.ts'
@@ -186,8 +187,14 @@ test('trust, rows of the store that cannot be read, are left out and told', asyn
   await store.put('trust/edge', rows[0] as Uint8Array, Uint8Array.of(9, 9))
   await store.put('trust/edge', Uint8Array.of(1), Uint8Array.of(9, 9))
   const warnings: string[] = []
-  const log = { debug: () => undefined, info: () => undefined, warn: (event: string) => warnings.push(event), error: () => undefined, child: () => log }
-  const again = await world({ store, components: { log } })
+  const logger: Logger = {
+    debug: () => undefined,
+    info: () => undefined,
+    warn: (event: string) => warnings.push(event),
+    error: () => undefined,
+    child: () => logger,
+  }
+  const again = await world({ store, components: { logger } })
   assert.equal(view(again.graph).filter((score) => score > 0).length, 1)
   assert.equal(warnings.length, 2, 'one for the own rows, one for the others')
   await again.graph.close()

@@ -10,8 +10,8 @@ import { type Did, didPublicKey, formatDid } from '../../src/identity/did.ts'
 import { MESSAGE_TYPE, type RecordMessage } from '../../src/mesh/messages/types.ts'
 import type { TrustGraph } from '../../src/trust/api.ts'
 import { ATTESTATION_TOPIC } from '../../src/trust/attestations.ts'
-import type { EdgeKey, EdgeLimits, EdgeValue } from '../../src/trust/edge-graph.ts'
-import { EdgeGraph } from '../../src/trust/edge-graph.ts'
+import { EdgeGraph, type EdgeLimits } from '../../src/trust/edge-graph.ts'
+import type { EdgeKey, EdgeValue } from '../../src/trust/edge-slots.ts'
 import { encodeStatement, MAX_LIFE_MS } from '../../src/trust/statement.ts'
 import { openTrustGraph } from '../../src/trust/trust-graph.ts'
 import { DEFAULT_LIMITS, type TrustComponents, type TrustOptions } from '../../src/trust/trust-options.ts'
@@ -71,7 +71,7 @@ export async function world(options: TrustOptions & { components?: Partial<Trust
       did: me,
       store,
       clock,
-      log: silentLogger,
+      logger: silentLogger,
       directory: { keys: async () => undefined },
       publish: async (payload) => {
         published.push(payload)

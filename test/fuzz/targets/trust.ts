@@ -55,7 +55,7 @@ const trustApply: FuzzTarget = {
   codes: [],
   async open() {
     graph = await openTrustGraph(
-      { did: me, store: createMemoryStore(), clock: manualClock(NOW), log: silentLogger, directory: { keys: async () => keys } },
+      { did: me, store: createMemoryStore(), clock: manualClock(NOW), logger: silentLogger, directory: { keys: async () => keys } },
       { statementsPerHour: 1_000_000_000, limits: { issuerEdges: 200, edges: 1_000 } },
     )
     await graph.set(friend, 9_000)
