@@ -11,7 +11,7 @@ import type { Policy, ProtocolOptions, StreamContext, StreamHandler } from '../m
 import type { FileBlobs } from './blobs.ts'
 import { heldRow, openHeld } from './held.ts'
 import { type Received, type Reservation, receiveFile } from './receive.ts'
-import { type SendOptions, type SendResult, sendFile } from './send.ts'
+import { type SendComponents, type SendOptions, type SendResult, sendFile } from './send.ts'
 import { createSentFiles } from './sent.ts'
 import { FILE_PROTOCOL } from './wire.ts'
 
@@ -182,6 +182,17 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
     { access: 'handler' },
   )
 
+  function sending(peer: Did): SendComponents {
+    return {
+      peer,
+      clock,
+      blobs,
+      holders: (fingerprint) => sent.holders(fingerprint, peer),
+      begin: (fingerprint) => sent.begin(fingerprint, peer),
+      delivered: (fingerprint, digest) => sent.record(fingerprint, peer, digest),
+    }
+  }
+
   const stopProviding = blobs?.provide((claim) => openHeld(store, inbox, claim))
 
   return {
@@ -190,11 +201,7 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
       const stream = await mesh.open(peer, FILE_PROTOCOL, sendOptions.signal === undefined ? {} : { signal: sendOptions.signal })
       streams.add(stream)
       try {
-        return await sendFile(
-          stream,
-          { peer, clock, blobs, holders: (file) => sent.holders(file, peer), delivered: (file, digest) => sent.record(file, peer, digest) },
-          sendOptions,
-        )
+        return await sendFile(stream, sending(peer), sendOptions)
       } catch (error) {
         throw explain(asKithError(error, 'INTERNAL'), mesh.did, peer, mesh.nameOf?.(peer))
       } finally {

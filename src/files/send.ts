@@ -62,8 +62,10 @@ export interface SendComponents {
   readonly peer: Did
   readonly clock: Clock
   readonly blobs: FileBlobs | undefined
-  /** Peers that have this version of the file from here already. */
+  /** Peers that have this version of the file from here already, or are getting it. */
   holders(fingerprint: Uint8Array): Promise<readonly Holder[]>
+  /** The peer is getting it, until the returned function is called. */
+  begin(fingerprint: Uint8Array): () => void
   /** The peer has acknowledged it. */
   delivered(fingerprint: Uint8Array, sha256: Uint8Array): Promise<void>
 }
@@ -126,17 +128,14 @@ async function transfer(frames: FrameStream, file: FileHandle, components: SendC
   const opened: Opened = { file, name, size: Number(before.size), mtimeNs: before.mtimeNs }
   const fingerprint = hashLabeled('icn/file-fingerprint/v1', utf8(name), utf8(`\0${opened.size}\0${before.mtimeNs}`))
   const greeting: Offer = { name, size: opened.size, fingerprint, resume: options.resume === true }
-  const holders = components.blobs === undefined || opened.size === 0 ? [] : await components.holders(fingerprint)
-  if (holders.length === 0) await frames.send(offer, greeting)
-  else await frames.send(sharedOffer, { ...greeting, holders: holders.map(({ peer }) => holderTag(fingerprint, peer)) })
-
-  const tag = await frames.bytes(1)
-  const isShared = tag[0] === FETCH && holders.length > 0
-  if (!isShared && tag[0] !== RESUME) throw new KithError('WIRE_MALFORMED', 'an answer to what was not offered')
-  const { receipt, sha256, resumed, providers } = isShared
-    ? await give(frames, opened, tag, { components, holders, options })
-    : await push(frames, opened, await frames.read(resume, resume.max - 1, undefined, tag), options)
-  if (!equal(receipt.digest, sha256)) throw new KithError('FILE_MISMATCH', 'the other side stored something else')
+  const ended = components.begin(fingerprint)
+  let delivered: Delivered
+  try {
+    delivered = await deliver(frames, opened, greeting, components, options)
+  } finally {
+    ended()
+  }
+  const { receipt, sha256, resumed, providers } = delivered
   await components.delivered(fingerprint, sha256)
   frames.end()
   return {
@@ -147,6 +146,23 @@ async function transfer(frames: FrameStream, file: FileHandle, components: SendC
     durationMs: Math.round(clock.monotonic() - started),
     providers,
   }
+}
+
+/** Offers it, and gives it in the way the other side wants it. */
+async function deliver(frames: FrameStream, opened: Opened, greeting: Offer, components: SendComponents, options: SendOptions): Promise<Delivered> {
+  const { fingerprint } = greeting
+  const holders = components.blobs === undefined || opened.size === 0 ? [] : await components.holders(fingerprint)
+  if (holders.length === 0) await frames.send(offer, greeting)
+  else await frames.send(sharedOffer, { ...greeting, holders: holders.map(({ peer }) => holderTag(fingerprint, peer)) })
+
+  const tag = await frames.bytes(1)
+  const isShared = tag[0] === FETCH && holders.length > 0
+  if (!isShared && tag[0] !== RESUME) throw new KithError('WIRE_MALFORMED', 'an answer to what was not offered')
+  const delivered = isShared
+    ? await give(frames, opened, tag, { components, holders, options })
+    : await push(frames, opened, await frames.read(resume, resume.max - 1, undefined, tag), options)
+  if (!equal(delivered.receipt.digest, delivered.sha256)) throw new KithError('FILE_MISMATCH', 'the other side stored something else')
+  return delivered
 }
 
 interface Giving {

@@ -47,7 +47,7 @@ export async function shareFile(
   const manifest = await patient(frames, options.clock, blobs.describe(source, { signal: options.signal }))
   const { root, size, sha256 } = manifest
   // Who was sent other content under the same name and date cannot help.
-  const providers = chosen.filter((holder) => holder.sha256 === toHex(sha256)).map((holder) => holder.peer)
+  const providers = chosen.filter((holder) => (holder.sha256 ?? toHex(sha256)) === toHex(sha256)).map((holder) => holder.peer)
   const offered = blobs.offer(manifest, source, { peers: [peer] })
   try {
     const grant = blobs.grant({ root, size, sha256, recipient: peer, providers })

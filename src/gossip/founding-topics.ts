@@ -8,9 +8,13 @@ export const FOUNDING_TOPICS: readonly TopicOptions[] = [
   { name: 'trust:attestations', access: { kind: 'score', min: 1_000 }, suite: 'hybrid' },
   /** Self-proving evidence (PN-10). */
   { name: 'trust:evidence', access: { kind: 'open' } },
-  /** Who has which blob. */
-  { name: 'blob:announce', access: { kind: 'score', min: 1_000 } },
+  /** Who has which blob, and who looks for one; both in a form that only those read who know the blob (`blobs/announce.ts`). */
+  { name: 'blob:announce', access: { kind: 'score', min: 1_000 }, causal: false, retainMs: 3_600_000 },
+  { name: 'blob:request', access: { kind: 'score', min: 1_000 }, causal: false, retainMs: 60_000, maxEntries: 1_000 },
 ]
 
-/** Names that later versions give a meaning: nobody defines them, and entries under them are refused. */
-export const RESERVED_TOPICS: ReadonlySet<string> = new Set(['identity:recovery', 'network:candidates', 'blob:request', 'blob:transfer'])
+/**
+ * Names that later versions give a meaning: nobody defines them, and entries under them are refused. `blob:transfer` is signed into grants (`blobs/grant.ts`), which
+ * are shown point to point: as entries they would be refused everywhere.
+ */
+export const RESERVED_TOPICS: ReadonlySet<string> = new Set(['identity:recovery', 'network:candidates', 'blob:transfer'])

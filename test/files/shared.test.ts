@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
-import { systemClock } from '../../src/core/clock.ts'
+import { manualClock, systemClock } from '../../src/core/clock.ts'
 import { encode } from '../../src/core/codec.ts'
 import { isKithError } from '../../src/core/errors.ts'
 import { silentLogger } from '../../src/core/observe/log.ts'
@@ -13,7 +13,7 @@ import type { Store } from '../../src/core/store/types.ts'
 import { holderTag } from '../../src/files/blobs.ts'
 import { createFiles, type Files } from '../../src/files/files.ts'
 import { AT, at, FETCH, fetch, SHARE, share, sharedOffer, stored } from '../../src/files/wire.ts'
-import { type BlobNode, type BlobWorld, createBlobWorld } from '../gossip-blobs/support.ts'
+import { type BlobNode, type BlobWorld, createBlobWorld, settle } from '../gossip-blobs/support.ts'
 
 /** `kith send` of a file that others have already: fetched from all of them, into the same inbox. */
 const SIZE = 6 * 1_048_576 + 77
@@ -40,9 +40,9 @@ const people: Person[] = []
 
 async function person(
   name: string,
-  options: { quotaBytes?: number; node?: BlobNode; store?: Store; tamper?: Parameters<BlobWorld['node']>[1] } = {},
+  options: { quotaBytes?: number; node?: BlobNode; store?: Store; world?: Parameters<BlobWorld['node']>[1] } = {},
 ): Promise<Person> {
-  const node = options.node ?? world.node(name, options.tamper)
+  const node = options.node ?? world.node(name, options.world)
   const store = options.store ?? createMemoryStore()
   const inbox = join(folder, name)
   const { quotaBytes } = options
@@ -66,7 +66,7 @@ async function scene(
   options: { bobQuota?: number; carol?: Parameters<BlobWorld['node']>[1] } = {},
 ): Promise<{ alice: Person; carol: Person; bob: Person; path: string; content: Buffer }> {
   const alice = await person('alice')
-  const carol = await person('carol', options.carol === undefined ? {} : { tamper: options.carol })
+  const carol = await person('carol', options.carol === undefined ? {} : { world: options.carol })
   const bob = await person('bob', options.bobQuota === undefined ? {} : { quotaBytes: options.bobQuota })
   await Promise.all([world.link(alice.node, carol.node), world.link(alice.node, bob.node), world.link(carol.node, bob.node)])
   const content = randomBytes(SIZE)
@@ -102,6 +102,19 @@ test('the third who gets it, may fetch it from both before', async () => {
   const result = await alice.files.send(dave.node.did, { path })
   assert.equal(result.providers, 3)
   assert.deepEqual(await readFile(join(dave.inbox, 'film.bin')), content)
+})
+
+test('two who get it at the same time, both have it whole', async () => {
+  const { alice, bob, content } = await scene()
+  const dave = await person('dave')
+  await Promise.all([world.link(dave.node, alice.node), world.link(dave.node, bob.node)])
+  const other = join(folder, 'other.bin')
+  await writeFile(other, content)
+  const results = await Promise.all([bob, dave].map(({ node }) => alice.files.send(node.did, { path: other })))
+  assert.ok(results.every(({ sha256: digest }) => digest === sha256(content)))
+  assert.deepEqual(await readFile(join(bob.inbox, 'other.bin')), content)
+  assert.deepEqual(await readFile(join(dave.inbox, 'other.bin')), content)
+  assert.equal(dave.node.opened.get(bob.node.did) ?? bob.node.opened.get(dave.node.did), 1, 'one was told of the other')
 })
 
 test('a receiver that is not linked with the others, gets all of it from the sender and learns no name', async () => {
@@ -225,7 +238,8 @@ test('sent again without resume, nothing of before is used', async () => {
 
 test('a stranger with the hashes of what two others exchanged, gets nothing from either', async () => {
   const { alice, carol, content } = await scene()
-  const mallory = await person('mallory')
+  const clock = manualClock()
+  const mallory = await person('mallory', { world: { clock } })
   await Promise.all([world.link(mallory.node, alice.node), world.link(mallory.node, carol.node)])
   const source = { size: SIZE, read: async (target: Uint8Array, position: number) => target.set(content.subarray(position, position + target.length)) }
   const manifest = await mallory.node.blobs.describe(source)
@@ -234,7 +248,7 @@ test('a stranger with the hashes of what two others exchanged, gets nothing from
     for (const shown of [grant, undefined]) {
       const sink = { read: async () => 0, write: async () => assert.fail('something came') }
       await assert.rejects(
-        mallory.node.blobs.fetch(manifest, sink, { providers: [{ peer, grant: shown }] }),
+        settle(clock, mallory.node.blobs.fetch(manifest, sink, { providers: [{ peer, grant: shown }] })),
         (error) => isKithError(error, 'BLOB_UNAVAILABLE') && isKithError(error.cause, 'BLOB_UNKNOWN'),
       )
     }

@@ -256,7 +256,8 @@ class Transfer implements FetchSession {
         const error = asKithError(thrown, 'INTERNAL')
         this.#components.metrics.left(error.code)
         this.#lastError = error
-        if (FINAL.has(error.code)) return
+        // One that is named by a grant may be receiving it right now.
+        if (FINAL.has(error.code) && !(error.code === 'BLOB_UNKNOWN' && grant !== undefined)) return
         // One that delivered something is as good as new.
         tries = (this.#from.get(peer) ?? 0) > before ? 1 : tries + 1
         if (error.code === 'DEVICE_UNKNOWN' && !withPapers && provider.papers !== undefined) {

@@ -270,7 +270,7 @@ const fileSender: FuzzTarget = {
 
 /** A sender whose file nobody else has. */
 function alone(clock: Clock): SendComponents {
-  return { peer: PEER, clock, blobs: undefined, holders: async () => [], delivered: async () => {} }
+  return { peer: PEER, clock, blobs: undefined, holders: async () => [], begin: () => () => {}, delivered: async () => {} }
 }
 
 export const serviceTargets: readonly FuzzTarget[] = [forwardRequest, forwardTarget, forwardExit, fileName, fileReceiver, fileSender]
