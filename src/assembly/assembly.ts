@@ -1,15 +1,15 @@
-import { type Audit, createAudit } from '../core/observe/audit.ts'
-import type { Did } from '../identity/did.ts'
+import type { Audit } from '../core/observe/audit.ts'
+import type { Blobs } from '../gossip/blobs/blobs.ts'
+import type { Gossip } from '../gossip/types.ts'
 import type { Device } from '../identity/types.ts'
-import { createMesh } from '../mesh/mesh.ts'
+import type { Mail } from '../mesh/mailbox/types.ts'
 import type { Mesh } from '../mesh/mesh-types.ts'
+import type { Messages } from '../mesh/messages/types.ts'
 import type { Transport } from '../transport/types.ts'
-import { openStanding } from '../trust/standing.ts'
-import { openTrustGraph } from '../trust/trust-graph.ts'
+import { auditedMail } from './audited-mail.ts'
 import { AuditedMesh } from './audited-mesh.ts'
-import { Background } from './background.ts'
-import { BookTrust } from './book-trust.ts'
-import { auditPairings } from './pairing-audit.ts'
+import { openParts, type Parts } from './open.ts'
+import { oracleSettings } from './oracle-policy.ts'
 import { createTrustDesk, type TrustDesk } from './trust-desk.ts'
 import type { Assembly, AssemblyComponents, AssemblyConfig } from './types.ts'
 
@@ -21,53 +21,39 @@ import type { Assembly, AssemblyComponents, AssemblyConfig } from './types.ts'
 export async function createAssembly(components: AssemblyComponents): Promise<Assembly> {
   // Closes in the reverse order of opening.
   await using opening = new AsyncDisposableStack()
-  const { config, yieldTurn: _yieldTurn, ...rest } = components
-  const { device, store, clock, logger, metrics } = components
-  const { did } = device
-  const observed = metrics === undefined ? {} : { metrics }
-  const background = new Background(logger)
-  const audit = createAudit({ store, clock })
-  let isKept = (_did: Did): boolean => false
-  const standing = opening.use(await openStanding({ store, clock, logger, own: did, audit, kept: (peer) => isKept(peer), ...observed }))
-  const graph = opening.use(await openTrustGraph({ did, store, clock, logger, directory: { keys: async () => undefined }, ...observed }))
-  const mesh = opening.use(await createMesh({ ...rest, conduct: standing, ...(config?.mesh === undefined ? {} : { config: config.mesh }) }))
-  isKept = (peer) => mesh.book.get(peer) !== undefined || graph.score(peer) > 0
-  const bookTrust = new BookTrust({ did, book: mesh.book, graph, store, clock, background })
-  opening.defer(() => background.close())
-  opening.defer(() => bookTrust.close())
-  opening.defer(auditPairings(mesh, audit, background))
-  const owned = new AuditedMesh(mesh, audit)
-  const trust = createTrustDesk({ book: owned.book, graph, standing, bookTrust, audit })
-  return new Assembled({ mesh: owned, audit, trust, bookTrust, opened: opening.move() })
-}
-
-interface Parts {
-  readonly mesh: Mesh
-  readonly audit: Audit
-  readonly trust: TrustDesk
-  readonly bookTrust: BookTrust
-  readonly opened: AsyncDisposableStack
+  const parts = await openParts(components, opening)
+  return new Assembled(parts, opening.move())
 }
 
 class Assembled implements Assembly {
   readonly mesh: Mesh
   readonly audit: Audit
   readonly trust: TrustDesk
-  readonly #bookTrust: BookTrust
+  readonly messages: Messages
+  readonly gossip: Gossip
+  readonly mail: Mail
+  readonly blobs: Blobs
+  readonly #parts: Parts
   readonly #opened: AsyncDisposableStack
+  #started: Promise<void> | undefined
   #closed: Promise<void> | undefined
 
-  constructor({ mesh, audit, trust, bookTrust, opened }: Parts) {
-    this.mesh = mesh
+  constructor(parts: Parts, opened: AsyncDisposableStack) {
+    const { audit, graph, standing, bookTrust } = parts
+    this.mesh = new AuditedMesh(parts.mesh, audit)
     this.audit = audit
-    this.trust = trust
-    this.#bookTrust = bookTrust
+    this.trust = createTrustDesk({ book: this.mesh.book, graph, standing, bookTrust, audit })
+    this.messages = parts.messages
+    this.gossip = parts.gossip
+    this.mail = auditedMail(parts.mail, parts.mesh.book, audit)
+    this.blobs = parts.blobs
+    this.#parts = parts
     this.#opened = opened
   }
 
-  async start(): Promise<void> {
-    await this.#bookTrust.start()
-    await this.mesh.start()
+  start(): Promise<void> {
+    this.#started ??= this.#start()
+    return this.#started
   }
 
   close(): Promise<void> {
@@ -81,9 +67,24 @@ class Assembled implements Assembly {
 
   async replaceDevice(device: Device, options: { readonly transports?: readonly Transport[] } = {}): Promise<void> {
     await this.mesh.replaceDevice(device, options)
+    this.#parts.device = device
+    this.#parts.updates.papersChanged()
   }
 
   reload(config: AssemblyConfig): void {
+    const settings = oracleSettings(config)
     this.mesh.reload(config.mesh ?? {})
+    this.#parts.settings = settings
+  }
+
+  /** Links come last: when the first peer is there, everything that talks to it is ready. */
+  async #start(): Promise<void> {
+    const { bookTrust, attestations, updates, gossip, mail, mesh } = this.#parts
+    await bookTrust.start()
+    attestations.start()
+    updates.start()
+    await gossip.start()
+    await mail.start()
+    await mesh.start()
   }
 }

@@ -4,15 +4,31 @@ import type { Logger } from '../core/observe/log.ts'
 import type { Metrics } from '../core/observe/metrics.ts'
 import type { Random } from '../core/random.ts'
 import type { Store } from '../core/store/types.ts'
+import type { Blobs } from '../gossip/blobs/blobs.ts'
+import type { Gossip } from '../gossip/types.ts'
 import type { Device } from '../identity/types.ts'
 import type { Discovery } from '../mesh/discovery.ts'
+import type { MailboxLimits } from '../mesh/mailbox/quotas.ts'
+import type { Mail } from '../mesh/mailbox/types.ts'
 import type { Mesh, MeshConfig } from '../mesh/mesh-types.ts'
+import type { Messages } from '../mesh/messages/types.ts'
 import type { Transport } from '../transport/types.ts'
 import type { TrustDesk } from './trust-desk.ts'
 
 /** Settings that `reload` may change while the node runs. */
 export interface AssemblyConfig {
   readonly mesh?: MeshConfig
+  readonly trust?: {
+    /** Least standing of a peer that may link, 0 to 10000. Default 0. */
+    readonly minScore?: number
+  }
+  /** Read when the node is assembled; `reload` does not change it. */
+  readonly gossip?: {
+    /** Topics that may be defined here. Default 1,000. */
+    readonly maxTopics?: number
+  }
+  /** As `gossip`. */
+  readonly mail?: Partial<MailboxLimits>
 }
 
 /** Everything a running node is made of that differs between a machine and a simulation. Nothing here reads a global clock or generator. */
@@ -41,6 +57,12 @@ export interface Assembly extends AsyncDisposable {
   readonly mesh: Mesh
   readonly audit: Audit
   readonly trust: TrustDesk
+  /** Signed messages to machines that are linked. */
+  readonly messages: Messages
+  readonly gossip: Gossip
+  /** Messages to peers who may be away. What the owner agrees to is in the audit log. */
+  readonly mail: Mail
+  readonly blobs: Blobs
   /** Begins to link and to talk. `mesh.listen` may come before. @throws KithError `STORE_FAILED`. */
   start(): Promise<void>
   /** Stops in the reverse order of the start. Idempotent. Store and device stay open. */

@@ -1,6 +1,6 @@
 /** Time as everything above receives it: passed in, never read from a global, so that the simulator can own it. */
 export interface Clock {
-  /** Wall time in ms since the Unix epoch. May jump when the system's clock is set. */
+  /** Wall time in whole ms since the Unix epoch. May jump when the system’s clock is set. */
   now(): number
   /** Monotonic time in ms from an arbitrary start; for deadlines and durations. */
   monotonic(): number

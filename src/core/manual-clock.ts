@@ -53,7 +53,7 @@ export function manualClock(start = 1_700_000_000_000): ManualClock {
   }
 
   return {
-    now: () => wall,
+    now: () => Math.floor(wall),
     monotonic: () => elapsed,
     after(ms, run): Timer {
       const entry: Entry = { at: elapsed + Math.max(0, ms), order: order++, run }

@@ -32,7 +32,7 @@ export function createTown(options: { readonly latencyMs?: number } = {}): Town 
   return {
     world,
     async member(name, given = {}) {
-      const { identity = testIdentity(name), store = createMemoryStore(), device = testDevice(identity, name), ...rest } = given
+      const { identity = testIdentity(name, { mldsa: true }), store = createMemoryStore(), device = testDevice(identity, name), ...rest } = given
       device.name = name
       const random = seededRandom(`town ${name} ${members.length}`)
       const { clock, network } = world
@@ -63,4 +63,11 @@ export function createTown(options: { readonly latencyMs?: number } = {}): Town 
 export async function introduce(a: Member, b: Member): Promise<void> {
   await a.assembly.mesh.book.add(b.assembly.mesh.did, { name: b.name, urls: [`memory://${b.name}`] })
   await b.assembly.mesh.book.add(a.assembly.mesh.did, { name: a.name, urls: [`memory://${a.name}`] })
+}
+
+/** Runs time until both see the link. */
+export async function linked(town: Town, a: Member, b: Member): Promise<void> {
+  const sees = (near: Member, far: Member): boolean =>
+    near.assembly.mesh.links().some(({ did, state }) => did === far.assembly.mesh.did && state === 'connected')
+  await town.world.until(() => sees(a, b) && sees(b, a))
 }

@@ -1,0 +1,116 @@
+import { equal, type PublicKey, utf8 } from '../core/bytes.ts'
+import { bytes, bytesN, type Codec, constant, decode, encode, struct } from '../core/codec.ts'
+import { sha256 } from '../core/crypto/hash.ts'
+import { asKithError } from '../core/errors.ts'
+import type { Logger } from '../core/observe/log.ts'
+import type { Store } from '../core/store/types.ts'
+import type { Gossip, GossipEntry } from '../gossip/types.ts'
+import { MAX_BINDING_BYTES } from '../identity/binding.ts'
+import { didPublicKey } from '../identity/did.ts'
+import type { Mail } from '../mesh/mailbox/types.ts'
+import { type DevicePapers, MESSAGE_TYPE, type Messages } from '../mesh/messages/types.ts'
+import type { Background } from './background.ts'
+import { Serial } from './serial.ts'
+
+/**
+ * # What machines say of themselves on `identity:updates`
+ *
+ * ```text
+ * type peerRecord   data = record envelope of the machine (PN-9): prekey, mailbox hosts, expiry
+ * type chain        data = u8 1 || bytes32 did || bytes binding (PN-4) || bytes chain (PN-6, the whole of it, <= 64 KiB)
+ * ```
+ *
+ * Both prove themselves. An entry counts only when its author speaks of itself: what others carry is fetched where it is needed. A machine says again only
+ * what has changed since the last time, also after a restart.
+ */
+export const UPDATES_TOPIC = 'identity:updates'
+const MAX_CHAIN_BYTES = 65_536
+const NAMESPACE = 'assembly/said'
+
+interface PapersFields {
+  readonly _version: undefined
+  readonly did: Uint8Array
+  readonly binding: Uint8Array
+  readonly chain: Uint8Array
+}
+
+export const papersCodec: Codec<PapersFields> = struct<PapersFields>({
+  _version: constant(1),
+  did: bytesN(32),
+  binding: bytes(MAX_BINDING_BYTES),
+  chain: bytes(MAX_CHAIN_BYTES),
+})
+
+export interface IdentityUpdatesParts {
+  readonly gossip: Pick<Gossip, 'publish' | 'listen'>
+  readonly mail: Pick<Mail, 'learnRecord'>
+  readonly messages: Pick<Messages, 'directory' | 'readRecord'>
+  /** Link key of this machine. */
+  readonly device: () => PublicKey
+  readonly store: Store
+  readonly logger: Logger
+  readonly background: Background
+}
+
+/** Peer records and histories of keys, both ways. */
+export class IdentityUpdates {
+  readonly #parts: IdentityUpdatesParts
+  readonly #serial: Serial
+  #stop: (() => void) | undefined
+
+  constructor(parts: IdentityUpdatesParts) {
+    this.#parts = parts
+    this.#serial = new Serial(parts.background, 'what a machine says of itself was not taken')
+  }
+
+  start(): void {
+    this.#stop = this.#parts.gossip.listen(UPDATES_TOPIC, (entry) => this.#serial.push(() => this.#learn(entry)), { replay: true })
+    this.papersChanged()
+  }
+
+  close(): void {
+    this.#stop?.()
+  }
+
+  async publishRecord(record: Uint8Array): Promise<void> {
+    await this.#say('record', MESSAGE_TYPE.peerRecord, record, record)
+  }
+
+  /** The binding was renewed, the keys rotated, or the machine has another key. */
+  papersChanged(): void {
+    this.#parts.background.run('the own papers were not published', async () => {
+      const papers = this.#parts.messages.directory.own()
+      await this.#say('papers', MESSAGE_TYPE.chain, encodePapers(papers), papers.binding)
+    })
+  }
+
+  /** Says it unless the same was said last. */
+  async #say(what: string, type: number, data: Uint8Array, about: Uint8Array): Promise<void> {
+    const { gossip, store } = this.#parts
+    const digest = sha256(about)
+    const last = await store.get(NAMESPACE, utf8(what))
+    if (last !== undefined && equal(last, digest)) return
+    await gossip.publish(UPDATES_TOPIC, data, { type })
+    await store.put(NAMESPACE, utf8(what), digest)
+  }
+
+  async #learn({ author, device, type, data }: GossipEntry): Promise<void> {
+    const { mail, messages, logger } = this.#parts
+    if (equal(device, this.#parts.device())) return
+    try {
+      if (type === MESSAGE_TYPE.peerRecord) {
+        if (messages.readRecord(data).from === author) await mail.learnRecord(data)
+      } else if (type === MESSAGE_TYPE.chain) {
+        const { did, binding, chain } = decode(papersCodec, data)
+        if (equal(did, didPublicKey(author))) await messages.directory.learn({ did: author, binding, chain })
+      }
+    } catch (error) {
+      // Whoever signed it is free to write what it likes; it counts for nothing.
+      logger.debug('an identity update was not taken', { peer: author, code: asKithError(error, 'INTERNAL').code })
+    }
+  }
+}
+
+function encodePapers({ did, binding, chain }: DevicePapers): Uint8Array {
+  return encode(papersCodec, { _version: undefined, did: didPublicKey(did), binding, chain })
+}
