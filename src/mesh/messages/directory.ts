@@ -204,7 +204,10 @@ export class Directory implements DeviceDirectory {
     const chain = await this.#adopt(did, papers.chain, binding.chainIndex)
     const sender = senderOf(did, binding.linkKey)
     const current = await this.resolve(sender)
-    if (current !== undefined && (equal(current.hash, binding.hash) || binding.serial < current.terms.serial)) return current
+    if (current !== undefined && (equal(current.hash, binding.hash) || binding.serial < current.terms.serial)) {
+      if (current.fault !== undefined) throw current.fault
+      return current
+    }
     const seen = known.device(did, binding.linkKey)
     const now = clock.now()
     verifyBinding(papers.binding, {

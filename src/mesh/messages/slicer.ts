@@ -54,7 +54,7 @@ interface Lane {
   jobs: Job[]
   /** Where `jobs` begins: taking from the front of an array copies it. */
   head: number
-  /** A job of it waits for something. */
+  /** A job of it runs, or waits for something. */
   busy: boolean
 }
 
@@ -140,12 +140,11 @@ export class Slicer {
   #step(lane: Lane): void {
     const job = this.#take(lane)
     const started = this.#clock.monotonic()
+    lane.busy = true
     const result = job()
     this.#used += this.#clock.monotonic() - started
     if (result instanceof Promise || result instanceof Later) {
-      lane.busy = true
       const done = (next?: Job): void => {
-        lane.busy = false
         lane.first = next
         this.#next(lane)
         this.#pump()
@@ -173,6 +172,7 @@ export class Slicer {
   }
 
   #next(lane: Lane): void {
+    lane.busy = false
     if (lane.first !== undefined || lane.head < lane.jobs.length) this.#ready.add(lane)
     else this.#lanes.delete(lane.carrier)
   }
