@@ -1,4 +1,5 @@
 import type { FuzzTarget } from '../mutate.ts'
+import { blobTargets } from './blobs.ts'
 import { coreTargets } from './core.ts'
 import { daemonTargets } from './daemon.ts'
 import { helloTargets } from './hello.ts'
@@ -24,6 +25,7 @@ export const allTargets: readonly FuzzTarget[] = [
   ...mdnsTargets,
   ...identityTargets,
   ...serviceTargets,
+  ...blobTargets,
   ...trustTargets,
   ...daemonTargets,
 ]

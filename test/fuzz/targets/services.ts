@@ -12,10 +12,11 @@ import { sha256 } from '../../../src/core/crypto/hash.ts'
 import { codeOfNumber, KithError } from '../../../src/core/errors.ts'
 import { manualClock } from '../../../src/core/manual-clock.ts'
 import { silentLogger } from '../../../src/core/observe/log.ts'
+import { type FileBlobs, holderTag } from '../../../src/files/blobs.ts'
 import { alternatives, checkName } from '../../../src/files/names.ts'
 import { receiveFile } from '../../../src/files/receive.ts'
 import { type SendComponents, sendFile } from '../../../src/files/send.ts'
-import { begin, chunkHeader, done, offer, resume, stored } from '../../../src/files/wire.ts'
+import { at, begin, chunkHeader, done, fetch, offer, resume, share, sharedOffer, stored, WAIT } from '../../../src/files/wire.ts'
 import type { Did } from '../../../src/identity/did.ts'
 import type { Policy, StreamContext } from '../../../src/mesh/types.ts'
 import { createExit } from '../../../src/tunnel/exit.ts'
@@ -268,9 +269,123 @@ const fileSender: FuzzTarget = {
   seconds: 6,
 }
 
+const HOLDER = 'did:icn:zHolder' as Did
+const FINGERPRINT = new Uint8Array(32).fill(5)
+const GRANTED = { root: new Uint8Array(32).fill(6), size: SENT.length, sha256: digest, issuer: PEER, recipient: HOLDER, providers: [] }
+const GRANT_BYTES = new Uint8Array(200).fill(8)
+
+/** Blobs that deliver what was sent for the one grant there is. */
+function fakeBlobs(): FileBlobs {
+  return {
+    describe: async () => ({ ...GRANTED, top: new Uint8Array(32) }),
+    offer: () => ({ withdraw: () => {} }),
+    provide: () => () => {},
+    grant: () => GRANT_BYTES,
+    readGrant: async (bytes) => {
+      if (!Buffer.from(bytes).equals(GRANT_BYTES)) throw new KithError('BLOB_GRANT_INVALID')
+      return GRANTED
+    },
+    providersOf: () => [{ peer: PEER }],
+    fetch: async (_blob, sink) => {
+      await sink.write(SENT, 0)
+      return { bytes: SENT.length, resumed: 0, providers: 1 }
+    },
+    linked: () => [PEER, HOLDER],
+  }
+}
+
+/** `u8 how | bytes of the sender` of a file that others have: what is stored is what was offered, or nothing is. */
+const fileSharedReceiver: FuzzTarget = {
+  name: 'file-shared-receiver',
+  seeds: [0x4f, 0x41, 0x0f].map((how) =>
+    Buffer.concat([
+      Uint8Array.of(how),
+      encode(sharedOffer, { name: 'note.txt', size: SENT.length, fingerprint: FINGERPRINT, resume: how === 0x41, holders: [holderTag(FINGERPRINT, HOLDER)] }),
+      Uint8Array.of(WAIT),
+      encode(share, { root: GRANTED.root, sha256: digest, grant: GRANT_BYTES }),
+    ]),
+  ),
+  codes: [...FILE_CODES, 'BLOB_GRANT_INVALID'],
+  open: openFolder,
+  close: closeFolder,
+  async run(input) {
+    const clock = manualClock()
+    const { stream } = peer(input.subarray(1), input[0] ?? 0)
+    stream.on('error', () => {})
+    const [inbox, partials] = [join(folder, 'inbox'), join(folder, 'partials')]
+    const receiving = receiveFile(stream, {
+      peer: PEER,
+      device: new Uint8Array(32) as PublicKey,
+      own: HOLDER,
+      blobs: fakeBlobs(),
+      inbox,
+      partials,
+      clock,
+      allowed: () => {},
+      admit: async ({ size }) => {
+        if (size > 1_000_000) throw new KithError('FILE_QUOTA')
+        return { release: () => {} }
+      },
+      record: async () => {},
+      claim: async () => () => {},
+    })
+    try {
+      const received = await concluded(clock, receiving)
+      assert.equal(toHex(sha256(await readFile(join(inbox, received.name)))), received.sha256)
+      await rm(join(inbox, received.name))
+      return 'stored'
+    } finally {
+      assert.deepEqual(await readdir(inbox), ['there.txt'])
+      for (const name of await readdir(partials)) await rm(join(partials, name))
+    }
+  },
+  iterations: 600,
+  seconds: 6,
+}
+
+/** `u8 how | bytes of the receiver` against a sender whose file others have too. */
+const fileSharedSender: FuzzTarget = {
+  name: 'file-shared-sender',
+  seeds: [
+    Buffer.concat([
+      Uint8Array.of(0x4f),
+      encode(fetch, { places: [0] }),
+      encode(at, { bytes: 5, resumed: 0, peers: 1 }),
+      encode(at, { bytes: SENT.length, resumed: 5, peers: 2 }),
+      encode(stored, { name: 'note.txt', digest }),
+    ]),
+    Buffer.concat([Uint8Array.of(0x41), encode(fetch, { places: [] }), encode(stored, { name: 'note (1).txt', digest })]),
+    Buffer.concat([Uint8Array.of(0x41), encode(resume, { have: 0, digest: sha256(SENT) }), encode(stored, { name: 'note (1).txt', digest })]),
+  ],
+  codes: [...FILE_CODES],
+  open: openFolder,
+  close: closeFolder,
+  async run(input) {
+    const clock = manualClock()
+    const { stream } = peer(input.subarray(1), input[0] ?? 0)
+    stream.on('error', () => {})
+    const components = { ...alone(clock), blobs: fakeBlobs(), holders: async () => [{ peer: HOLDER, sha256: toHex(digest) }] }
+    const result = await concluded(clock, sendFile(stream, components, { path: join(folder, 'note.txt') }))
+    assert.equal(result.sha256, toHex(digest))
+    assert.ok(result.resumed <= result.bytes)
+    return `sent from ${Math.min(result.providers, 3)}`
+  },
+  iterations: 600,
+  seconds: 6,
+}
+
 /** A sender whose file nobody else has. */
 function alone(clock: Clock): SendComponents {
   return { peer: PEER, clock, blobs: undefined, holders: async () => [], begin: () => () => {}, delivered: async () => {} }
 }
 
-export const serviceTargets: readonly FuzzTarget[] = [forwardRequest, forwardTarget, forwardExit, fileName, fileReceiver, fileSender]
+export const serviceTargets: readonly FuzzTarget[] = [
+  forwardRequest,
+  forwardTarget,
+  forwardExit,
+  fileName,
+  fileReceiver,
+  fileSender,
+  fileSharedReceiver,
+  fileSharedSender,
+]
