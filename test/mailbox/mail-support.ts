@@ -34,7 +34,7 @@ export function createMailWorld(): MailWorld {
     const published: Uint8Array[] = []
     const came: InboxEntry[] = []
     const metrics = createMetrics()
-    const mail = await createMail({
+    const creating = createMail({
       mesh: node.mesh,
       messages: node.mesh.messages,
       store: node.store,
@@ -45,6 +45,10 @@ export function createMailWorld(): MailWorld {
       metrics,
       ...(limits === undefined ? {} : { limits }),
       publishRecord: (record) => void published.push(record),
+    })
+    const mail = await creating.catch(async (error: unknown) => {
+      await world.settle(Promise.allSettled([node.mesh.close()]))
+      throw error
     })
     mail.onMessage((entry) => came.push(entry))
     if (startMail) await mail.start()
@@ -68,8 +72,8 @@ export function createMailWorld(): MailWorld {
     mailNode,
     again: (node, options = {}) => mailNode(node.name, { identity: node.identity, device: node.device, store: node.store, listen: node.url, ...options }),
     close: async () => {
-      await world.settle(Promise.all(open.map(({ mail }) => mail.close())))
-      await world.close()
+      // A node whose store failed cannot write its last words.
+      await world.settle(Promise.allSettled(open.flatMap(({ mail, mesh }) => [mail.close(), mesh.close()])))
     },
   }
 }
