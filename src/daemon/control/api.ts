@@ -1,4 +1,5 @@
 import type { AuditApi } from './routes/audit-api.ts'
+import type { GossipApi } from './routes/gossip-api.ts'
 import type { IdentityApi } from './routes/identity-api.ts'
 import type { NetworkApi } from './routes/network-api.ts'
 import type { NodeApi } from './routes/node.ts'
@@ -8,4 +9,4 @@ import type { ServicesApi } from './routes/services-api.ts'
 import type { TrustApi } from './routes/trust-api.ts'
 
 /** Everything the command line can ask of the daemon. Each group stands beside its routes. */
-export interface ControlApi extends NodeApi, IdentityApi, PeersApi, NetworkApi, PolicyApi, ServicesApi, AuditApi, TrustApi {}
+export interface ControlApi extends NodeApi, IdentityApi, PeersApi, NetworkApi, PolicyApi, ServicesApi, AuditApi, TrustApi, GossipApi {}

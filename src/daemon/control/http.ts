@@ -12,7 +12,8 @@ import { SEALING_KEY_PATH, Sealing } from './sealing.ts'
 import type { ControlServerOptions } from './server.ts'
 import { authorized } from './token.ts'
 
-const MAX_BODY_BYTES = 1_048_576
+/** An entry of the largest size in base64, and room around it. */
+const MAX_BODY_BYTES = 1_572_864
 const MAX_PASSPHRASE_BYTES = 4_096
 const MAX_HEADER_BYTES = 16_384
 const HEADERS_TIMEOUT_MS = 10_000

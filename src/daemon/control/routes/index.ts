@@ -1,6 +1,7 @@
 import type { ControlApi } from '../api.ts'
 import type { RoutesOf } from '../route.ts'
 import { auditRoutes } from './audit.ts'
+import { gossipRoutes } from './gossip.ts'
 import { identityRoutes } from './identity.ts'
 import { networkRoutes } from './network.ts'
 import { nodeRoutes } from './node.ts'
@@ -19,4 +20,5 @@ export const controlRoutes: RoutesOf<ControlApi> = {
   ...servicesRoutes,
   ...auditRoutes,
   ...trustRoutes,
+  ...gossipRoutes,
 }
