@@ -3,9 +3,20 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { PublicKey } from '../../src/core/bytes.ts'
 import { equal } from '../../src/core/bytes.ts'
+import { hashLabeled } from '../../src/core/crypto/labels.ts'
 import { isKithError } from '../../src/core/errors.ts'
-import { decodeEnvelope, type EnvelopeFields, MAX_ENVELOPE_BYTES, MAX_PAYLOAD_BYTES, signatureFault, signEnvelope } from '../../src/mesh/messages/envelope.ts'
-import { conformance } from '../conformance.ts'
+import {
+  decodeEnvelope,
+  ENVELOPE_ID_LABEL,
+  type EnvelopeFields,
+  MAX_ENVELOPE_BYTES,
+  MAX_PAYLOAD_BYTES,
+  signatureFault,
+  signEnvelope,
+} from '../../src/mesh/messages/envelope.ts'
+import { framed } from '../../src/mesh/messages/live-frames.ts'
+import { papersAnswer, papersRequest } from '../../src/mesh/messages/papers-protocol.ts'
+import { conformance, conformanceOfCodec } from '../conformance.ts'
 import { testDevice, testIdentity } from '../mesh/fixtures.ts'
 import { codeOf, envelopeOf, fieldsOf, station } from './messages-support.ts'
 
@@ -31,6 +42,16 @@ conformance('icn/envelope/v1 body', (g) => {
   ])
   return signEnvelope(fields, { ed25519: device.linkSigner, mldsa: undefined })
 })
+
+conformance('icn/envelope-id/v1', (g) => hashLabeled(ENVELOPE_ID_LABEL, g.bytesUpTo(300)))
+conformance('icn/msg/1 frames', (g) => framed(g.list(4, () => g.bytesUpTo(300))))
+conformanceOfCodec('icn/papers/1 request', papersRequest, (g) => ({
+  _version: undefined,
+  did: g.bytes(32),
+  device: g.bytes(32),
+  haveIndex: g.integer(2 ** 32),
+}))
+conformanceOfCodec('icn/papers/1 answer', papersAnswer, (g) => ({ _version: undefined, binding: g.bytesUpTo(300), chain: g.bytesUpTo(300) }))
 
 for (const kind of CLASSES) {
   for (const suite of ['ed25519', 'hybrid'] as const) {

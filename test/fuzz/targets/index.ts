@@ -6,6 +6,7 @@ import { helloTargets } from './hello.ts'
 import { identityTargets } from './identity.ts'
 import { mdnsTargets } from './mdns.ts'
 import { meshTargets } from './mesh.ts'
+import { messageTargets } from './messages.ts'
 import { muxTargets } from './mux.ts'
 import { postQuantumTargets } from './postquantum.ts'
 import { quicTargets } from './quic.ts'
@@ -22,6 +23,7 @@ export const allTargets: readonly FuzzTarget[] = [
   ...quicTargets,
   ...helloTargets,
   ...meshTargets,
+  ...messageTargets,
   ...mdnsTargets,
   ...identityTargets,
   ...serviceTargets,
