@@ -117,9 +117,10 @@ export class LinkControl {
   #gone = false
   readonly #reader: ControlReader = new ControlReader()
   readonly #onMessage: (message: ControlMessage) => void
-  readonly #onBroken: (error: KithError) => void
+  readonly #onBroken: (error: KithError, by: 'message' | 'stream') => void
 
-  constructor(onMessage: (message: ControlMessage) => void, onBroken: (error: KithError) => void) {
+  /** `onBroken`: once, for a message that is none or too many of them, or for the end of the stream. */
+  constructor(onMessage: (message: ControlMessage) => void, onBroken: (error: KithError, by: 'message' | 'stream') => void) {
     this.#onMessage = onMessage
     this.#onBroken = onBroken
   }
@@ -136,8 +137,9 @@ export class LinkControl {
       this.#receive(data.subarray(start, end))
     }
     const ended = (error: KithError): void => {
+      if (this.#gone) return
       this.#gone = true
-      this.#onBroken(error)
+      this.#onBroken(error, 'stream')
     }
     stream.onEnd = () => ended(new KithError('MUX_PROTOCOL', 'the peer ended the control stream of the link'))
     stream.onError = (error) => ended(error)
@@ -158,7 +160,7 @@ export class LinkControl {
       this.#reader.push(data, this.#onMessage)
     } catch (error) {
       this.#gone = true
-      this.#onBroken(asKithError(error, 'INTERNAL'))
+      this.#onBroken(asKithError(error, 'INTERNAL'), 'message')
     }
   }
 }

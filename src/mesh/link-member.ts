@@ -91,7 +91,7 @@ export class Member {
     this.context = { peer: link.did, linkKey: link.linkKey, path: connection.path, signal: this.#down.signal, helloHash: link.helloHash, member: this }
     this.#control = new LinkControl(
       (message) => this.#receive(message),
-      (error) => this.#controlBroken(error),
+      (error, by) => this.#controlBroken(error, by),
     )
     void connection.closed.then(({ error }) => this.#closed(error))
     void this.#measure()
@@ -180,8 +180,8 @@ export class Member {
     } else this.#hooks.onControl(this, message)
   }
 
-  #controlBroken(error: KithError): void {
-    if (error.code === 'WIRE_MALFORMED' && !error.remote) this.#hooks.onMalformed(this)
+  #controlBroken(error: KithError, by: 'message' | 'stream'): void {
+    if (by === 'message' && error.code === 'WIRE_MALFORMED') this.#hooks.onMalformed(this)
     if (this.state !== 'closed') void this.close(error.remote ? new KithError('LINK_LOST', undefined, { cause: error }) : error)
   }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { acceptableAddresses, reachableAddresses, splitAddress, ticketAddresses } from '../../src/mesh/addresses.ts'
+import { acceptableAddresses, announcedAddresses, reachableAddresses, splitAddress, ticketAddresses } from '../../src/mesh/addresses.ts'
 import { inNetwork, neverByRange, parseIp, parseNetwork } from '../../src/mesh/ip.ts'
 
 const INTERFACES = ['127.0.0.1', '::1', '192.168.1.5', 'fe80::1', '2001:db8::5', '169.254.7.7']
@@ -83,4 +83,19 @@ test('network, holds its own addresses and refuses bits below its prefix', () =>
   }
   for (const fine of ['10.0.0.1', '192.168.0.1', '8.8.8.8', '2001:db8::1', 'fd00::1', '64:ff9b::808:808'])
     assert.equal(neverByRange(parseIp(fine) as Uint8Array), false, fine)
+})
+
+test('announced addresses, only literal ones that are no host of ours are dialled', () => {
+  const heard = [
+    'tcp://192.168.1.9:1',
+    'tcp://203.0.113.9:1',
+    'tcp://127.0.0.1:1',
+    'tcp://169.254.1.1:1',
+    'tcp://router.lan:80',
+    'tcp://10.0.0.1',
+    'tcp://224.0.0.1:1',
+  ]
+  assert.deepEqual(announcedAddresses(heard, '192.168.1.4'), ['tcp://192.168.1.9:1', 'tcp://203.0.113.9:1'])
+  assert.deepEqual(announcedAddresses(heard, 'fe80::1'), ['tcp://192.168.1.9:1', 'tcp://203.0.113.9:1'])
+  assert.deepEqual(announcedAddresses(heard, '127.0.0.1'), ['tcp://192.168.1.9:1', 'tcp://203.0.113.9:1', 'tcp://127.0.0.1:1'])
 })

@@ -8,7 +8,7 @@ import { type Budgets, createBudgets, ISOLATED_LIMITS, type LinkBudget } from '.
 import { sourceKeys, sourceOfPath } from '../../src/mesh/admission-source.ts'
 import { DEFAULT_CONSTRAINTS } from '../../src/mesh/constraints.ts'
 import type { AuthenticatedLink } from '../../src/mesh/hello-types.ts'
-import type { PeerClass } from '../../src/mesh/types.ts'
+import type { BucketConstraint, ConstraintSet, PeerClass } from '../../src/mesh/types.ts'
 import type { Source } from '../../src/transport/types.ts'
 
 const from = (host: string): Source => ({ scheme: 'tcp', host, port: 1 })
@@ -265,5 +265,149 @@ describe('admission, budgets after the proof', () => {
     const world = budgets({ ann: 'federated' })
     world.enter('ann', undefined, 'forked')
     assert.equal(world.budgets.isolatedLinks, 1)
+  })
+
+  test('a class changed to and fro, refills no rate: what is left keeps its share', () => {
+    const world = budgets({ ann: 'known' })
+    const lease = world.enter('ann')
+    const drained = (): number => Array.from({ length: 200 }, () => lease.message()).filter(Boolean).length
+    assert.equal(drained(), DEFAULT_CONSTRAINTS.known.burst)
+    for (let round = 0; round < 50; round++) {
+      world.classes.ann = round % 2 === 0 ? 'federated' : 'known'
+      lease.refresh()
+    }
+    assert.equal(drained(), 0)
+    world.clock.advance(250)
+    assert.equal(drained(), DEFAULT_CONSTRAINTS.known.messagesPerSecond / 4)
+  })
+
+  test('a link ended and made again, refills no rate', () => {
+    const world = budgets({ ann: 'known' })
+    const drained = (lease: LinkBudget): number => Array.from({ length: 200 }, () => lease.message()).filter(Boolean).length
+    const first = world.enter('ann')
+    assert.equal(drained(first), DEFAULT_CONSTRAINTS.known.burst)
+    first.leave()
+    assert.equal(drained(world.enter('ann')), 0)
+  })
+})
+
+/** Peers known through somebody: `limits` of Known, charged to this introducer. */
+function introduced(
+  through: Record<string, string>,
+  changes: Partial<BucketConstraint> = {},
+): { clock: ManualClock; budgets: Budgets; enter(name: string): LinkBudget } {
+  const clock = manualClock()
+  const buckets = new Map(['fay', 'guy'].map((key) => [key, { key, messagesPerSecond: 200, burst: 100, links: 16, ...changes }]))
+  const constraints = (peer: Did): ConstraintSet => {
+    const bucket = buckets.get(through[peer.slice(9)] ?? '')
+    return bucket === undefined ? DEFAULT_CONSTRAINTS.known : { ...DEFAULT_CONSTRAINTS.known, bucket }
+  }
+  const made = createBudgets({ clock, policy: { classOf: () => 'known', constraints } })
+  let hosts = 0
+  return { clock, budgets: made, enter: (name) => made.enter(linkOf(name, `10.${hosts >> 8}.${hosts++ & 255}.1`), () => undefined) }
+}
+
+describe('admission, budgets behind an introducer', () => {
+  const crowd = (size: number, key: string): Record<string, string> => Object.fromEntries(Array.from({ length: size }, (_, i) => [`${key}${i}`, key]))
+
+  test('a crowd of any size shares 16 links, and leaves those of another introducer alone', () => {
+    const world = introduced({ ...crowd(10_000, 'fay'), ...crowd(1, 'guy') })
+    const leases = Array.from({ length: 16 }, (_, i) => world.enter(`fay${i}`))
+    for (let i = 16; i < 10_000; i++) assert.throws(() => world.enter(`fay${i}`), exceeded)
+    world.enter('guy0')
+    world.enter('friend')
+    leases[3]?.leave()
+    world.enter('fay16')
+    assert.throws(() => world.enter('fay17'), exceeded)
+    assert.equal(world.budgets.dids, 18)
+  })
+
+  test('a crowd shares one rate, each of it has its own too', () => {
+    const world = introduced(crowd(16, 'fay'))
+    const leases = Array.from({ length: 16 }, (_, i) => world.enter(`fay${i}`))
+    const taken = leases.map((lease) => Array.from({ length: 20 }, () => lease.message()).filter(Boolean).length)
+    assert.equal(taken[0], DEFAULT_CONSTRAINTS.known.burst)
+    assert.equal(
+      taken.reduce((sum, count) => sum + count, 0),
+      100,
+    )
+    for (const lease of leases) lease.leave()
+    const again = world.enter('fay15')
+    assert.equal(again.message(), false, 'the shared rate is remembered without links')
+  })
+
+  test('a peer that gets an edge of its own, leaves the introducer’s budget; one that loses it needs a place there', () => {
+    const through: Record<string, string> = { ann: 'fay', ben: 'fay' }
+    const world = introduced(through, { links: 1 })
+    const ann = world.enter('ann')
+    assert.throws(() => world.enter('ben'), exceeded)
+    delete through.ann
+    ann.refresh()
+    const ben = world.enter('ben')
+    through.ann = 'fay'
+    assert.throws(() => ann.refresh(), exceeded)
+    through.ann = 'guy'
+    ann.refresh()
+    ben.leave()
+    through.ann = 'fay'
+    ann.refresh()
+    assert.throws(() => world.enter('ben'), exceeded)
+  })
+})
+
+describe('admission, guests with a ticket', () => {
+  function crowded(expecting: boolean): {
+    clock: ManualClock
+    budgets: Budgets
+    classes: Map<Did, PeerClass>
+    evicted: string[]
+    enter(name: string, host?: string): LinkBudget
+  } {
+    const clock = manualClock()
+    const classes = new Map<Did, PeerClass>()
+    const classOf = (peer: Did): PeerClass => classes.get(peer) ?? 'isolated'
+    const made = createBudgets({ clock, policy: { classOf, constraints: (peer) => DEFAULT_CONSTRAINTS[classOf(peer)] }, expecting: () => expecting })
+    const evicted: string[] = []
+    let hosts = 0
+    const enter = (name: string, host = `10.${hosts >> 8}.${hosts++ & 255}.1`): LinkBudget => made.enter(linkOf(name, host), () => evicted.push(name))
+    const busy = Array.from({ length: 64 }, (_, i) => enter(`s${i}`))
+    // Strangers that use their links all the time.
+    const tick = (): void => {
+      for (const lease of busy) lease.touch()
+      clock.after(1_000, tick)
+    }
+    tick()
+    return { clock, budgets: made, classes, evicted, enter }
+  }
+
+  test('without a ticket out, strangers that fill every place keep the next one out', () => {
+    const world = crowded(false)
+    assert.throws(() => world.enter('newcomer'), exceeded)
+  })
+
+  test('with a ticket out, eight more get in, and who has paired keeps the place', () => {
+    const world = crowded(true)
+    const newcomer = world.enter('newcomer')
+    for (let i = 0; i < 7; i++) world.enter(`guest${i}`)
+    assert.throws(() => world.enter('one more'), exceeded)
+    world.classes.set(did('newcomer'), 'known')
+    newcomer.refresh()
+    world.enter('one more')
+    assert.throws(() => world.enter('another'), exceeded)
+    world.clock.advance(10_000)
+    world.enter('another')
+    assert.deepEqual(world.evicted, ['guest0'], 'the oldest guest that did not pair')
+    assert.equal(newcomer.message(), true)
+  })
+
+  test('one network, has two of the places for guests', () => {
+    const world = crowded(true)
+    world.enter('a', '192.0.2.1')
+    world.enter('b', '192.0.2.2')
+    assert.throws(() => world.enter('c', '192.0.2.3'), exceeded)
+    world.enter('d', '198.51.100.1')
+    world.clock.advance(10_000)
+    world.enter('c', '192.0.2.3')
+    assert.deepEqual(world.evicted, ['a'])
   })
 })

@@ -100,6 +100,22 @@ test('mdns packets: random bytes, and honest packets with damaged bytes, are ref
   assert.ok(table.browser.size <= 32)
 })
 
+test('mdns browser: an announcement that names hosts of ours, in whatever name, tells of nobody', () => {
+  const { browser: table, found } = browser()
+  const heard = (url: string, source: string): void => {
+    const message = decodeMessage(encodeResponse(records('a', url), []))
+    assert.ok(message !== undefined)
+    table.onResponse(message, source)
+  }
+  for (const url of ['tcp://127.0.0.1:22', 'tcp://printer.lan:80', 'tcp://169.254.169.254:80']) heard(url, '192.0.2.9')
+  assert.deepEqual(found, [])
+  heard('tcp://192.0.2.7:1', '192.0.2.9')
+  assert.deepEqual(
+    found.map(({ urls }) => urls),
+    [['tcp://192.0.2.7:1']],
+  )
+})
+
 test('mdns packets: counts and sizes beyond what an honest responder sends are refused before decoding', () => {
   const packet = encodeQuery([{ name: SERVICE, type: 'PTR' }])
   assert.ok(decodeMessage(packet) !== undefined)

@@ -52,6 +52,26 @@ const violations: readonly [string, Buffer][] = [
   ['credit beyond 32 bits', Buffer.concat([credit(SYN, 1, 0xffff_ffff), credit(0, 1, 1)])],
 ]
 
+/** What no correct peer sends whatever we did; the rest depends on streams and windows of both sides and accuses nobody. */
+const malformed: ReadonlySet<string> = new Set(violations.slice(0, 11).map(([what]) => what))
+const contradictory: ReadonlySet<string> = new Set([
+  'data for a stream that was never opened',
+  'data for a stream of ours that was never opened',
+  'data after the end',
+  'a second end',
+])
+
+test('a breach of the rules, is held against the peer only where no race of ours explains it', async () => {
+  for (const [what, bytes] of violations) {
+    const scene = listener()
+    scene.pipe.feed(bytes)
+    scene.clock.advance(1000)
+    const { error, remote } = await scene.mux.closed
+    assert.equal(remote, false)
+    assert.equal(error?.details.breach, malformed.has(what) ? 'malformed-frame' : contradictory.has(what) ? 'protocol-state' : undefined, what)
+  }
+})
+
 for (const [what, bytes] of violations) {
   test(`${what}: the connection ends with MUX_PROTOCOL`, async () => {
     const scene = listener()
