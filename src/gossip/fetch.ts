@@ -45,7 +45,8 @@ interface Open {
   readonly neighbour: Neighbour
   readonly nonce: number
   readonly topic: Topic
-  readonly ids: Map<string, Missing> | undefined
+  /** What was asked for: it may have come by another way meanwhile, and still be in the answer. */
+  readonly ids: ReadonlyMap<string, Missing> | undefined
   readonly pull: Range | undefined
   timer: Timer
   taken: number
@@ -116,7 +117,6 @@ export class Fetch {
     const missing = this.#missing.get(key)
     if (missing === undefined) return
     this.#drop(missing)
-    missing.asked?.ids?.delete(key)
   }
 
   /** Pulls what stands between two bounds, unless something of this topic is being pulled already. */
@@ -315,7 +315,7 @@ export class Fetch {
     if (state !== undefined) state.listed--
   }
 
-  #begin(neighbour: Neighbour, topic: Topic, ids: Map<string, Missing> | undefined, pull: Range | undefined): Open {
+  #begin(neighbour: Neighbour, topic: Topic, ids: ReadonlyMap<string, Missing> | undefined, pull: Range | undefined): Open {
     const nonce = Math.floor(this.#components.random.unit() * 0x1_0000_0000)
     const { open: all } = this.#state(neighbour)
     const open: Open = { neighbour, nonce, topic, ids, pull, timer: { cancel: () => undefined }, taken: 0 }

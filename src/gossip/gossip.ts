@@ -137,7 +137,17 @@ class GossipNode implements Gossip {
     this.#fetch = new Fetch({ clock, random, policy, intake, counters, onPulled: (from, topic, taken) => taken > 0 && this.#repair.cascade(topic, from) })
     const fetch = this.#fetch
     this.#serve = new Serve({ clock, logger, policy, access, store: this.#entries, cursors: new Cursors(clock, random), counters })
-    this.#repair = new Repair({ clock, random, access, fetch, counters, neighbours, topics: () => topics, settle: (topic) => topics.settle(topic) })
+    this.#repair = new Repair({
+      clock,
+      random,
+      access,
+      fetch,
+      counters,
+      neighbours,
+      topics: () => topics,
+      settle: (topic) => topics.settle(topic),
+      onRound: () => this.#tellAll(),
+    })
     this.#spread.onBehind = (neighbour, topic) => this.#repair.begin(neighbour, topic)
     this.#talk = new Talk({
       own: mesh.did,
@@ -155,7 +165,7 @@ class GossipNode implements Gossip {
       malformed: (neighbour, error) => neighbours.malformed(neighbour, error),
     })
     this.#ends.push(messages.showPapers((asker, did) => [...topics].some((topic) => topic.retention.has(did) && access.may(asker, 'subscribe', topic))))
-    const changed = policy.onChange?.(() => this.#tellAll())
+    const changed = policy.onChange?.(() => this.#reconsider())
     if (changed !== undefined) this.#ends.push(changed)
   }
 
@@ -277,6 +287,12 @@ class GossipNode implements Gossip {
     this.#access.close()
     this.#topics.close()
     await this.#entries.flush()
+  }
+
+  /** The owner or trust decided anew. */
+  #reconsider(): void {
+    this.#intake.reconsider()
+    this.#tellAll()
   }
 
   #tellAll(): void {

@@ -17,8 +17,8 @@ export const MAX_AHEAD_MS = 600_000
 /** What was refused is not asked for again for a while. */
 const REFUSED_MS = 600_000
 const MAX_REFUSED = 10_000
-/** What an author published too fast comes with the next comparison instead. */
-const RATE_MS = 5_000
+/** What an author published too fast comes with the next comparison instead, and standing changes. */
+const FORGET_SOON: { readonly [R in Refusal]?: number } = { author_rate: 5_000, author_denied: 60_000 }
 const MAX_AUTHORS = 4_096
 
 export type Way = 'push' | 'graft' | 'fetch'
@@ -63,7 +63,7 @@ export class Intake {
   readonly #components: IntakeComponents
   /** By id: who else offered the same bytes while they are verified. */
   readonly #pending: Map<string, Neighbour[]> = new Map()
-  readonly #refused: Lru<string, number> = new Lru(MAX_REFUSED)
+  #refused: Lru<string, number> = new Lru(MAX_REFUSED)
   readonly #rates: Lru<string, TokenBucket> = new Lru(MAX_AUTHORS)
 
   constructor(components: IntakeComponents) {
@@ -83,6 +83,11 @@ export class Intake {
   refusedLately(key: string): boolean {
     const until = this.#refused.get(key)
     return until !== undefined && this.#components.clock.monotonic() < until
+  }
+
+  /** Rules have changed: what was refused may be taken now. */
+  reconsider(): void {
+    this.#refused = new Lru(MAX_REFUSED)
   }
 
   /** Another one has what is being verified. */
@@ -130,7 +135,7 @@ export class Intake {
     }
     const refusal = this.#judge(topic, head, bytes.length, way)
     if (refusal !== undefined) {
-      this.#remember(key, refusal === 'author_rate' ? RATE_MS : REFUSED_MS)
+      this.#remember(key, FORGET_SOON[refusal] ?? REFUSED_MS)
       this.#refuse(from, refusal)
       return
     }
@@ -215,6 +220,8 @@ export class Intake {
         this.#refuse(from, 'too_large')
         return
       }
+      // Looked into once, so that nobody passes on what nobody can read.
+      payload.inflate()
     } catch {
       this.#remember(key)
       this.#refuse(from, 'payload')

@@ -55,6 +55,8 @@ export interface RepairComponents {
   readonly topics: () => Iterable<Topic>
   /** Drops what is too old, so that both sides talk about the same. */
   readonly settle: (topic: Topic) => void
+  /** Before each round: standing may have changed, so that neighbours have to do with topics that they had not. */
+  readonly onRound: () => void
 }
 
 export class Repair {
@@ -191,7 +193,8 @@ export class Repair {
   }
 
   #round(): void {
-    const { topics, neighbours, random } = this.#components
+    const { topics, neighbours, random, onRound } = this.#components
+    onRound()
     for (const topic of topics()) {
       const sharing = [...neighbours].filter((neighbour) => neighbour.sharing(topic) !== undefined)
       for (let left = fanOut(sharing.length); left > 0 && sharing.length > 0; left--) {

@@ -119,11 +119,10 @@ export class Talk {
   /** Tells a neighbour of topics that it was not told of yet and may have to do with. */
   tell(neighbour: Neighbour): void {
     if (!neighbour.outbox.open) return
-    const { topics, policy } = this.#components
-    const limit = policy.constraints(neighbour.peer).subscriptions
+    const { topics } = this.#components
     const news: Topic[] = []
     for (const topic of topics) {
-      if (neighbour.told.has(topic) || neighbour.told.size >= Math.max(limit, 1_000) || !this.#concerns(neighbour, topic)) continue
+      if (neighbour.told.has(topic) || !this.#concerns(neighbour, topic)) continue
       neighbour.told.add(topic)
       news.push(topic)
     }
@@ -193,16 +192,16 @@ export class Talk {
       neighbour.useless()
       return
     }
+    // Ours may have come before it knew the topic: said again, it does no harm.
+    neighbour.told.delete(topic)
     this.tell(neighbour)
-    this.#met(neighbour, topic)
   }
 
   #unsubscribed(neighbour: Neighbour, handle: number): void {
     const shared = neighbour.byHandle.get(handle)
-    if (shared === undefined) {
-      neighbour.useless()
-      return
-    }
+    // Coming and going costs us answers.
+    neighbour.useless()
+    if (shared === undefined) return
     neighbour.byHandle.delete(handle)
     neighbour.shared.delete(shared.topic)
   }
