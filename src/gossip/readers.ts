@@ -32,16 +32,32 @@ export class Readers {
         this.#logger.error('gossip listener failed', { topic: entry.topic, error })
       }
     }
-    if (replay === undefined) {
-      const reader: Reader = { give: call, end: () => undefined }
-      this.#readers.add(reader)
-      return () => void this.#readers.delete(reader)
+    let earlier: GossipEntry[] | undefined = replay === undefined ? undefined : []
+    let ended = false
+    const reader: Reader = {
+      // What comes during the replay waits for its end.
+      give: (entry) => (earlier === undefined ? call(entry) : void earlier.push(entry)),
+      end: () => {
+        ended = true
+        this.#readers.delete(reader)
+      },
     }
-    const queue = this.#queue()
-    void (async () => {
-      for await (const entry of withReplay(replay, queue)) call(entry)
-    })().catch((error: unknown) => this.#logger.error('gossip replay failed', { error }))
-    return () => queue.end()
+    this.#readers.add(reader)
+    if (replay !== undefined) {
+      void (async () => {
+        for await (const entry of replay) {
+          if (ended) return
+          call(entry)
+        }
+      })()
+        .catch((error: unknown) => this.#logger.error('gossip replay failed', { error }))
+        .finally(() => {
+          const waiting = earlier ?? []
+          earlier = undefined
+          for (const entry of waiting) if (!ended) call(entry)
+        })
+    }
+    return () => reader.end()
   }
 
   read(replay: AsyncIterable<GossipEntry> | undefined, signal: AbortSignal | undefined): AsyncIterableIterator<GossipEntry> {

@@ -2,8 +2,10 @@ import type { FuzzTarget } from '../mutate.ts'
 import { blobTargets } from './blobs.ts'
 import { coreTargets } from './core.ts'
 import { daemonTargets } from './daemon.ts'
+import { gossipTargets } from './gossip.ts'
 import { helloTargets } from './hello.ts'
 import { identityTargets } from './identity.ts'
+import { mailboxTargets } from './mailbox.ts'
 import { mdnsTargets } from './mdns.ts'
 import { meshTargets } from './mesh.ts'
 import { messageTargets } from './messages.ts'
@@ -24,9 +26,11 @@ export const allTargets: readonly FuzzTarget[] = [
   ...helloTargets,
   ...meshTargets,
   ...messageTargets,
+  ...mailboxTargets,
   ...mdnsTargets,
   ...identityTargets,
   ...serviceTargets,
+  ...gossipTargets,
   ...blobTargets,
   ...trustTargets,
   ...daemonTargets,
