@@ -107,6 +107,8 @@ test('commands that need the node, no node, exit 3 and say how to start it', asy
     ['audit'],
     ['pub', 'x', 'y'],
     ['sub', 'x'],
+    ['tell', 'x', 'y'],
+    ['mailbox'],
     ['topics'],
     ['trust'],
     ['audit', 'verify'],

@@ -3,6 +3,7 @@ import type { RoutesOf } from '../route.ts'
 import { auditRoutes } from './audit.ts'
 import { gossipRoutes } from './gossip.ts'
 import { identityRoutes } from './identity.ts'
+import { mailRoutes } from './mail.ts'
 import { networkRoutes } from './network.ts'
 import { nodeRoutes } from './node.ts'
 import { peersRoutes } from './peers.ts'
@@ -21,4 +22,5 @@ export const controlRoutes: RoutesOf<ControlApi> = {
   ...auditRoutes,
   ...trustRoutes,
   ...gossipRoutes,
+  ...mailRoutes,
 }

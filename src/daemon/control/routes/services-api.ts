@@ -1,6 +1,7 @@
 import type { InboxEntry } from '../../../files/index.ts'
 import type { TunnelStatus } from '../../../tunnel/index.ts'
 import type { Json, Lines, Nothing } from '../route.ts'
+import type { MessageListed } from './mail-api.ts'
 
 /** A forward with the name its peer has in the address book. */
 export interface TunnelListed extends TunnelStatus {
@@ -17,6 +18,8 @@ export interface Inbox {
   readonly inbox: string
   /** Newest first. */
   readonly files: readonly InboxListed[]
+  /** Newest first. */
+  readonly messages: readonly MessageListed[]
 }
 
 /** One line while a file is on its way; the last one is `stored`. */

@@ -5,6 +5,7 @@ import type { Mesh } from '../../../mesh/mesh-types.ts'
 import type { TunnelStatus } from '../../../tunnel/index.ts'
 import type { NodeContext } from '../../context.ts'
 import { type CallContext, json, lines, type RoutesOf } from '../route.ts'
+import { messagesOf } from './mail.ts'
 import type { SendLine, ServicesApi, TunnelListed } from './services-api.ts'
 
 const nothing = z.object({})
@@ -43,9 +44,10 @@ export const servicesRoutes: RoutesOf<ServicesApi> = {
     }),
     (context, input, call) => sending(context, { ...input, resume: input.resume === 'true' }, call),
   ),
-  'GET /v1/inbox': json(z.object({ limit: z.coerce.number().int().min(1).max(MAX_LISTED).default(1_000) }), async ({ mesh, files }, { limit }) => ({
+  'GET /v1/inbox': json(z.object({ limit: z.coerce.number().int().min(1).max(MAX_LISTED).default(1_000) }), async ({ mesh, files, assembly }, { limit }) => ({
     inbox: files.inbox,
     files: (await files.list({ limit })).map((entry) => ({ ...entry, from_name: mesh.book.get(entry.from)?.name ?? null })),
+    messages: await messagesOf(assembly, limit),
   })),
 }
 
