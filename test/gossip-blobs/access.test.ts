@@ -205,6 +205,19 @@ test('an honest conversation by hand, gives pages and chunks in the order of the
   assert.deepEqual(bytes.subarray(-CHUNK_BYTES), Buffer.from(source.content.subarray(CHUNK_BYTES, 2 * CHUNK_BYTES)))
 })
 
+test('a peer that is refused, hears nothing before', async () => {
+  const { sender, holder, bob, mallory, source, manifest } = await scene()
+  holder.blobs.offer(manifest, source, { peers: [bob.did] })
+  assert.deepEqual(await said(mallory, holder, opening(manifest)), { bytes: Buffer.alloc(0), code: 'BLOB_UNKNOWN' })
+  const grant = sender.blobs.grant({ ...manifest, recipient: mallory.did, providers: [holder.did] })
+  const other = { root: randomBytes(32), size: SIZE }
+  assert.deepEqual(
+    await said(mallory, holder, opening(other, { grant })),
+    { bytes: Buffer.alloc(0), code: 'BLOB_UNKNOWN' },
+    'a good grant, shown for another blob',
+  )
+})
+
 test('a request repeated with its nonce, is answered once; the same nonce of another peer is another request', async () => {
   const { holder, bob, mallory, manifest } = await offered()
   const nonce = randomBytes(16)

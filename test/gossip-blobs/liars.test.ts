@@ -4,7 +4,7 @@ import { afterEach, beforeEach, test } from 'node:test'
 import { manualClock } from '../../src/core/clock.ts'
 import { isKithError, KithError } from '../../src/core/errors.ts'
 import { CHUNK_BYTES } from '../../src/gossip/blobs/layout.ts'
-import { KIND } from '../../src/gossip/blobs/wire.ts'
+import { CHUNK_HEAD_BYTES, KIND } from '../../src/gossip/blobs/wire.ts'
 import type { LinkStream } from '../../src/transport/types.ts'
 import { type BlobNode, type BlobWorld, bytesSink, bytesSource, createBlobWorld, says, settle } from './support.ts'
 
@@ -39,7 +39,9 @@ async function scene(tamper: (stream: LinkStream) => LinkStream | undefined, clo
 function nth(kind: number, n: number, change: (frame: Buffer) => Uint8Array | undefined): (stream: LinkStream) => LinkStream {
   return (stream) => {
     let seen = 0
-    return says(stream, (data) => (data[0] === kind && seen++ === n ? change(Buffer.from(data)) : data))
+    return says(stream, (data) =>
+      data[0] === kind && (kind !== KIND.chunk || data.length === CHUNK_HEAD_BYTES) && seen++ === n ? change(Buffer.from(data)) : data,
+    )
   }
 }
 
@@ -50,7 +52,7 @@ function wrongData(n: number): (stream: LinkStream) => LinkStream {
     let next = false
     return says(stream, (data) => {
       const turn = next
-      next = data[0] === KIND.chunk && data.length === 13 && heads++ === n
+      next = data[0] === KIND.chunk && data.length === CHUNK_HEAD_BYTES && heads++ === n
       if (!turn) return data
       const changed = Buffer.from(data)
       changed[7] = (changed[7] as number) ^ 1
@@ -143,9 +145,12 @@ test('a provider that sends chunks nobody asked for, is left and counted whateve
 })
 
 test('a provider that stays silent after the first chunks, loses them to the other and is not counted', async () => {
-  let chunks = 0
+  let heads = 0
   const { bob, liar, honest, manifest, source, clock } = await scene((stream) =>
-    says(stream, (data) => (data[0] === KIND.chunk && chunks++ >= 2 ? undefined : chunks > 2 ? undefined : data)),
+    says(stream, (data) => {
+      if (data[0] === KIND.chunk && data.length === CHUNK_HEAD_BYTES) heads++
+      return heads > 2 ? undefined : data
+    }),
   )
   const sink = bytesSink(SIZE)
   const started = clock.monotonic()
@@ -158,7 +163,7 @@ test('a provider that stays silent after the first chunks, loses them to the oth
 
 test('the only provider goes silent, the fetch ends within its timeout', async () => {
   const { bob, liar, manifest, clock } = await scene((stream) =>
-    says(stream, (data) => (data[0] === KIND.chunk || data.length === CHUNK_BYTES ? undefined : data)),
+    says(stream, (data) => (data.length === CHUNK_HEAD_BYTES || data.length === CHUNK_BYTES ? undefined : data)),
   )
   const started = clock.monotonic()
   await assert.rejects(
@@ -191,6 +196,26 @@ test('content that changed at the provider, is never sent: it says so and stays 
   assert.notDeepEqual(fresh.root, manifest.root)
   await assert.rejects(
     settle(clock, bob.blobs.fetch(fresh, bytesSink(SIZE), { providers: [{ peer: liar.did }] })),
+    (error) => isKithError(error, 'BLOB_UNAVAILABLE') && isKithError(error.cause, 'BLOB_CHANGED'),
+  )
+  assert.deepEqual(bob.violations, [])
+})
+
+test('content that changes while it is served, ends the session before a false byte leaves', async () => {
+  const { bob, honest, liar, clock } = await scene((stream) => stream)
+  const good = bytesSource(randomBytes(SIZE))
+  const manifest = await honest.blobs.describe(good)
+  const changing = bytesSource(Buffer.from(good.content))
+  liar.blobs.offer(manifest, changing, { peers: [bob.did] })
+  await assert.rejects(
+    settle(
+      clock,
+      bob.blobs.fetch(manifest, bytesSink(SIZE), {
+        providers: [{ peer: liar.did }],
+        // The hashes of the page are known there by now.
+        onProgress: ({ bytes }) => bytes > 0 && changing.content.fill(0, 50 * CHUNK_BYTES),
+      }),
+    ),
     (error) => isKithError(error, 'BLOB_UNAVAILABLE') && isKithError(error.cause, 'BLOB_CHANGED'),
   )
   assert.deepEqual(bob.violations, [])

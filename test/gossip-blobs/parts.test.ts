@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { equal } from '../../src/core/bytes.ts'
 import { manualClock } from '../../src/core/clock.ts'
-import { isKithError } from '../../src/core/errors.ts'
+import { isKithError, KithError } from '../../src/core/errors.ts'
 import { seededRandom } from '../../src/core/random.ts'
 import { Board } from '../../src/gossip/blobs/board.ts'
 import {
@@ -25,7 +25,10 @@ import {
 import { describeBlob, ServedBlob } from '../../src/gossip/blobs/manifest.ts'
 import { NonceGuard } from '../../src/gossip/blobs/nonce-guard.ts'
 import { Pace } from '../../src/gossip/blobs/pace.ts'
+import { type FetchSession, fetchFrom } from '../../src/gossip/blobs/provider.ts'
+import { decodeGet, encodeGet, KIND } from '../../src/gossip/blobs/wire.ts'
 import type { Did } from '../../src/identity/did.ts'
+import { FakeStream } from '../fuzz/fake-stream.ts'
 import { bytesSource } from './support.ts'
 
 const ANN = 'did:icn:ann' as Did
@@ -256,4 +259,59 @@ test('a slow provider beside a quick one, is asked for little and loses the end 
     if (task.kind === 'span') for (let i = 0; i < task.count; i++) board.keep(task.first + i)
   }
   assert.ok(board.done, 'the last chunk was taken over')
+})
+
+// ---- one provider
+
+test('a provider that talks while it was asked nothing, is reported', async () => {
+  const clock = manualClock()
+  const stream = new FakeStream()
+  const reports: Uint8Array[] = []
+  const session: FetchSession = {
+    board: { ref: { root: new Uint8Array(32), size: 1 }, hasTop: true, done: false, next: () => undefined, giveBack: () => {} } as unknown as Board,
+    clock,
+    random: seededRandom(1),
+    signal: new AbortController().signal,
+    examine: async () => {},
+    keep: async () => assert.fail('nothing was asked for'),
+    report: (_supply, evidence) => reports.push(evidence),
+    changed: () => {},
+    waitForChange: async () => {
+      stream.feed(Uint8Array.of(KIND.chunk, 1, 2, 3))
+    },
+  }
+  const fetching = fetchFrom(session, { peer: ANN, stream, grant: undefined, papers: undefined, pace: new Pace(0) })
+  stream.feed(Uint8Array.of(KIND.ready))
+  await assert.rejects(fetching, (error) => isKithError(error, 'WIRE_MALFORMED'))
+  assert.equal(reports.length, 1)
+  assert.equal(stream.resetNumber, new KithError('WIRE_MALFORMED').number)
+  assert.equal(clock.pending, 0)
+})
+
+test('a question for chunks, takes 1 to 16 of one page and of the blob', () => {
+  const size = 300 * CHUNK_BYTES + 1
+  const asked = (first: number, count: number): unknown => decodeGet(Buffer.from(encodeGet({ id: 3, first, count })).subarray(1), size)
+  for (const [first, count] of [
+    [0, 1],
+    [0, 16],
+    [240, 16],
+    [256, 16],
+    [300, 1],
+  ] as const) {
+    assert.deepEqual(asked(first, count), { id: 3, first, count })
+  }
+  for (const [first, count] of [
+    [0, 0],
+    [0, 17],
+    [250, 7],
+    [300, 2],
+    [301, 1],
+    [2 ** 32 - 1, 16],
+  ] as const) {
+    assert.throws(
+      () => asked(first, count),
+      (error) => isKithError(error, 'WIRE_MALFORMED'),
+      `${first} ${count}`,
+    )
+  }
 })
