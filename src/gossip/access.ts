@@ -7,7 +7,7 @@ import type { TopicAccess } from './types.ts'
 
 export type TopicAction = 'publish' | 'subscribe'
 /** What gossip needs of the policy. */
-export type TopicPolicy = Pick<MeshPolicy, 'decide' | 'constraints' | 'scoreOf' | 'provide' | 'onChange'>
+export type TopicPolicy = Pick<MeshPolicy, 'decide' | 'constraints' | 'classOf' | 'scoreOf' | 'provide' | 'onChange'>
 
 /** A decision is asked for again after this, so that trust that fell counts soon. */
 const REMEMBER_MS = 1_000

@@ -28,6 +28,8 @@ const MAX_SOURCES = 8
 const FIRST_BACKOFF_MS = 300
 const LAST_BACKOFF_MS = 5_000
 const MAX_PULLS = 64
+const PULLS_PER_SECOND = 4
+const AHEAD_MS = 4_000
 
 interface Missing {
   readonly topic: Topic
@@ -61,6 +63,8 @@ interface State {
   readonly open: Map<number, Open>
   backoffMs: number
   busyUntil: number
+  /** When what it gave will have been paid off, at the rate of its class. */
+  paidMs: number
   /** Missing ids that it told first. */
   listed: number
 }
@@ -152,6 +156,7 @@ export class Fetch {
     const way = wayOf(open)
     for (const bytes of frame.entries) intake.receive(bytes, neighbour, way, (topic, head) => topic === open.topic && isAsked(open, head))
     open.taken += frame.entries.length
+    this.#charge(neighbour, frame.entries)
     if (frame.state === 'more') {
       open.timer.cancel()
       open.timer = this.#deadline(open)
@@ -199,7 +204,7 @@ export class Fetch {
   #state(neighbour: Neighbour): State {
     const known = this.#states.get(neighbour)
     if (known !== undefined) return known
-    const state: State = { open: new Map(), backoffMs: FIRST_BACKOFF_MS, busyUntil: 0, listed: 0 }
+    const state: State = { open: new Map(), backoffMs: FIRST_BACKOFF_MS, busyUntil: 0, paidMs: 0, listed: 0 }
     this.#states.set(neighbour, state)
     return state
   }
@@ -207,7 +212,15 @@ export class Fetch {
   #mayAsk(neighbour: Neighbour, now: number): boolean {
     if (neighbour.gone || !neighbour.outbox.open) return false
     const state = this.#state(neighbour)
-    return state.busyUntil <= now && state.open.size < this.#components.policy.constraints(neighbour.peer).outstandingRequests
+    return state.busyUntil <= now && state.paidMs <= now + AHEAD_MS && state.open.size < this.#components.policy.constraints(neighbour.peer).outstandingRequests
+  }
+
+  /** Entries cost checking whoever signed them, so no neighbour is asked for more than its class may give: four pulls a second, a few seconds ahead. */
+  #charge(neighbour: Neighbour, entries: readonly Uint8Array[]): void {
+    const { clock, policy } = this.#components
+    const bytes = entries.reduce((sum, { length }) => sum + length, 0)
+    const state = this.#state(neighbour)
+    state.paidMs = Math.max(clock.monotonic(), state.paidMs) + (1_000 * bytes) / (PULLS_PER_SECOND * policy.constraints(neighbour.peer).pullBytes)
   }
 
   /** Asks for everything whose time has come, as far as neighbours may be asked. */

@@ -357,6 +357,8 @@ class GossipNode implements Gossip {
   }
 
   async #equivocation(topic: Topic, kept: Item, found: RecordMessage): Promise<void> {
+    if (found.from === this.#components.mesh.did)
+      this.#components.logger.error('two entries of this identity have one number: was a home copied?', { topic: topic.name })
     const before = await this.#entries.get(topic, kept)
     if (before === undefined || this.#components.onEquivocation === undefined) return
     const proof: readonly [Uint8Array, Uint8Array] = compare(kept.id, found.id) < 0 ? [before, found.bytes] : [found.bytes, before]

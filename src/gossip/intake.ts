@@ -2,13 +2,14 @@ import type { Clock } from '../core/clock.ts'
 import { asKithError, isKithError, type KithError } from '../core/errors.ts'
 import { Lru } from '../core/lru.ts'
 import type { Logger } from '../core/observe/log.ts'
-import { TokenBucket } from '../mesh/admission-rate.ts'
 import type { Messages, RecordHead, RecordMessage } from '../mesh/messages/types.ts'
 import type { Policy } from '../mesh/types.ts'
 import type { Access } from './access.ts'
+import { AuthorRate } from './author-rate.ts'
 import { type Reference, readPayload } from './entry.ts'
 import type { GossipCounters, Refusal } from './gossip-metrics.ts'
 import type { Neighbour } from './neighbour.ts'
+import { Papers } from './papers.ts'
 import type { Topic } from './topic.ts'
 import { type Item, idKey } from './topic-index.ts'
 
@@ -17,9 +18,10 @@ export const MAX_AHEAD_MS = 600_000
 /** What was refused is not asked for again for a while. */
 const REFUSED_MS = 600_000
 const MAX_REFUSED = 10_000
-/** What an author published too fast comes with the next comparison instead, and standing changes. */
-const FORGET_SOON: { readonly [R in Refusal]?: number } = { author_rate: 5_000, author_denied: 60_000 }
-const MAX_AUTHORS = 4_096
+/** What an author published too fast comes with the next comparison instead. */
+const RATE_MS = 5_000
+/** Standing changes. */
+const DENIED_MS = 60_000
 
 export type Way = 'push' | 'graft' | 'fetch'
 
@@ -41,7 +43,7 @@ export interface IntakeHooks {
 export interface IntakeComponents {
   readonly messages: Pick<Messages, 'readRecord' | 'verifyRecord' | 'fetchPapers'>
   readonly access: Access
-  readonly policy: Pick<Policy, 'constraints'>
+  readonly policy: Pick<Policy, 'constraints' | 'classOf'>
   readonly clock: Clock
   readonly logger: Logger
   readonly counters: GossipCounters
@@ -52,8 +54,8 @@ export interface IntakeComponents {
  * The one way of an entry into a topic, whoever brought it and however:
  *
  * ```text
- * decode -> topic known -> neighbour may carry -> new (id) -> not dropped before, not too large -> author may publish -> not from the future -> author's rate (pushed ones)
- *        -> signature and papers (once per id) -> payload -> one body per number -> kept
+ * decode -> topic known -> neighbour may carry -> new (id) -> not too old or early, room -> author may publish -> not too large
+ *        -> signature and papers (once per id) -> author's rate (pushed ones) -> payload -> one body per number -> kept
  * ```
  *
  * Everything before the signature is cheap and decided without believing the bytes; everything refused is counted, and none of it is a violation but bytes that do
@@ -64,10 +66,13 @@ export class Intake {
   /** By id: who else offered the same bytes while they are verified. */
   readonly #pending: Map<string, Neighbour[]> = new Map()
   #refused: Lru<string, number> = new Lru(MAX_REFUSED)
-  readonly #rates: Lru<string, TokenBucket> = new Lru(MAX_AUTHORS)
+  readonly #rate: AuthorRate
+  readonly #papers: Papers
 
   constructor(components: IntakeComponents) {
     this.#components = components
+    this.#rate = new AuthorRate(components.clock, components.policy)
+    this.#papers = new Papers(components.messages, components.clock)
   }
 
   /** Entries being verified. */
@@ -133,9 +138,9 @@ export class Intake {
       from.useless()
       return
     }
-    const refusal = this.#judge(topic, head, bytes.length, way)
+    const refusal = this.#judge(topic, head, bytes.length)
     if (refusal !== undefined) {
-      this.#remember(key, FORGET_SOON[refusal] ?? REFUSED_MS)
+      this.#remember(key, refusal === 'author_denied' ? DENIED_MS : REFUSED_MS)
       this.#refuse(from, refusal)
       return
     }
@@ -143,7 +148,7 @@ export class Intake {
   }
 
   /** What can be said against it without its signature. */
-  #judge(topic: Topic, head: RecordHead, size: number, way: Way): Refusal | undefined {
+  #judge(topic: Topic, head: RecordHead, size: number): Refusal | undefined {
     const { access, policy, clock } = this.#components
     const now = clock.now()
     if (head.timeMs < topic.retention.cutoff(now)) return 'too_old'
@@ -151,19 +156,8 @@ export class Intake {
     if (topic.rules.suite === 'hybrid' && head.suite !== 'hybrid') return 'suite'
     if (topic.retention.refuses({ timeMs: head.timeMs, id: head.id, author: head.from, size })) return 'no_room'
     if (!access.may(head.from, 'publish', topic)) return 'author_denied'
-    const limits = policy.constraints(head.from)
-    if (size > limits.messageBytes) return 'too_large'
-    if (way !== 'fetch' && !this.#rate(head, limits).take()) return 'author_rate'
+    if (size > policy.constraints(head.from).messageBytes) return 'too_large'
     return undefined
-  }
-
-  /** What an author has pushed at once; the rest of it is compared and fetched later, at the pace of that. */
-  #rate({ from }: RecordHead, limits: { readonly messagesPerSecond: number; readonly burst: number }): TokenBucket {
-    const known = this.#rates.get(from)
-    if (known !== undefined) return known
-    const bucket = new TokenBucket(this.#components.clock, limits.messagesPerSecond, limits.messagesPerSecond + limits.burst)
-    this.#rates.set(from, bucket)
-    return bucket
   }
 
   async #verify(topic: Topic, head: RecordHead, key: string, bytes: Uint8Array, from: Neighbour, way: Way): Promise<void> {
@@ -197,11 +191,7 @@ export class Intake {
       return await verify()
     } catch (error) {
       if (!isKithError(error, 'DEVICE_UNKNOWN') && !isKithError(error, 'BINDING_EXPIRED')) throw error
-      try {
-        await messages.fetchPapers(from.peer, head.from, head.device)
-      } catch {
-        throw error
-      }
+      if (!(await this.#papers.fetch(from, head.from, head.device))) throw error
     }
     return await verify()
   }
@@ -210,6 +200,11 @@ export class Intake {
     const { hooks } = this.#components
     // The topic may have gone while the signature was checked.
     if (hooks.topic(topic.name) !== topic || topic.index.get(key) !== undefined) return
+    if (way !== 'fetch' && !this.#rate.take(record.from)) {
+      this.#remember(key, RATE_MS)
+      this.#refuse(from, 'author_rate')
+      return
+    }
     let references: readonly Reference[]
     try {
       const payload = readPayload(record.payload)

@@ -6,8 +6,9 @@ import type { Carrier } from '../mesh/messages/types.ts'
 import type { ConstraintSet } from '../mesh/types.ts'
 import type { LinkStream } from '../transport/types.ts'
 import type { FrameReader } from './frame-reader.ts'
-import { Outbox } from './outbox.ts'
+import { Outbox, QUEUE_BYTES } from './outbox.ts'
 import type { Topic } from './topic.ts'
+import { MAX_FRAME_BYTES } from './wire.ts'
 
 /** One topic that a neighbour subscribed to here. */
 export interface Shared {
@@ -53,7 +54,7 @@ export class Neighbour implements Carrier {
     this.peer = peer
     this.device = device
     this.key = key
-    this.outbox = new Outbox(yieldTurn)
+    this.outbox = new Outbox(yieldTurn, Math.min(QUEUE_BYTES, Math.max(MAX_FRAME_BYTES, limits.bufferBytes / 4)))
     this.#clock = clock
     this.#useless = new TokenBucket(clock, USELESS_FACTOR * limits.messagesPerSecond, USELESS_FACTOR * (limits.messagesPerSecond + limits.burst))
   }

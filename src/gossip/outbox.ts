@@ -5,12 +5,13 @@ import type { LinkStream } from '../transport/types.ts'
  * waits is bounded: pushes are refused beyond a mark (they are announced instead), and control frames beyond theirs end the stream, because answers would have to be
  * forgotten.
  */
-export const PUSH_QUEUE_BYTES: number = 4 * 2 ** 20
-export const CONTROL_QUEUE_BYTES: number = 4 * 2 ** 20
+/** Of the neighbour's buffers, for pushes; control frames may take twice as much. */
+export const QUEUE_BYTES: number = 4 * 2 ** 20
 const CHUNK_BYTES = 64 * 1024
 
 export class Outbox {
   readonly #yieldTurn: () => Promise<void>
+  readonly #limit: number
   #stream: LinkStream | undefined
   #control: Uint8Array[] = []
   #controlBytes = 0
@@ -22,8 +23,9 @@ export class Outbox {
   /** The neighbour does not take what it must be told. */
   onStuck: () => void = () => undefined
 
-  constructor(yieldTurn: () => Promise<void>) {
+  constructor(yieldTurn: () => Promise<void>, limit: number = QUEUE_BYTES) {
     this.#yieldTurn = yieldTurn
+    this.#limit = limit
   }
 
   /** Goes on with a new stream, without what waited for the last one. */
@@ -56,7 +58,7 @@ export class Outbox {
     if (this.#stream === undefined) return
     this.#control.push(frame)
     this.#controlBytes += frame.length
-    if (this.#controlBytes > CONTROL_QUEUE_BYTES) {
+    if (this.#controlBytes > 2 * this.#limit) {
       this.onStuck()
       return
     }
@@ -65,7 +67,7 @@ export class Outbox {
 
   /** False when the queue is full: the entry is not sent. */
   push(frame: Uint8Array): boolean {
-    if (this.#stream === undefined || this.#pushBytes + frame.length > PUSH_QUEUE_BYTES) return false
+    if (this.#stream === undefined || this.#pushBytes + frame.length > this.#limit) return false
     this.#pushes.push(frame)
     this.#pushBytes += frame.length
     this.#schedule()

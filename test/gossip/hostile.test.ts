@@ -9,6 +9,7 @@ import { END, START } from '../../src/gossip/topic-index.ts'
 import { topicHash } from '../../src/gossip/wire.ts'
 import type { Equivocation } from '../../src/mesh/messages/types.ts'
 import type { ViolationReport } from '../../src/mesh/types.ts'
+import { testIdentity } from '../mesh/fixtures.ts'
 import { EVERYTHING, entriesOf, type GossipNode, gossipWorld, hostile, subscribersOf } from './support.ts'
 
 const refused = (node: GossipNode, reason: string): number => node.gossip.refusals[reason] ?? 0
@@ -165,6 +166,26 @@ test('push, more than the rate of its author, comes with the next comparison ins
   await world.close()
 })
 
+test('push, a thousand forged entries that name an author, leave the budget of that author alone', async () => {
+  const world = gossipWorld()
+  const limits = { partner: { messagesPerSecond: 5, burst: 5 } }
+  const ann = await world.gossip('ann', { config: { limits } })
+  const bob = await world.gossip('bob')
+  const eve = await hostile(world, 'eve', ann, { class: 'federated', subscribe: ['news'] })
+  await world.link(ann, bob)
+  await world.until(() => subscribersOf(bob, 'news') === 1)
+  for (let i = 0; i < 1_000; i++) {
+    const record = Uint8Array.from(bob.mesh.messages.signRecord({ topic: 'news', type: 1, payload: Uint8Array.from([1, 0, 1, 0, 1, 65]) }).bytes)
+    record[record.length - 1] = (record[record.length - 1] as number) ^ 1
+    eve.say({ kind: 'push', envelope: record })
+  }
+  await world.until(() => refused(ann, 'signature') + refused(ann, 'verifier_busy') === 1_000)
+  for (let i = 0; i < 5; i++) await world.settle(bob.gossip.publish('news', utf8(`${i}`)))
+  await world.until(() => ann.hears('news').length === 5, 2_000)
+  assert.equal(refused(ann, 'author_rate'), 0)
+  await world.close()
+})
+
 test('push, two bodies under one number, keep the first and hand both over as proof', async () => {
   const { world, ann, eve, equivocations } = await victim()
   const first = eve.craft({ seq: 7, data: utf8('yes') })
@@ -203,6 +224,19 @@ test('references, to what does not exist and to the end of time, hold up nobody 
   assert.deepEqual(ann.hears('news'), ['honest'])
   await world.run(12_000)
   assert.deepEqual(ann.hears('news'), ['honest', 'poison'])
+  await world.close()
+})
+
+test('papers, of thousands of machines that do not exist, are asked for a few at a time', async () => {
+  const { world, ann, eve } = await victim()
+  for (let i = 0; i < 300; i++) {
+    const forged = Uint8Array.from(eve.craft())
+    forged.set(testIdentity(`ghost ${i % 60}`).chain.entries[0]?.keys.ed25519 ?? [], 3)
+    eve.say({ kind: 'push', envelope: forged })
+  }
+  await world.until(() => refused(ann, 'unknown_device') === 300)
+  assert.ok(ann.mesh.network().stats.streams < 20)
+  assert.equal(entriesOf(ann, 'news'), 0)
   await world.close()
 })
 
@@ -379,5 +413,22 @@ test('answers, to one neighbour, are not sent to another', async () => {
   await world.until(() => bob.framesOf('entries').length === 1)
   await world.run(100)
   assert.deepEqual(eve.framesOf('entries'), [])
+  await world.close()
+})
+
+test('a neighbour that does not read, costs a bounded queue, and others are served as before', async () => {
+  const world = gossipWorld()
+  const ann = await world.gossip('ann')
+  const bob = await world.gossip('bob')
+  await world.link(ann, bob)
+  const eve = await hostile(world, 'eve', ann, { class: 'partner', subscribe: ['news'], deaf: true })
+  await world.until(() => subscribersOf(ann, 'news') === 2)
+  for (let i = 0; i < 60; i++) {
+    await world.settle(ann.gossip.publish('news', seededRandom(i).bytes(200_000)))
+    await world.run(100)
+  }
+  await world.until(() => bob.hears('news').length === 60)
+  assert.equal(eve.reset.number, undefined)
+  assert.ok(ann.mesh.network().stats.bytesOut < 60 * 201_000 + 6 * 2 ** 20)
   await world.close()
 })

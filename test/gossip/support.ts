@@ -123,7 +123,7 @@ export async function hostile(
   world: GossipWorld,
   name: string,
   victim: GossipNode,
-  options: { class?: PeerClass; subscribe?: readonly string[] } = {},
+  options: { class?: PeerClass; subscribe?: readonly string[]; deaf?: boolean } = {},
 ): Promise<Hostile> {
   const node = await world.node(name)
   const frames: Frame[] = []
@@ -134,7 +134,7 @@ export async function hostile(
         wants: () => true,
         frame: (bytes) => void frames.push(decodeFrame(bytes)),
         fault: (error) => assert.fail(error),
-        ready: () => true,
+        ready: () => options.deaf !== true,
       })
     },
     { access: 'handler' },
