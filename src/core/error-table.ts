@@ -106,7 +106,12 @@ export const ERROR_TABLE = {
   SEQUENCE_INVALID: { number: 436, exit: 1, retry: false, meaning: 'The number of the message is zero or too far ahead.' },
   REPLAYED: { number: 437, exit: 1, retry: false, meaning: 'The message was accepted before.' },
   REPLAY_PENDING: { number: 438, exit: 1, retry: true, meaning: 'The same message is being taken in right now.' },
-  REPLAY_FULL: { number: 439, exit: 1, retry: true, meaning: 'There is no room to remember one more message of this sender; nothing is forgotten to make room.' },
+  REPLAY_FULL: {
+    number: 439,
+    exit: 1,
+    retry: true,
+    meaning: 'There is no room to remember one more message of this sender; nothing is forgotten to make room.',
+  },
   RATE_LIMITED: { number: 440, exit: 1, retry: true, meaning: 'The sender’s budget of messages is used up for the moment.' },
   SUITE_REQUIRED: { number: 441, exit: 1, retry: false, meaning: 'Messages of this kind must be signed with post-quantum keys too.' },
 
@@ -117,6 +122,9 @@ export const ERROR_TABLE = {
   SEALED_INVALID: { number: 448, exit: 1, retry: false, meaning: 'The sealed message does not open, or is not what stands on its outside.' },
   OUTBOX_FULL: { number: 449, exit: 1, retry: true, meaning: 'Too many messages wait for their peers already.' },
   INBOX_FULL: { number: 450, exit: 1, retry: true, meaning: 'The message inbox has no room left for this sender.' },
+
+  // conduct: 460..
+  EVIDENCE_INVALID: { number: 460, exit: 1, retry: false, meaning: 'The evidence does not prove what it says.' },
 
   // services: 500..
   FORWARD_DENIED: { number: 500, exit: 4, retry: false, meaning: 'The other side does not allow this forward.' },

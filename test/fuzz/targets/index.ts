@@ -1,5 +1,6 @@
 import type { FuzzTarget } from '../mutate.ts'
 import { blobTargets } from './blobs.ts'
+import { conductTargets } from './conduct.ts'
 import { coreTargets } from './core.ts'
 import { daemonTargets } from './daemon.ts'
 import { gossipTargets } from './gossip.ts'
@@ -33,5 +34,6 @@ export const allTargets: readonly FuzzTarget[] = [
   ...gossipTargets,
   ...blobTargets,
   ...trustTargets,
+  ...conductTargets,
   ...daemonTargets,
 ]
