@@ -3,6 +3,9 @@ export { type ConstraintOverrides, DEFAULT_CONSTRAINTS } from './constraints.ts'
 export type { Announcement, Discovery, FoundPeer } from './discovery.ts'
 export type { DiscoveredPeer } from './found-peers.ts'
 export type { InviteStatus, InviteUse } from './invite.ts'
+export { createMail, type MailComponents } from './mailbox/mail.ts'
+export type { MailboxLimits, Quota } from './mailbox/quotas.ts'
+export type { InboxEntry, Mail, MailboxStatus, MailPage, OutboxEntry, OutboxState, TellOptions, Told } from './mailbox/types.ts'
 export { createMesh } from './mesh.ts'
 export {
   DEFAULT_PREFER,

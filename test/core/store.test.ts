@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -35,6 +35,26 @@ test('sqlite store, closed and opened again, has what was written', async () => 
     assert.deepEqual(await again.get('a', utf8('l')), utf8('not synced'))
     await again.close()
     if (process.platform !== 'win32') assert.equal(statSync(path).mode & 0o777, 0o600)
+  } finally {
+    release()
+  }
+})
+
+test('sqlite store, a value that was deleted or replaced, is found in none of its files', async () => {
+  const { path, release } = temporary()
+  try {
+    const store = await openSqliteStore(path)
+    const secret = (n: number): Uint8Array => utf8(`a key that must be gone ${n} `.repeat(40))
+    for (let n = 0; n < 50; n++) await store.put('keys', utf8(`k${n}`), secret(n))
+    for (let n = 0; n < 3_000; n++) await store.put('other', utf8(`o${n}`), new Uint8Array(500), { durable: false })
+    for (let n = 0; n < 49; n++) await (n % 2 === 0 ? store.delete('keys', utf8(`k${n}`)) : store.put('keys', utf8(`k${n}`), new Uint8Array(3)))
+    // The log begins anew after a checkpoint, and has shrunk by then.
+    for (let n = 0; n < 6_000; n++) await store.put('other', utf8(`o${n}`), new Uint8Array(500).fill(1), { durable: false })
+    const found = (file: string): number => (existsSync(file) ? readFileSync(file).toString('latin1').split('a key that must be gone').length - 1 : 0)
+    assert.ok(found(path) + found(`${path}-wal`) <= 40, 'no more than the one value that is left')
+    await store.close()
+    assert.equal(existsSync(`${path}-wal`), false)
+    assert.equal(found(path), 40)
   } finally {
     release()
   }

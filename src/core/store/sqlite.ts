@@ -37,6 +37,8 @@ export async function openSqliteStore(path: string): Promise<Store> {
 
 function prepare(database: DatabaseSync): void {
   database.exec('PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA trusted_schema=OFF')
+  // What was deleted is overwritten, and the log shrinks when it begins anew: keys that were wiped must not be found in either file.
+  database.exec('PRAGMA secure_delete=ON; PRAGMA journal_size_limit=0')
   // In exclusive mode the lock is taken by the first write and then kept.
   database.exec('BEGIN IMMEDIATE')
   const version = database.prepare('PRAGMA user_version').get()?.user_version
