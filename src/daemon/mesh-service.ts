@@ -69,10 +69,15 @@ export class MeshService implements Service {
     return this.#store
   }
 
-  /** The mesh, for services that need it: while they run, it does. */
-  get running(): Mesh {
+  /** The assembled node, for services that need it: while they run, it does. */
+  get runningAssembly(): Assembly {
     if (this.#assembly === undefined) throw new TypeError('the mesh does not run')
-    return this.#assembly.mesh
+    return this.#assembly
+  }
+
+  /** Its mesh. */
+  get running(): Mesh {
+    return this.runningAssembly.mesh
   }
 
   get runningStore(): Store {
@@ -232,6 +237,12 @@ function assemblyConfig(config: Config, ownPorts: readonly number[] = []): Assem
       drainMs: config['shutdown.drain'],
       ownPorts,
       limits: limitOverrides(config),
+    },
+    trust: { minScore: Math.round(config['trust.min_threshold'] * 10_000) },
+    gossip: { maxTopics: config['gossip.max_topics'] },
+    mail: {
+      inboxTotal: { messages: config['mail.inbox_messages'], bytes: config['mail.inbox_bytes'] },
+      total: { messages: config['mail.kept_messages'], bytes: config['mail.kept_bytes'] },
     },
   }
 }

@@ -141,7 +141,7 @@ test('send, refused, then allowed by the printed command, arrives and is in the 
   assert.equal((await stage.shell(printed, { KITH_HOME: stage.home('alice') })).status, 0)
   const sent = await stage.json<{ duration_ms: number }>(on('bob', 'send', 'alice', 'photo one.jpg'))
   const sha256 = createHash('sha256').update(data).digest('hex')
-  assert.deepEqual({ ...sent, duration_ms: 0 }, { bytes: data.length, sha256, duration_ms: 0, name: 'photo one.jpg', resumed: 0 })
+  assert.deepEqual({ ...sent, duration_ms: 0 }, { bytes: data.length, sha256, duration_ms: 0, name: 'photo one.jpg', resumed: 0, providers: 1 })
   assert.equal((await stage.kith(on('bob', 'send', 'alice', 'photo one.jpg', '--quiet'))).stdout, 'photo one (1).jpg\n')
   const { inbox, files } = await stage.json<{ inbox: string; files: { name: string; from: string; from_name: string; bytes: number; sha256: string }[] }>(
     on('alice', 'inbox'),

@@ -96,7 +96,7 @@ test('send, refused then allowed, arrives whole and is in the inbox when the sen
   await far.policy.allow('near', 'file')
   const seen: number[] = []
   const sent = await near.send('far', path, { onProgress: ({ bytes }) => seen.push(bytes) })
-  assert.deepEqual({ ...sent, durationMs: 0 }, { bytes: 3 * MIB + 17, resumed: 0, sha256, name: 'photo.bin', durationMs: 0 })
+  assert.deepEqual({ ...sent, durationMs: 0 }, { bytes: 3 * MIB + 17, resumed: 0, sha256, name: 'photo.bin', durationMs: 0, providers: 1 })
   assert.equal(seen.at(-1), 3 * MIB + 17)
   const [entry] = await far.inbox()
   assert.deepEqual({ ...entry, received_at: '' }, { name: 'photo.bin', from: near.did, bytes: 3 * MIB + 17, sha256, received_at: '', here: true })
@@ -115,7 +115,7 @@ test('send over the control interface, tells progress and then the receipt', asy
   for await (const line of client.lines('POST /v1/send', { peer: 'far', path })) lines.push(line)
   const last = lines.at(-1)
   assert.ok(last?.event === 'stored')
-  assert.deepEqual({ ...last, duration_ms: 0 }, { event: 'stored', bytes: 2 * MIB, sha256, duration_ms: 0, name: 'notes.bin', resumed: 0 })
+  assert.deepEqual({ ...last, duration_ms: 0 }, { event: 'stored', bytes: 2 * MIB, sha256, duration_ms: 0, name: 'notes.bin', resumed: 0, providers: 1 })
   for (const line of lines.slice(0, -1)) assert.equal(line.event, 'progress')
   const { files, inbox } = await createControlClient({ home: join(folder, 'far') }).call('GET /v1/inbox', { limit: 1 })
   assert.equal(inbox, join(folder, 'far', 'inbox'))

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import { MAILBOX_LIMITS } from '../../mesh/mailbox/quotas.ts'
 import { formatDuration, parseDuration } from './duration.ts'
 import { LIMIT_ROWS, type LimitPath, type LimitValues } from './limits.ts'
 
@@ -78,6 +79,11 @@ export interface Config extends LimitValues {
   readonly 'discovery.home_networks': readonly string[]
   readonly 'files.quota_bytes': number
   readonly 'trust.min_threshold': number
+  readonly 'gossip.max_topics': number
+  readonly 'mail.inbox_messages': number
+  readonly 'mail.inbox_bytes': number
+  readonly 'mail.kept_messages': number
+  readonly 'mail.kept_bytes': number
   readonly 'shutdown.drain': number
   readonly 'log.level': 'debug' | 'info' | 'warn' | 'error'
   readonly 'log.max_bytes': number
@@ -128,6 +134,36 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     fallback: 0,
     dynamic: true,
     about: 'Least standing, 0 to 1, of a peer that may link; 0 admits strangers, 0.1 only known peers.',
+  }),
+  'gossip.max_topics': setting({
+    schema: whole(8, 100_000),
+    fallback: 1_000,
+    dynamic: false,
+    about: 'Topics that may be made on this node.',
+  }),
+  'mail.inbox_messages': setting({
+    schema: whole(0, 1_000_000),
+    fallback: MAILBOX_LIMITS.inboxTotal.messages,
+    dynamic: false,
+    about: 'Messages that the inbox holds; beyond that senders keep theirs and try again.',
+  }),
+  'mail.inbox_bytes': setting({
+    schema: whole(0, 2 ** 40),
+    fallback: MAILBOX_LIMITS.inboxTotal.bytes,
+    dynamic: false,
+    about: 'What the messages of the inbox may take together.',
+  }),
+  'mail.kept_messages': setting({
+    schema: whole(0, 1_000_000),
+    fallback: MAILBOX_LIMITS.total.messages,
+    dynamic: false,
+    about: 'Sealed messages kept here for peers that this node agreed to host.',
+  }),
+  'mail.kept_bytes': setting({
+    schema: whole(0, 2 ** 40),
+    fallback: MAILBOX_LIMITS.total.bytes,
+    dynamic: false,
+    about: 'What those may take together.',
   }),
   'shutdown.drain': setting({
     schema: duration(0, 600_000),

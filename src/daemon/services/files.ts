@@ -53,6 +53,7 @@ export class FilesService implements Service {
         },
       },
       policy: mesh.policy,
+      blobs: service.runningAssembly.blobs,
       store: service.runningStore,
       clock,
       logger,

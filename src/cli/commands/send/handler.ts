@@ -19,7 +19,7 @@ export const run: CommandHandler = async (context, { args, options }) => {
   context.output.result(
     sent,
     (palette) => [
-      `${palette.good('sent')}  ${palette.strong(harmless(sent.name))}  ${bytes(sent.bytes)} in ${duration(sent.duration_ms)}${rate(sent)}`,
+      `${palette.good('sent')}  ${palette.strong(harmless(sent.name))}  ${bytes(sent.bytes)} in ${duration(sent.duration_ms)}${rate(sent)}${sent.providers > 1 ? `; ${sent.providers} peers gave it` : ''}`,
       palette.quiet(`sha256 ${sent.sha256}`),
     ],
     sent.name,

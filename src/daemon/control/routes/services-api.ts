@@ -35,6 +35,8 @@ export interface Sent {
   readonly name: string
   /** How much of it was there already. */
   readonly resumed: number
+  /** Peers that gave some of it, this node included. */
+  readonly providers: number
 }
 
 /** Port forwards and files. `peer` is a DID, a unique prefix of one, or a name. */

@@ -85,6 +85,6 @@ async function* sending(context: NodeContext, input: { peer: string; path: strin
     latest = undefined
     yield { event: 'progress', bytes, total_bytes: total, resumed_bytes: resumed }
   }
-  const { bytes, sha256, durationMs, name, resumed } = await sent
-  yield { event: 'stored', bytes, sha256, duration_ms: durationMs, name, resumed }
+  const { bytes, sha256, durationMs, name, resumed, providers } = await sent
+  yield { event: 'stored', bytes, sha256, duration_ms: durationMs, name, resumed, providers }
 }
