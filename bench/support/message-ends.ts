@@ -1,5 +1,6 @@
 import { systemClock } from '../../src/core/clock.ts'
 import { silentLogger } from '../../src/core/observe/log.ts'
+import { systemRandom } from '../../src/core/random.ts'
 import { createMemoryStore } from '../../src/core/store/memory.ts'
 import { decodeBinding } from '../../src/identity/binding.ts'
 import type { Did } from '../../src/identity/did.ts'
@@ -49,6 +50,7 @@ class End {
       known: await openKnownKeys({ store, clock: systemClock, log: silentLogger }),
       store,
       clock: systemClock,
+      random: systemRandom,
       logger: silentLogger,
       metrics: undefined,
       conduct: undefined,

@@ -463,13 +463,14 @@ class MeshNode implements Mesh {
   }
 
   #openMessages(): Promise<MeshMessages> {
-    const { store, clock, logger, metrics, conduct, yieldTurn = nextTurn } = this.#components
+    const { store, clock, random, logger, metrics, conduct, yieldTurn = nextTurn } = this.#components
     const { book, known, boot } = this.#opened
     return openMessages({
       device: () => this.#device,
       known,
       store,
       clock,
+      random,
       logger,
       metrics,
       conduct,

@@ -66,7 +66,7 @@ class Play {
 
   async restartAnn(): Promise<void> {
     this.ann = await station('ann', { store: this.annStore, clock: this.clock })
-    this.sequences = new RecordSequences(await nextBoot(this.annStore))
+    this.sequences = new RecordSequences(await nextBoot(this.annStore), this.random)
     if (this.ben !== undefined) this.link()
   }
 

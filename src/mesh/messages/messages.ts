@@ -4,6 +4,7 @@ import type { Clock } from '../../core/clock.ts'
 import { asKithError, isKithError, KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
 import type { Metrics } from '../../core/observe/metrics.ts'
+import type { Random } from '../../core/random.ts'
 import type { Store } from '../../core/store/types.ts'
 import { type Did, didPublicKey } from '../../identity/did.ts'
 import type { Device } from '../../identity/types.ts'
@@ -55,6 +56,7 @@ export interface MessagesComponents {
   readonly known: KnownKeys
   readonly store: Store
   readonly clock: Clock
+  readonly random: Random
   readonly logger: Logger
   readonly metrics: Metrics | undefined
   readonly conduct: Conduct | undefined
@@ -102,7 +104,7 @@ export class MeshMessages implements Messages {
     const { clock, constraints, conduct, inBook, logger, metrics, router, yieldTurn } = components
     this.#components = components
     this.directory = directory
-    this.#sequences = new RecordSequences(components.boot)
+    this.#sequences = new RecordSequences(components.boot, components.random)
     this.#slicer = new Slicer({ clock, yieldTurn })
     this.#tally = new MessageTally(metrics)
     const sessions = new Sessions(clock)

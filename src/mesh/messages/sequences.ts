@@ -1,20 +1,24 @@
+import type { Random } from '../../core/random.ts'
 import { checkTopic } from './envelope.ts'
 
 /** Topics whose last number is remembered each by itself. */
 const MAX_TOPICS = 10_000
 
 /**
- * Numbers of this machine's records: from 1 in each topic, in the epoch of this start. The epoch was counted durably before this is made, so no pair of epoch and
- * number comes twice, whatever was lost with the last run.
+ * Numbers of this machine's records: one higher with each record of a topic, in the epoch of this start, which was counted durably before this is made. A home that
+ * was put back from an old copy counts an epoch for the second time; so that its owner does not seem to have signed two things under one number, each run begins at
+ * a random one.
  */
 export class RecordSequences {
   readonly epoch: number
   readonly #last: Map<string, number> = new Map()
   /** The highest number of any topic that is not remembered by itself any more. */
-  #floor = 0
+  #floor: number
 
-  constructor(epoch: number) {
+  constructor(epoch: number, random: Random) {
     this.epoch = epoch
+    // Anywhere below 2^48: 24 bits at a time, since a draw has 32.
+    this.#floor = Math.floor(random.unit() * 2 ** 24) * 2 ** 24 + Math.floor(random.unit() * 2 ** 24)
   }
 
   /** @throws TypeError for what cannot name a topic. */
@@ -24,6 +28,7 @@ export class RecordSequences {
     this.#last.set(topic, seq)
     if (this.#last.size > MAX_TOPICS) {
       for (const [oldest, last] of this.#last) {
+        // Anywhere below 2^48: 24 bits at a time, since a draw has 32.
         this.#floor = Math.max(this.#floor, last)
         this.#last.delete(oldest)
         break
