@@ -79,7 +79,7 @@ export const grantPayload: Codec<GrantFields> = struct<GrantFields>({
 })
 
 /** What grants need of signed messages. */
-export type GrantMessages = Pick<Messages, 'signRecord' | 'verifyRecord'> & {
+export type GrantMessages = Pick<Messages, 'signRecord' | 'readRecord' | 'verifyRecord'> & {
   readonly directory: Pick<Messages['directory'], 'papers' | 'learn'>
 }
 

@@ -147,18 +147,14 @@ class ServeSession {
   async #obeyed(wanted: Opening, bytes: Uint8Array): Promise<Grant | undefined> {
     const { messages, clock, own } = this.#components
     const { peer, linkKey } = this.#context
-    const read = (): Promise<Grant> => readGrant(messages, bytes, { peer, device: linkKey }, clock.now())
+    const { papers } = wanted
     try {
-      const grant = await read().catch(async (error: unknown) => {
-        if (!isKithError(error, 'DEVICE_UNKNOWN') || wanted.papers === undefined) throw error
-        const { did } = error.details
-        if (typeof did !== 'string') throw error
-        await messages.directory.learn({ did: did as Did, ...wanted.papers })
-        return await read()
-      })
+      if (papers !== undefined) await messages.directory.learn({ did: messages.readRecord(bytes).from, ...papers })
+      const grant = await readGrant(messages, bytes, { peer, device: linkKey }, clock.now())
       return isFor(grant, wanted) && grant.recipient === peer && grant.providers.includes(own) ? grant : undefined
     } catch (error) {
-      if (isKithError(error, 'DEVICE_UNKNOWN') && wanted.papers === undefined) throw error
+      const isUnmet = isKithError(error, 'DEVICE_UNKNOWN') || isKithError(error, 'BINDING_EXPIRED')
+      if (isUnmet && papers === undefined) throw new KithError('DEVICE_UNKNOWN', undefined, { cause: error })
       return undefined
     }
   }

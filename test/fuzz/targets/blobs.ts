@@ -65,6 +65,7 @@ const claim = { root: tiny.root, size: tiny.size, sha256: tiny.sha256, recipient
 /** Messages that take any payload for signed by Cem: what is tested comes behind the signature. */
 const trusting = {
   verifyRecord: async (bytes: Uint8Array) => ({ from: CEM, device: KEY, timeMs: NOW, type: MESSAGE_TYPE.blob, payload: bytes }) as unknown as RecordMessage,
+  readRecord: () => ({ from: CEM }),
   signRecord: () => {
     throw new TypeError('not used')
   },
