@@ -59,6 +59,16 @@ interface Range {
   readonly to: Bound
 }
 
+interface Pulls {
+  readonly neighbour: Neighbour
+  /** Of the comparison that found them. */
+  readonly session: number
+  readonly ranges: Range[]
+  taken: number
+  /** Where the first range goes on. */
+  cursor: Uint8Array | undefined
+}
+
 interface State {
   readonly open: Map<number, Open>
   backoffMs: number
@@ -84,7 +94,7 @@ export class Fetch {
   readonly #missing: Map<string, Missing> = new Map()
   readonly #states: Map<Neighbour, State> = new Map()
   /** Ranges to pull, by topic; the first one is under way. */
-  readonly #pulls: Map<Topic, { readonly neighbour: Neighbour; readonly ranges: Range[]; taken: number }> = new Map()
+  readonly #pulls: Map<Topic, Pulls> = new Map()
   #timer: Timer | undefined
   #timerAt = Number.POSITIVE_INFINITY
 
@@ -123,21 +133,27 @@ export class Fetch {
     this.#drop(missing)
   }
 
-  /** Pulls what stands between two bounds, unless something of this topic is being pulled already. */
-  pull(neighbour: Neighbour, topic: Topic, ranges: readonly Range[]): void {
+  /** Pulls what stands between bounds, found by one comparison, unless another one has something of this topic pulled already. */
+  pull(neighbour: Neighbour, topic: Topic, ranges: readonly Range[], session: number): void {
     const current = this.#pulls.get(topic)
     if (current !== undefined) {
-      if (current.neighbour === neighbour && current.ranges.length + ranges.length <= MAX_PULLS) current.ranges.push(...ranges)
+      if (!this.pullingElse(neighbour, topic, session) && current.ranges.length + ranges.length <= MAX_PULLS) current.ranges.push(...ranges)
       return
     }
-    const first = ranges[0]
-    if (first === undefined) return
-    this.#pulls.set(topic, { neighbour, ranges: ranges.slice(0, MAX_PULLS), taken: 0 })
+    if (ranges.length === 0) return
+    this.#pulls.set(topic, { neighbour, session, ranges: ranges.slice(0, MAX_PULLS), taken: 0, cursor: undefined })
     this.#pullNext(topic)
   }
 
+  /** Whether something of the topic is being pulled. */
   pulling(topic: Topic): boolean {
     return this.#pulls.has(topic)
+  }
+
+  /** Whether it is for another comparison than this one: what this one finds is probably on its way. */
+  pullingElse(neighbour: Neighbour, topic: Topic, session: number): boolean {
+    const current = this.#pulls.get(topic)
+    return current !== undefined && (current.neighbour !== neighbour || current.session !== session)
   }
 
   /** Whether ENTRIES of this neighbour are awaited at all. */
@@ -261,7 +277,7 @@ export class Fetch {
     neighbour.outbox.control(encodeFrame({ kind: 'request', nonce: open.nonce, handle: topic.handle, graft, ids: list.map(({ id }) => id) }))
   }
 
-  #pullNext(topic: Topic, cursor?: Uint8Array): void {
+  #pullNext(topic: Topic): void {
     const pulls = this.#pulls.get(topic)
     if (pulls === undefined) return
     const { neighbour, ranges } = pulls
@@ -279,7 +295,7 @@ export class Fetch {
     }
     const open = this.#begin(neighbour, topic, undefined, range)
     const maxBytes = this.#components.policy.constraints(neighbour.peer).pullBytes
-    neighbour.outbox.control(encodeFrame({ kind: 'pull', nonce: open.nonce, handle: topic.handle, ...range, maxBytes, cursor }))
+    neighbour.outbox.control(encodeFrame({ kind: 'pull', nonce: open.nonce, handle: topic.handle, ...range, maxBytes, cursor: pulls.cursor }))
   }
 
   #pulled(open: Open, range: Range, frame: Entries): void {
@@ -289,9 +305,11 @@ export class Fetch {
     pulls.taken += open.taken
     if (frame.state === 'busy') return
     if (frame.state === 'cut' && frame.cursor !== undefined && open.taken > 0) {
-      this.#pullNext(topic, frame.cursor)
+      pulls.cursor = frame.cursor
+      this.#pullNext(topic)
       return
     }
+    pulls.cursor = undefined
     pulls.ranges.shift()
     if (pulls.ranges.length > 0) {
       this.#pullNext(topic)

@@ -90,10 +90,12 @@ export class Repair {
 
   /** Compares a topic with a neighbour that shares it. */
   begin(neighbour: Neighbour, topic: Topic): void {
-    const { clock, random, access, settle, counters } = this.#components
+    const { clock, random, access, settle, counters, fetch } = this.#components
     if (neighbour.sharing(topic) === undefined || !neighbour.told.has(topic) || !neighbour.outbox.open || neighbour.outbox.congested) return
     // Ids are told to readers only; who may only publish begins itself.
     if (!access.may(neighbour.peer, 'subscribe', topic)) return
+    // What is compared while much of it is on its way only differs.
+    if (fetch.pulling(topic)) return
     const state = this.#state(neighbour, topic)
     const now = clock.monotonic()
     if (state.own !== undefined && now < state.own.until) return
@@ -158,8 +160,10 @@ export class Repair {
     for (let at = 0; at < lacking.length; at += MAX_ANNOUNCED) {
       neighbour.outbox.control(encodeFrame({ kind: 'announce', handle: topic.handle, urgent: true, ids: lacking.slice(at, at + MAX_ANNOUNCED) }))
     }
-    for (const id of wanted) fetch.heard(topic, id, neighbour, 'fetch')
-    if (pulls.length > 0) fetch.pull(neighbour, topic, pulls)
+    if (!fetch.pullingElse(neighbour, topic, digest.nonce)) {
+      for (const id of wanted) fetch.heard(topic, id, neighbour, 'fetch')
+      fetch.pull(neighbour, topic, pulls, digest.nonce)
+    }
     if (answers.length + wanted.length + lacking.length + pulls.length > 0) session.differed = true
     if (answers.length === 0 && session.own) this.#finish(session)
   }

@@ -15,8 +15,8 @@ import { type EntriesState, encodeFrame, type Pull, type Request } from './wire.
 const FRAME_BYTES = 48 * 1024
 /** Entries of one answer. */
 const MAX_ANSWERED = 4_096
-/** A neighbour may take its class's bytes of one pull so many times at once, and once per second. */
-const BURST_PULLS = 4
+/** A neighbour may take its class's bytes of one pull so many times a second, and twice as many at once. */
+const PULLS_PER_SECOND = 4
 
 export interface ServeComponents {
   readonly clock: Clock
@@ -137,7 +137,7 @@ export class Serve {
   #state(neighbour: Neighbour, pullBytes: number): State {
     const known = this.#states.get(neighbour)
     if (known !== undefined) return known
-    const state = { running: 0, bytes: new TokenBucket(this.#components.clock, pullBytes, BURST_PULLS * pullBytes) }
+    const state = { running: 0, bytes: new TokenBucket(this.#components.clock, PULLS_PER_SECOND * pullBytes, 2 * PULLS_PER_SECOND * pullBytes) }
     this.#states.set(neighbour, state)
     return state
   }

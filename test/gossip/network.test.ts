@@ -88,6 +88,26 @@ test('partition, entries on both sides, both halves have all of them soon after 
   await world.close()
 })
 
+test('a newcomer, linked with four that have everything, fetches each entry about once', async () => {
+  const world = gossipWorld()
+  const nodes = await ring(world, 4, [1])
+  const [first] = nodes as [GossipNode]
+  for (let i = 0; i < 600; i++) {
+    void first.gossip.publish('news', seededRandom(i).bytes(5_000))
+    if (i % 20 === 0) await world.run(200)
+  }
+  await world.until(() => nodes.every((node) => entriesOf(node, 'news') === 600))
+  await world.run(15_000)
+  const late = await world.gossip('late')
+  for (const node of nodes) await world.link(node, late, 'known')
+  await world.until(() => entriesOf(late, 'news') === 600)
+  await world.run(15_000)
+  const bytes = late.mesh.network().stats.bytesIn
+  assert.ok(bytes < 1.15 * 600 * 5_200, `${bytes} bytes`)
+  await assertEqualState([...nodes, late], 'news')
+  await world.close()
+})
+
 test('retention, three nodes that heard things in other orders, keep the same entries', async () => {
   const world = gossipWorld()
   const topics = [{ name: 'news', access: { kind: 'open' }, maxEntries: 20, maxBytes: 64 * 1024 }] as const
