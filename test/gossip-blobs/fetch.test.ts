@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, test } from 'node:test'
 import { isKithError } from '../../src/core/errors.ts'
+import { seededRandom } from '../../src/core/random.ts'
 import { CHUNK_BYTES } from '../../src/gossip/blobs/layout.ts'
 import { type BlobWorld, bytesSink, bytesSource, createBlobWorld } from './support.ts'
 
@@ -54,4 +55,31 @@ test('nobody offers it, the fetch says so with the reason', async () => {
     bob.blobs.fetch(manifest, bytesSink(10), { providers: [{ peer: alice.did }] }),
     (error) => isKithError(error, 'BLOB_UNAVAILABLE') && isKithError(error.cause, 'BLOB_UNKNOWN'),
   )
+})
+
+test('any part of a blob of several pages is there already, exactly the rest is fetched', async () => {
+  const [alice, bob] = [world.node('alice'), world.node('bob')]
+  await world.link(alice, bob)
+  const chunks = 530
+  const size = chunks * CHUNK_BYTES - 9
+  const source = bytesSource(randomBytes(size))
+  const manifest = await alice.blobs.describe(source)
+  alice.blobs.offer(manifest, source, { peers: [bob.did] })
+  const random = seededRandom('holes')
+  for (const share of [0, 0.1, 0.5, 0.99, 1]) {
+    const sink = bytesSink(size)
+    let there = 0
+    for (let chunk = 0; chunk < chunks; chunk++) {
+      if (random.unit() >= share) continue
+      const data = source.content.subarray(chunk * CHUNK_BYTES, (chunk + 1) * CHUNK_BYTES)
+      await sink.write(data, chunk * CHUNK_BYTES)
+      there += data.length
+    }
+    sink.writes = 0
+    const result = await bob.blobs.fetch(manifest, sink, { providers: [{ peer: alice.did }], resume: true })
+    assert.equal(result.resumed, there)
+    assert.equal(result.from.get(alice.did) ?? 0, size - there)
+    assert.equal(sink.writes, Math.ceil((size - there) / CHUNK_BYTES))
+    assert.ok(Buffer.from(sink.content).equals(source.content))
+  }
 })

@@ -6,7 +6,9 @@ import { equal } from '../../src/core/bytes.ts'
 import { manualClock } from '../../src/core/clock.ts'
 import { isKithError, KithError } from '../../src/core/errors.ts'
 import { seededRandom } from '../../src/core/random.ts'
+import { blobMetrics } from '../../src/gossip/blobs/blob-metrics.ts'
 import { Board } from '../../src/gossip/blobs/board.ts'
+import type { GrantMessages } from '../../src/gossip/blobs/grant.ts'
 import {
   CHUNK_BYTES,
   chunkCount,
@@ -26,9 +28,14 @@ import { describeBlob, ServedBlob } from '../../src/gossip/blobs/manifest.ts'
 import { NonceGuard } from '../../src/gossip/blobs/nonce-guard.ts'
 import { Pace } from '../../src/gossip/blobs/pace.ts'
 import { type FetchSession, fetchFrom } from '../../src/gossip/blobs/provider.ts'
-import { decodeGet, encodeGet, KIND } from '../../src/gossip/blobs/wire.ts'
+import { serveBlob } from '../../src/gossip/blobs/serve.ts'
+import type { Shelf } from '../../src/gossip/blobs/shelf.ts'
+import { Slots } from '../../src/gossip/blobs/slots.ts'
+import { decodeGet, encodeGet, encodeOpen, encodePage, KIND } from '../../src/gossip/blobs/wire.ts'
 import type { Did } from '../../src/identity/did.ts'
+import type { Policy, StreamContext } from '../../src/mesh/types.ts'
 import { FakeStream } from '../fuzz/fake-stream.ts'
+import { ONE_OF_EACH } from '../support/policy.ts'
 import { bytesSource } from './support.ts'
 
 const ANN = 'did:icn:ann' as Did
@@ -314,4 +321,31 @@ test('a question for chunks, takes 1 to 16 of one page and of the blob', () => {
       `${first} ${count}`,
     )
   }
+})
+
+test('pages that have to be read again and again, end the session when it has had its share', async () => {
+  const clock = manualClock()
+  const source = bytesSource(randomBytes(10))
+  const manifest = await describeBlob(source)
+  let read = 0
+  const blob = { manifest, knows: () => false, page: async () => new Uint8Array(HASH_BYTES * ++read).subarray(0, HASH_BYTES) } as unknown as ServedBlob
+  const policy = { decide: () => ({ allowed: true, rule: '', next: '' }), constraints: () => ({ ...ONE_OF_EACH, burst: 10 }) } as unknown as Policy
+  const stream = new FakeStream()
+  const components = {
+    own: BEN,
+    clock,
+    policy,
+    messages: {} as GrantMessages,
+    shelf: { offered: () => ({ blob, valid: () => true, release: () => {} }) } as unknown as Shelf,
+    nonces: new NonceGuard(clock),
+    slots: new Slots({ clock, policy }),
+    conduct: undefined,
+    metrics: blobMetrics(),
+  }
+  const serving = serveBlob(components, stream, { peer: ANN, linkKey: new Uint8Array(32) } as unknown as StreamContext, new AbortController().signal)
+  stream.feed(encodeOpen({ ...manifest, nonce: randomBytes(16), grant: undefined, papers: undefined }))
+  for (let i = 0; i < 100; i++) stream.feed(encodePage(0))
+  await serving
+  assert.equal(read, 4 + 64)
+  assert.equal(stream.resetNumber, new KithError('BUDGET_EXCEEDED').number)
 })
