@@ -10,21 +10,28 @@ import { deriveFromRoot, fallbackKemOf } from '../identity/device.ts'
 import { type Did, didPublicKey } from '../identity/did.ts'
 import { closeKeySet, keysOfSigner, openKeySet } from '../identity/keys.ts'
 import type { ChainState, Device } from '../identity/types.ts'
+import { type SignMldsa, steadySigner } from './steady-signer.ts'
+
+export interface IdentityOptions {
+  readonly postQuantum: boolean
+  readonly now: number
+  readonly signMldsa: SignMldsa | undefined
+}
 
 /** A whole identity: chain, keys, and the bindings it gives its machines. Its keys follow from the seed, so a DID is the same in every run. */
 export class SimIdentity {
   readonly did: Did
   readonly chain: ChainState
-  readonly postQuantum: boolean
+  readonly options: IdentityOptions
   readonly #signer: HybridSigner
   readonly #promised: HybridSigner
   #serial = 0
 
-  constructor(seed: string, options: { readonly postQuantum: boolean; readonly now: number }) {
-    const { postQuantum, now } = options
-    this.postQuantum = postQuantum
-    this.#signer = keysOf('identity', `${seed} keys 0`, postQuantum)
-    this.#promised = keysOf('identity', `${seed} keys 1`, postQuantum)
+  constructor(seed: string, options: IdentityOptions) {
+    const { now } = options
+    this.options = options
+    this.#signer = keysOf('identity', `${seed} keys 0`, options)
+    this.#promised = keysOf('identity', `${seed} keys 1`, options)
     const entry = createInception({ signer: this.#signer, next: keysOfSigner(this.#promised), now })
     this.chain = adoptChain(undefined, [entry], { now }).state
     this.did = this.chain.did
@@ -58,7 +65,7 @@ export class SimDevice implements Device {
     this.did = identity.did
     this.didKey = didPublicKey(identity.did)
     this.name = options.name
-    this.#keys = keysOf('link', `${seed} device`, identity.postQuantum)
+    this.#keys = keysOf('link', `${seed} device`, identity.options)
     this.#root = secretOf('root', seed)
     this.#papers = identity.certify(this.#keys, this.#root, this.name, options.now)
   }
@@ -94,10 +101,15 @@ export class SimDevice implements Device {
   }
 }
 
-function keysOf(role: 'identity' | 'link', seed: string, postQuantum: boolean): HybridSigner {
-  return openKeySet(role, { ed25519: secretOf('ed25519', seed), mldsa: postQuantum ? secretOf('mldsa', seed) : undefined })
+function keysOf(role: 'identity' | 'link', seed: string, { postQuantum, signMldsa }: IdentityOptions): HybridSigner {
+  const keys = openKeySet(role, { ed25519: secretOf('ed25519', seed), mldsa: postQuantum ? secretOf('mldsa', seed) : undefined })
+  return steadySigner(keys, bytesOf('mldsa', seed), signMldsa)
 }
 
 function secretOf(kind: string, seed: string): Secret {
-  return Secret.take(createHash('sha256').update(`${kind} ${seed}`).digest())
+  return Secret.take(bytesOf(kind, seed))
+}
+
+function bytesOf(kind: string, seed: string): Uint8Array {
+  return createHash('sha256').update(`${kind} ${seed}`).digest()
 }

@@ -64,6 +64,9 @@ export class MachineClock {
           },
         }
       },
+      get stopped() {
+        return stopped
+      },
       stop() {
         stopped = true
         for (const timer of timers) timer.cancel()
@@ -74,5 +77,6 @@ export class MachineClock {
 }
 
 export interface ProcessClock extends Clock {
+  readonly stopped: boolean
   stop(): void
 }

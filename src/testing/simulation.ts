@@ -11,6 +11,7 @@ import { SimNode, type SimNodeOptions } from './node.ts'
 import { START_MS } from './node-clock.ts'
 import { Samples } from './samples.ts'
 import { Scheduler } from './scheduler.ts'
+import type { SignMldsa } from './steady-signer.ts'
 import type { Edge } from './topology.ts'
 
 export interface SimulationOptions {
@@ -20,6 +21,11 @@ export interface SimulationOptions {
   readonly conditions?: LinkConditions
   /** Of all nodes that have none of their own. Default: silent. */
   readonly logger?: Logger
+  /**
+   * Signs chains, bindings and prekeys, as `@noble/post-quantum` does with `extraEntropy: false`. node:crypto signs differently each time, so without this a run with
+   * post-quantum keys repeats within one process only.
+   */
+  readonly signMldsa?: SignMldsa
   /** Records to keep as text, for finding out where two runs part. */
   readonly window?: LogWindow
 }
@@ -64,6 +70,7 @@ export class Simulation implements AsyncDisposable {
   readonly #network: MemoryNetwork
   readonly #log: EventLog
   readonly #logger: Logger
+  readonly #signMldsa: SignMldsa | undefined
   readonly #nodes = new Map<string, SimNode>()
   readonly #numbers = new Map<string, number>()
   readonly #names = new Map<Did, string>()
@@ -75,6 +82,7 @@ export class Simulation implements AsyncDisposable {
     this.seed = String(options.seed)
     this.random = seededRandom(`${this.seed} scenario`)
     this.#logger = options.logger ?? silentLogger
+    this.#signMldsa = options.signMldsa
     this.#log = new EventLog(options.window)
     this.#links = new Links(this.#scheduler, this.seed, options.conditions ?? {}, (from, to, bytes) => {
       this.#log.segment(this.now, this.#numberOf(from), this.#numberOf(to), bytes, () => `${from} to ${to}`)
@@ -269,7 +277,7 @@ export class Simulation implements AsyncDisposable {
 
   #identityFor(name: string, { identityOf, postQuantum = true }: SimNodeOptions): SimIdentity {
     if (identityOf !== undefined) return this.get(identityOf).identity
-    const identity = new SimIdentity(`${this.seed} ${name}`, { postQuantum, now: START_MS - IDENTITY_AGE_MS })
+    const identity = new SimIdentity(`${this.seed} ${name}`, { postQuantum, now: START_MS - IDENTITY_AGE_MS, signMldsa: this.#signMldsa })
     this.#identities.set(name, identity)
     return identity
   }

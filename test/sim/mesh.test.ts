@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { startChurn } from '../../src/testing/churn.ts'
+import type { SimNodeOptions } from '../../src/testing/node.ts'
 import type { Simulation } from '../../src/testing/simulation.ts'
-import { allLinked, linkedNodes, scenario } from './support.ts'
+import { allLinked, CLASSICAL, linkedNodes, scenario } from './support.ts'
 
 const MINUTE_MS = 60_000
 
@@ -10,8 +11,8 @@ function traffic(sim: Simulation): string {
   return `${(bytes / 1e6).toFixed(1)} MB, ${retransmissions} retransmissions`
 }
 
-async function comeUp(sim: Simulation, count: number): Promise<string> {
-  await linkedNodes(sim, count, 6, { latencyMs: 20, jitterMs: 10 })
+async function comeUp(sim: Simulation, count: number, options: SimNodeOptions = CLASSICAL): Promise<string> {
+  await linkedNodes(sim, count, 6, { latencyMs: 20, jitterMs: 10 }, options)
   const up = sim.now
   await sim.run({ forMs: 10 * MINUTE_MS })
   assert.ok(
@@ -20,6 +21,8 @@ async function comeUp(sim: Simulation, count: number): Promise<string> {
   )
   return `${count} nodes linked after ${(up / 1_000).toFixed(1)} virtual s, ${traffic(sim)}`
 }
+
+scenario('20 nodes with post-quantum keys, come up and stay', (sim) => comeUp(sim, 20, {}))
 
 scenario('50 nodes with six neighbours each, come up and stay', (sim) => comeUp(sim, 50), { seeds: [1, 2] })
 
