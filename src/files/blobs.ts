@@ -6,6 +6,9 @@ import { KithError } from '../core/errors.ts'
 import type { Did } from '../identity/did.ts'
 import { HOLDER_BYTES } from './wire.ts'
 
+/** The largest blob there is: a larger file comes from its sender alone. */
+export const MAX_SHARED_BYTES: number = 2 ** 40
+
 /** What names content, and commits to all of it. */
 export interface FileBlob {
   readonly root: Uint8Array

@@ -7,7 +7,7 @@ import { createSha256, type Sha256, sha256 } from '../core/crypto/hash.ts'
 import { hashLabeled } from '../core/crypto/labels.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import type { Did } from '../identity/did.ts'
-import { type FileBlobs, fileSource, holderTag } from './blobs.ts'
+import { type FileBlobs, fileSource, holderTag, MAX_SHARED_BYTES } from './blobs.ts'
 import { type FrameStream, frameStream } from './frame-stream.ts'
 import { checkName, MAX_STORED_NAME_BYTES } from './names.ts'
 import type { Holder } from './sent.ts'
@@ -151,7 +151,7 @@ async function transfer(frames: FrameStream, file: FileHandle, components: SendC
 /** Offers it, and gives it in the way the other side wants it. */
 async function deliver(frames: FrameStream, opened: Opened, greeting: Offer, components: SendComponents, options: SendOptions): Promise<Delivered> {
   const { fingerprint } = greeting
-  const holders = components.blobs === undefined || opened.size === 0 ? [] : await components.holders(fingerprint)
+  const holders = components.blobs === undefined || opened.size === 0 || opened.size > MAX_SHARED_BYTES ? [] : await components.holders(fingerprint)
   if (holders.length === 0) await frames.send(offer, greeting)
   else await frames.send(sharedOffer, { ...greeting, holders: holders.map(({ peer }) => holderTag(fingerprint, peer)) })
 

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, test } from 'node:test'
 import { isKithError } from '../../src/core/errors.ts'
 import { seededRandom } from '../../src/core/random.ts'
-import { CHUNK_BYTES } from '../../src/gossip/blobs/layout.ts'
+import { CHUNK_BYTES, MAX_BLOB_BYTES } from '../../src/gossip/blobs/layout.ts'
 import { type BlobWorld, bytesSink, bytesSource, createBlobWorld } from './support.ts'
 
 let world: BlobWorld
@@ -82,4 +82,36 @@ test('any part of a blob of several pages is there already, exactly the rest is 
     assert.equal(sink.writes, Math.ceil((size - there) / CHUNK_BYTES))
     assert.ok(Buffer.from(sink.content).equals(source.content))
   }
+})
+
+test('a blob larger than any, is a mistake of the caller', async () => {
+  const bob = world.node('bob')
+  for (const size of [MAX_BLOB_BYTES + 1, -1, Number.NaN]) {
+    await assert.rejects(bob.blobs.fetch({ root: randomBytes(32), size }, bytesSink(0), { providers: [] }), TypeError)
+  }
+})
+
+test('an empty blob under a false root, is never whole', async () => {
+  const bob = world.node('bob')
+  await assert.rejects(bob.blobs.fetch({ root: randomBytes(32), size: 0 }, bytesSink(0), { providers: [] }), (error) => isKithError(error, 'BLOB_UNAVAILABLE'))
+})
+
+test('a node that is closed, ends what it fetches and serves, and does no more', async () => {
+  const [alice, bob] = [world.node('alice'), world.node('bob')]
+  await world.link(alice, bob)
+  const source = bytesSource(randomBytes(50 * CHUNK_BYTES))
+  const manifest = await alice.blobs.describe(source)
+  alice.blobs.offer(manifest, source, { peers: [bob.did] })
+  const closing: Promise<void>[] = []
+  const fetching = bob.blobs.fetch(manifest, bytesSink(source.size), {
+    providers: [{ peer: alice.did }],
+    onProgress: () => closing.length === 0 && closing.push(bob.blobs.close()),
+  })
+  await assert.rejects(fetching, (error) => isKithError(error, 'ABORTED'))
+  await Promise.all(closing)
+  await assert.rejects(bob.blobs.fetch(manifest, bytesSink(source.size), { providers: [] }), (error) => isKithError(error, 'CLOSED'))
+  assert.throws(
+    () => bob.blobs.offer(manifest, source, { peers: [] }),
+    (error) => isKithError(error, 'CLOSED'),
+  )
 })
