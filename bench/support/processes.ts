@@ -4,10 +4,13 @@ import { connect, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 
 /** Starts a program that prints one JSON line when it is ready. */
-export async function startJson<T>(args: readonly string[], options: { env?: NodeJS.ProcessEnv } = {}): Promise<{ child: ChildProcess; ready: T }> {
+export async function startJson<T>(
+  args: readonly string[],
+  options: { env?: NodeJS.ProcessEnv; readyMs?: number } = {},
+): Promise<{ child: ChildProcess; ready: T }> {
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'], env: { ...process.env, ...options.env } })
   const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
-  const [line] = (await once(lines, 'line', { signal: AbortSignal.timeout(30_000) })) as [string]
+  const [line] = (await once(lines, 'line', { signal: AbortSignal.timeout(options.readyMs ?? 30_000) })) as [string]
   return { child, ready: JSON.parse(line) as T }
 }
 
