@@ -79,9 +79,10 @@ class Assembled implements Assembly {
 
   /** Links come last: when the first peer is there, everything that talks to it is ready. */
   async #start(): Promise<void> {
-    const { bookTrust, attestations, updates, gossip, mail, mesh } = this.#parts
+    const { bookTrust, attestations, evidence, updates, gossip, mail, mesh } = this.#parts
     await bookTrust.start()
     attestations.start()
+    evidence.start()
     updates.start()
     await gossip.start()
     await mail.start()

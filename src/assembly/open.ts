@@ -16,6 +16,7 @@ import { openTrustGraph } from '../trust/trust-graph.ts'
 import { AttestationBridge } from './attestation-bridge.ts'
 import { Background } from './background.ts'
 import { BookTrust } from './book-trust.ts'
+import { EvidenceBridge } from './evidence-bridge.ts'
 import { IdentityUpdates } from './identity-updates.ts'
 import { type OracleSettings, oraclePolicy, oracleSettings } from './oracle-policy.ts'
 import { auditPairings } from './pairing-audit.ts'
@@ -34,6 +35,7 @@ export interface Parts {
   readonly blobs: Blobs
   readonly bookTrust: BookTrust
   readonly attestations: AttestationBridge
+  readonly evidence: EvidenceBridge
   readonly updates: IdentityUpdates
   /** As they are configured now. */
   settings: OracleSettings
@@ -90,6 +92,7 @@ export async function openParts(components: AssemblyComponents, stack: AsyncDisp
       mesh,
       messages: mesh.messages,
       conduct: parts.standing,
+      onEquivocation: (found) => whole.evidence.found(found),
       ...(maxTopics === undefined ? {} : { maxTopics }),
     }),
   )
@@ -110,6 +113,7 @@ export async function openParts(components: AssemblyComponents, stack: AsyncDisp
   stack.defer(() => background.close())
   parts.bookTrust = new BookTrust({ did, book: mesh.book, graph: parts.graph, store, clock, background })
   parts.attestations = new AttestationBridge({ gossip, graph: parts.graph, clock, background })
+  parts.evidence = new EvidenceBridge({ ...common, gossip, messages: mesh.messages, standing: parts.standing, background })
   parts.updates = new IdentityUpdates({
     gossip,
     mail: parts.mail,
@@ -119,7 +123,7 @@ export async function openParts(components: AssemblyComponents, stack: AsyncDisp
     logger,
     background,
   })
-  for (const bridge of [parts.bookTrust, parts.attestations, parts.updates]) stack.defer(() => bridge.close())
+  for (const bridge of [parts.bookTrust, parts.attestations, parts.evidence, parts.updates]) stack.defer(() => bridge.close())
   stack.defer(auditPairings(mesh, audit, background))
   return whole
 }

@@ -1,0 +1,62 @@
+import type { PublicKey } from '../core/bytes.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Logger } from '../core/observe/log.ts'
+import type { Metrics } from '../core/observe/metrics.ts'
+import type { Gossip } from '../gossip/types.ts'
+import { type Equivocation, MESSAGE_TYPE, type Messages } from '../mesh/messages/types.ts'
+import { EVIDENCE_TOPIC } from '../trust/evidence.ts'
+import { EvidenceDesk } from '../trust/evidence-desk.ts'
+import type { Standing } from '../trust/standing-types.ts'
+import type { Background } from './background.ts'
+import { Serial } from './serial.ts'
+
+export interface EvidenceBridgeParts {
+  readonly gossip: Gossip
+  readonly messages: Messages
+  readonly standing: Standing
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly metrics?: Metrics
+  readonly background: Background
+}
+
+/** Evidence between those who find it, gossip and standing: found here it goes out, told by others it comes in; who told it does not matter. */
+export class EvidenceBridge {
+  readonly #parts: EvidenceBridgeParts
+  readonly #desk: EvidenceDesk
+  readonly #serial: Serial
+  readonly #stops: (() => void)[] = []
+
+  constructor(parts: EvidenceBridgeParts) {
+    const { gossip, messages, background, standing, clock, logger, metrics } = parts
+    this.#parts = parts
+    this.#serial = new Serial(background, 'evidence was not looked at')
+    this.#desk = new EvidenceDesk({
+      standing,
+      clock,
+      logger,
+      ...(metrics === undefined ? {} : { metrics }),
+      papers: (did, device) => messages.directory.papers(did, device as PublicKey),
+      revoked: async (did, device) => (await messages.directory.keys(did, device as PublicKey))?.revoked === true,
+      publish: async (evidence) => {
+        await gossip.publish(EVIDENCE_TOPIC, evidence, { type: MESSAGE_TYPE.evidence })
+      },
+    })
+  }
+
+  /** What is kept already comes first: a crash may have kept it from standing. */
+  start(): void {
+    const { gossip, messages } = this.#parts
+    this.#stops.push(gossip.listen(EVIDENCE_TOPIC, ({ data }) => this.#serial.push(() => this.#desk.take(data)), { replay: true }))
+    this.#stops.push(messages.onEquivocation((found) => this.found(found)))
+  }
+
+  /** Two things of one number that reached this node. */
+  found(found: Equivocation): void {
+    this.#serial.push(() => this.#desk.found(found))
+  }
+
+  close(): void {
+    for (const stop of this.#stops.splice(0)) stop()
+  }
+}
