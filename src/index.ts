@@ -1,4 +1,6 @@
+export type { TrustDesk } from './assembly/trust-desk.ts'
 export { type Detail, type ErrorCode, isKithError, KithError } from './core/errors.ts'
+export type { Audit, AuditRow, AuditVerdict } from './core/observe/audit.ts'
 export { Secret } from './core/secret.ts'
 export {
   type Config,
@@ -9,9 +11,11 @@ export {
   type NodeEvents,
   type NodeForward,
   type NodeForwardOptions,
+  type NodeMailbox,
   type NodeOptions,
   type NodeSendOptions,
   type NodeStatus,
+  type NodeTopics,
   type PairingStatus,
   type PassphraseMode,
   type PeerStatus,
@@ -21,8 +25,10 @@ export {
   type Trouble,
 } from './daemon/index.ts'
 export type { InboxEntry, SendProgress, SendResult } from './files/index.ts'
+export type { GossipEntry, PublishOptions, SubscribeOptions, TopicAccess, TopicOptions, TopicStatus } from './gossip/types.ts'
 export type { Did } from './identity/did.ts'
 export type { BookPeer } from './mesh/address-book.ts'
+export type { InboxEntry as MailMessage, MailboxStatus, MailPage, OutboxState, TellOptions, Told } from './mesh/mailbox/types.ts'
 export type { Joined, MeshPolicy, PeerBook } from './mesh/mesh-types.ts'
 export type {
   CandidateResult,
@@ -35,4 +41,5 @@ export type {
   StreamContext,
   StreamHandler,
 } from './mesh/types.ts'
+export type { StandingStatus, TrustEdge, TrustExplanation, TrustPath, TrustStatement } from './trust/types.ts'
 export type { TunnelStatus } from './tunnel/index.ts'

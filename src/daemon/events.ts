@@ -1,12 +1,15 @@
 import type { ErrorCode } from '../core/errors.ts'
+import type { Did } from '../identity/did.ts'
 import type { LinkEvent } from '../mesh/types.ts'
 import type { Trouble } from './service.ts'
 
-/** What the node tells: links by the mesh, and its own state. Few and typed. */
+/** What the node tells: links by the mesh, messages, and its own state. Few and typed. */
 export type NodeEvent =
   | { readonly type: 'ready'; readonly did: string; readonly listen: readonly string[] }
   | { readonly type: 'degraded'; readonly degraded: readonly Trouble[] }
   | { readonly type: 'stopping' }
+  /** A message came from a peer and is in the inbox. `text` is undefined where it is not text. */
+  | { readonly type: 'message'; readonly peer: Did; readonly id: string; readonly text: string | undefined }
   | LinkEvent
 
 export type NodeEventType = NodeEvent['type']
@@ -79,9 +82,9 @@ export async function* follow<T>(subscribe: (listener: (value: T) => void) => ()
   }
 }
 
-/** Plain data of an event; errors keep code and sentence only. */
+/** Plain data of an event; errors keep code and sentence only, and what a message says stays in the inbox: records end up in logs. */
 export function eventRecord(event: NodeEvent, now: number): EventRecord {
-  const { type, ...fields } = event
+  const { type, ...fields } = event.type === 'message' ? { type: event.type, peer: event.peer, id: event.id } : event
   const plain = Object.fromEntries(
     Object.entries(fields).map(([name, value]) => [name === 'linkKey' ? 'link_key' : name, value instanceof Error ? errorRecord(value) : value]),
   )

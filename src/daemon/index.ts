@@ -7,8 +7,10 @@ export {
   type NodeEvents,
   type NodeForward,
   type NodeForwardOptions,
+  type NodeMailbox,
   type NodeOptions,
   type NodeSendOptions,
+  type NodeTopics,
 } from './node.ts'
 export type { PairingStatus } from './pairings.ts'
 export type { Service, ServiceState, ServiceStatus, Trouble } from './service.ts'

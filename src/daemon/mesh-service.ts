@@ -140,9 +140,11 @@ export class MeshService implements Service {
     this.#assembly = assembly
     const { mesh } = assembly
     const stopEvents = mesh.onEvent((event) => events.emit(event))
+    const stopMessages = assembly.mail.onMessage(({ from, id, text }) => events.emit({ type: 'message', peer: from, id, text }))
     const stopConfig = config.onChange((next) => assembly.reload(assemblyConfig(next, portsOf(this.#listen))))
     this.#stopWatching = () => {
       stopEvents()
+      stopMessages()
       stopConfig()
     }
     for (const [protocol, { handler, options }] of this.#handlers) mesh.handle(protocol, handler, options)
@@ -168,7 +170,15 @@ export class MeshService implements Service {
   }
 
   health(): readonly Omit<Trouble, 'service'>[] {
-    return this.#failed
+    const broken = this.#assembly?.gossip.topics().filter((topic) => topic.broken) ?? []
+    return [
+      ...this.#failed,
+      ...broken.map(({ name }) => ({
+        code: 'STORE_FAILED' as const,
+        message: `The definition of the topic ${name} cannot be read, so it admits nobody.`,
+        next: `kith topics remove ${name}`,
+      })),
+    ]
   }
 
   /** The machine has new link keys: links end and begin again on transports made for them. When that fails the service begins anew with them. */

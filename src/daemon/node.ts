@@ -1,8 +1,12 @@
 import type { Duplex } from 'node:stream'
+import type { TrustDesk } from '../assembly/trust-desk.ts'
 import { KithError } from '../core/errors.ts'
+import type { Audit } from '../core/observe/audit.ts'
 import { Secret } from '../core/secret.ts'
 import type { InboxEntry, SendProgress, SendResult } from '../files/index.ts'
+import type { GossipEntry, SubscribeOptions, TopicOptions, TopicStatus } from '../gossip/types.ts'
 import type { BookPeer } from '../mesh/address-book.ts'
+import type { MailboxStatus, InboxEntry as MailMessage, MailPage, TellOptions, Told } from '../mesh/mailbox/types.ts'
 import type { Joined, MeshPolicy, PeerBook } from '../mesh/mesh-types.ts'
 import type { Explanation, LinkEvent, PeerClass, ProtocolOptions, StreamHandler } from '../mesh/types.ts'
 import type { NodeEvent } from './events.ts'
@@ -70,8 +74,26 @@ interface Waiting {
   readonly signal?: AbortSignal
 }
 
-/** What `node.on` tells: links that come, move and go; pairings; warnings; and the node's own state. */
+export interface NodeTopics {
+  /** Takes part in a topic from now on, also after a restart. The same again changes nothing. @throws TypeError. @throws KithError `TOPIC_EXISTS`, `TOPIC_LIMIT`. */
+  create(options: TopicOptions): Promise<void>
+  /** Forgets a topic and what is kept of it here. @throws KithError `TOPIC_UNKNOWN`. */
+  remove(name: string): Promise<void>
+  list(): readonly TopicStatus[]
+}
+
+export interface NodeMailbox {
+  /** Agrees to keep sealed messages for a peer that names this node. */
+  host(peer: string): Promise<void>
+  unhost(peer: string): Promise<void>
+  /** Names the peers, at most three, that keep messages for this node. @throws TypeError. */
+  use(peers: readonly string[]): Promise<void>
+  status(): MailboxStatus
+}
+
+/** What `node.on` tells: links that come, move and go; pairings; warnings; messages; and the node's own state. */
 export interface NodeEvents {
+  message: Extract<NodeEvent, { type: 'message' }>
   link: Extract<LinkEvent, { type: 'up' | 'down' | 'moved' }>
   paired: Extract<LinkEvent, { type: 'paired' }>
   warning: Extract<LinkEvent, { type: 'warning' }>
@@ -84,6 +106,7 @@ const TOPIC: { readonly [T in NodeEvent['type']]: keyof NodeEvents } = {
   moved: 'link',
   paired: 'paired',
   warning: 'warning',
+  message: 'message',
   ready: 'state',
   degraded: 'state',
   stopping: 'state',
@@ -101,6 +124,14 @@ export interface Node extends AsyncDisposable {
   /** Where others reach this node. Empty while it does not run. */
   readonly addresses: readonly string[]
   readonly policy: MeshPolicy
+  /** How far peers are trusted, why, and what is held against them. */
+  readonly trust: TrustDesk
+  /** Topics of this node: an entry reaches those who made the same topic. */
+  readonly topics: NodeTopics
+  /** Who keeps messages while a machine is away: for this node, and this node for others. */
+  readonly mailbox: NodeMailbox
+  /** What was done here, by whom and why. */
+  readonly audit: Pick<Audit, 'list' | 'verify'>
   /** The address book. */
   readonly peers: Omit<PeerBook, 'get' | 'onChange'>
   /** Starts what `start: false` left. Idempotent. @throws KithError what keeps the node from running. */
@@ -131,9 +162,23 @@ export interface Node extends AsyncDisposable {
   send(peer: string, path: string, options?: NodeSendOptions): Promise<SendResult>
   /** Files that peers sent, newest first; they lie in `status().inbox`. */
   inbox(): Promise<readonly InboxEntry[]>
+  /**
+   * Signs an entry and sends it to everybody who reads the topic, also to those who come back later. Resolves when it is durable here.
+   * @throws KithError `TOPIC_UNKNOWN`, `TOPIC_DENIED`, `ENTRY_TOO_LARGE`.
+   */
+  publish(topic: string, data: string | Uint8Array): Promise<GossipEntry>
+  /** Entries in causal order, each once, until the signal aborts or the loop is left. @throws KithError `TOPIC_UNKNOWN`. */
+  subscribe(topic: string, options?: SubscribeOptions): AsyncIterableIterator<GossipEntry>
+  /**
+   * Sends a sealed message, also to a peer who is away: it is durable here first and tried until it arrives or expires.
+   * @throws KithError `PEER_UNKNOWN`, `MESSAGE_TOO_LARGE`, `OUTBOX_FULL`.
+   */
+  tell(peer: string, message: string | Uint8Array, options?: TellOptions): Promise<Told>
+  /** Messages that came, oldest first; `on('message')` tells of new ones. */
+  messages(page?: MailPage): Promise<readonly MailMessage[]>
   /** Round trips in ms. @throws as `open`. */
   ping(peer: string, options?: Waiting & { readonly count?: number }): Promise<readonly number[]>
-  /** The path taken and why not a better one; with an action, whether it is allowed here. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
+  /** The path taken and why not a better one; with an action (`publish`, `TOPIC`), whether it is allowed here. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
   why(peer: string, action?: string, target?: string): Explanation
   /** The object behind `kith status --json`. */
   status(): NodeStatus
@@ -203,6 +248,29 @@ class LocalNode implements Node {
     return this.#runtime.mesh.policy
   }
 
+  get trust(): TrustDesk {
+    return this.#runtime.assembly.trust
+  }
+
+  get audit(): Pick<Audit, 'list' | 'verify'> {
+    return this.#runtime.assembly.audit
+  }
+
+  get topics(): NodeTopics {
+    const { gossip } = this.#runtime.assembly
+    return { create: (options) => gossip.define(options), remove: (name) => gossip.remove(name), list: () => gossip.topics() }
+  }
+
+  get mailbox(): NodeMailbox {
+    const { mail } = this.#runtime.assembly
+    return {
+      host: (peer) => mail.host(peer),
+      unhost: (peer) => mail.unhost(peer),
+      use: (peers) => mail.useHosts(peers),
+      status: () => mail.status(),
+    }
+  }
+
   get peers(): Omit<PeerBook, 'get' | 'onChange'> {
     return this.#runtime.mesh.book
   }
@@ -252,6 +320,22 @@ class LocalNode implements Node {
 
   async inbox(): Promise<readonly InboxEntry[]> {
     return await this.#runtime.files.list()
+  }
+
+  async publish(topic: string, data: string | Uint8Array): Promise<GossipEntry> {
+    return await this.#runtime.assembly.gossip.publish(topic, typeof data === 'string' ? Buffer.from(data) : data)
+  }
+
+  subscribe(topic: string, options: SubscribeOptions = {}): AsyncIterableIterator<GossipEntry> {
+    return this.#runtime.assembly.gossip.subscribe(topic, options)
+  }
+
+  async tell(peer: string, message: string | Uint8Array, options: TellOptions = {}): Promise<Told> {
+    return await this.#runtime.assembly.mail.tell(peer, message, options)
+  }
+
+  async messages(page: MailPage = {}): Promise<readonly MailMessage[]> {
+    return await this.#runtime.assembly.mail.inbox(page)
   }
 
   ping(peer: string, options: Waiting & { readonly count?: number } = {}): Promise<readonly number[]> {

@@ -31,7 +31,7 @@ import { nodeMetrics } from './node-metrics.ts'
 import { createPairings, type Pairings } from './pairings.ts'
 import { FilesService } from './services/files.ts'
 import { TunnelsService } from './services/tunnels.ts'
-import { type NodeStatus, peerStatus } from './status.ts'
+import { countStatus, type NodeStatus, peerStatus } from './status.ts'
 import { Supervisor } from './supervisor.ts'
 import { version } from './version.ts'
 
@@ -208,6 +208,7 @@ export class Runtime implements NodeContext {
       peers: running?.mesh.links().map((link) => peerStatus(link, running)) ?? [],
       pairings: this.pairings.recent(),
       tunnels: this.#tunnels.tunnels?.list() ?? [],
+      ...countStatus(running),
       inbox: this.#files.inbox,
       services: this.supervisor.services(),
       identity: { binding_expires_at: summary?.binding_expires_at ?? null, passphrase: summary?.passphrase ?? null },

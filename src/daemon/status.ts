@@ -1,4 +1,5 @@
 import type { Assembly } from '../assembly/types.ts'
+import type { TopicStatus } from '../gossip/types.ts'
 import type { ConstraintSet, LinkStatus, PeerClass } from '../mesh/types.ts'
 import type { StandingStatus } from '../trust/types.ts'
 import type { TunnelStatus } from '../tunnel/index.ts'
@@ -48,6 +49,10 @@ export interface NodeStatus {
   readonly pairings: readonly PairingStatus[]
   /** Forwards that begin on this machine. */
   readonly tunnels: readonly TunnelStatus[]
+  /** Topics made on this node, and what is kept of them. */
+  readonly topics: { readonly count: number; readonly entries: number; readonly bytes: number; readonly held: number }
+  /** Messages: in the inbox, not read, not arrived at their peers yet, and kept for others. */
+  readonly mail: { readonly inbox: number; readonly unread: number; readonly pending: number; readonly kept_for_others: number }
   /** Directory of the files that peers sent. */
   readonly inbox: string
   readonly services: readonly ServiceStatus[]
@@ -82,6 +87,22 @@ export function peerStatus(link: LinkStatus, { mesh, trust }: Pick<Assembly, 'me
     bytes_out: link.bytesOut,
     retry_in_ms: link.retryInMs,
     last_error: link.lastError,
+  }
+}
+
+/** What is kept of topics and messages; nothing while the node does not run. */
+export function countStatus(assembly: Pick<Assembly, 'gossip' | 'mail'> | undefined): Pick<NodeStatus, 'topics' | 'mail'> {
+  const topics = assembly?.gossip.topics() ?? []
+  const mail = assembly?.mail.status()
+  const sum = (of: (topic: TopicStatus) => number): number => topics.reduce((total, topic) => total + of(topic), 0)
+  return {
+    topics: { count: topics.length, entries: sum(({ entries }) => entries), bytes: sum(({ bytes }) => bytes), held: sum(({ held }) => held) },
+    mail: {
+      inbox: mail?.inbox.messages ?? 0,
+      unread: mail?.inbox.unread ?? 0,
+      pending: mail?.pending ?? 0,
+      kept_for_others: mail?.kept.messages ?? 0,
+    },
   }
 }
 

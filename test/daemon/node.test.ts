@@ -120,3 +120,37 @@ test('createNode, bad address in a program, is CONFIG_INVALID', async () => {
     (error) => isKithError(error, 'CONFIG_INVALID') && error.details.path === 'listen.0',
   )
 })
+
+test('createNode, topics and messages and trust, work over the library', { timeout: 60_000 }, async () => {
+  await using a = await open('lib-a')
+  await using b = await open('lib-b')
+  const joined = await b.join(await a.invite())
+  for (const node of [a, b]) await node.topics.create({ name: 'news', access: { kind: 'open' } })
+  await a.publish('news', 'first')
+  const stop = AbortSignal.timeout(30_000)
+  const seen: string[] = []
+  for await (const entry of b.subscribe('news', { replay: true, signal: stop })) {
+    seen.push(`${entry.author === a.did} ${Buffer.from(entry.data).toString()}`)
+    if (seen.length === 1) await a.publish('news', 'second')
+    else break
+  }
+  assert.deepEqual(seen, ['true first', 'true second'])
+  assert.equal(b.topics.list().find(({ name }) => name === 'news')?.entries, 2)
+  const arrived = new Promise<string | undefined>((resolve) => b.on('message', ({ text }) => resolve(text)))
+  const told = await a.tell('lib-b', 'hello')
+  assert.equal(told.state, 'delivered')
+  assert.equal(await arrived, 'hello')
+  assert.deepEqual(
+    (await b.messages()).map(({ from, text }) => [from, text]),
+    [[a.did, 'hello']],
+  )
+  assert.deepEqual(b.status().mail, { inbox: 1, unread: 1, pending: 0, kept_for_others: 0 })
+  assert.equal(b.trust.explain(joined.did).direct, 2_500)
+  assert.equal(b.why('lib-a', 'publish', 'news').decision, 'allowed')
+  await b.trust.ban('lib-a', { reason: 'a test' })
+  assert.equal(b.status().peers[0]?.standing, 'banned')
+  assert.equal((await b.audit.list({ limit: 1 }))[0]?.action, 'ban')
+  assert.equal((await b.audit.verify()).brokenAt, undefined)
+  await a.mailbox.host('lib-b')
+  assert.deepEqual(a.mailbox.status().hosting, [b.did])
+})

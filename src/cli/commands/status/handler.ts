@@ -35,6 +35,7 @@ function self(status: NodeStatus, palette: Palette, columns: number): string[] {
       ...(status.did === null ? [] : [[{ text: 'did', style: palette.quiet }, status.did]]),
       [{ text: 'listens', style: palette.quiet }, status.listen.length === 0 ? 'nowhere' : status.listen.join('  ')],
       [{ text: 'up', style: palette.quiet }, `${duration(status.uptime_s * 1000)}, version ${status.version}, pid ${status.pid}`],
+      ...mailRow(status, palette),
       ...(expires === null
         ? []
         : [
@@ -54,6 +55,24 @@ function self(status: NodeStatus, palette: Palette, columns: number): string[] {
     ],
     { columns },
   )
+}
+
+/** Only what somebody wants to look at. */
+function mailRow({ mail, topics }: NodeStatus, palette: Palette): (string | Cell)[][] {
+  const parts = [
+    ...(mail.unread > 0 ? [`${mail.unread} unread`] : []),
+    ...(mail.pending > 0 ? [`${mail.pending} on the way`] : []),
+    ...(mail.kept_for_others > 0 ? [`${mail.kept_for_others} kept for others`] : []),
+    ...(topics.held > 0 ? [`${topics.held} entries wait for others`] : []),
+  ]
+  return parts.length === 0
+    ? []
+    : [
+        [
+          { text: 'messages', style: palette.quiet },
+          { text: parts.join(', '), style: mail.unread > 0 ? palette.strong : palette.quiet },
+        ],
+      ]
 }
 
 function troubles(status: NodeStatus, palette: Palette, command: (text: string) => string): string[] {

@@ -60,6 +60,8 @@ function describe(event: NodeEvent, runtime: Runtime, { command }: CommandContex
         `${palette.warn('warning')}  ${harmless(event.error.message)}`,
         ...(event.error.next === undefined ? [] : [palette.quiet(`next: ${command(event.error.next)}`)]),
       ]
+    case 'message':
+      return [`${palette.good('message')}  from ${nameOf(event.peer, runtime)}: ${command('kith inbox')}`]
     case 'ready':
       return [`${palette.good('ready')}  listens on ${event.listen.join('  ')}`]
     case 'degraded':
