@@ -27,8 +27,6 @@ import {
 } from './violations.ts'
 import { Warnings } from './warnings.ts'
 
-export type { Decided, ProvedAgainst, Standing, StandingComponents } from './standing-types.ts'
-
 const SWEEP_MS = 60_000
 const TIDY_MS = 3_600_000
 
