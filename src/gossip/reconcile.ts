@@ -42,10 +42,10 @@ export interface Outcome {
   readonly work: number
 }
 
-/** The first question: everything from `from` on. */
-export function firstDigest(index: TopicIndex, from: Bound): { readonly from: Bound; readonly ranges: readonly DigestRange[] } {
+/** The first question: everything between two bounds. */
+export function firstDigest(index: TopicIndex, from: Bound, upper: Bound = END): { readonly from: Bound; readonly ranges: readonly DigestRange[] } {
   const start = index.before(from)
-  return { from, ranges: [{ upper: END, ...fingerprinted(index, start, index.size) }] }
+  return { from, ranges: [{ upper, ...fingerprinted(index, start, Math.max(start, index.before(upper))) }] }
 }
 
 /**

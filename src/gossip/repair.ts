@@ -7,6 +7,7 @@ import type { GossipCounters } from './gossip-metrics.ts'
 import type { Neighbour } from './neighbour.ts'
 import { answerDigest, firstDigest } from './reconcile.ts'
 import type { Topic } from './topic.ts'
+import { compareBounds, END, START } from './topic-index.ts'
 import { type Bound, type Digest, encodeFrame, MAX_ANNOUNCED } from './wire.ts'
 
 /**
@@ -20,6 +21,10 @@ import { type Bound, type Digest, encodeFrame, MAX_ANNOUNCED } from './wire.ts'
 export const PERIOD_MS = 10_000
 export const JITTER_MS = 2_000
 const CASCADE_MS = 200
+/** Where both sides were equal and nothing changed here since, the other side begins if it has news; this is how long that is relied on. */
+const RELY_MS = 60_000
+/** Entries this young are still on their way along the tree: periodic comparisons leave them out. */
+const YOUNG_MS = 3_000
 const SESSION_MS = 30_000
 const MAX_ROUNDS = 16
 /** Comparisons that one neighbour may begin per topic: one every 4 s, two at once. */
@@ -36,6 +41,8 @@ interface Session {
   frames: number
   /** Begun here. */
   readonly own: boolean
+  /** It was about everything kept here, young entries too. */
+  readonly whole: boolean
   differed: boolean
 }
 
@@ -43,6 +50,8 @@ interface State {
   own: Session | undefined
   theirs: Session | undefined
   readonly begins: TokenBucket
+  /** What was kept here when both sides were last found equal, and when that was. */
+  equal: { readonly generation: number; readonly atMs: number } | undefined
 }
 
 export interface RepairComponents {
@@ -88,8 +97,8 @@ export class Repair {
     this.#states.delete(neighbour)
   }
 
-  /** Compares a topic with a neighbour that shares it. */
-  begin(neighbour: Neighbour, topic: Topic): void {
+  /** Compares a topic with a neighbour that shares it, up to a bound. */
+  begin(neighbour: Neighbour, topic: Topic, upper: Bound = END): void {
     const { clock, random, access, settle, counters, fetch } = this.#components
     if (neighbour.sharing(topic) === undefined || !neighbour.told.has(topic) || !neighbour.outbox.open || neighbour.outbox.congested) return
     // Ids are told to readers only; who may only publish begins itself.
@@ -100,10 +109,12 @@ export class Repair {
     const now = clock.monotonic()
     if (state.own !== undefined && now < state.own.until) return
     settle(topic)
+    const from = floorOf(topic, clock)
+    if (compareBounds(from, upper) >= 0) return
     const nonce = Math.floor(random.unit() * 0x1_0000_0000)
-    state.own = { nonce, until: now + SESSION_MS, work: 0, frames: 0, own: true, differed: false }
+    state.own = { nonce, until: now + SESSION_MS, work: 0, frames: 0, own: true, whole: isWhole(topic, upper), differed: false }
     counters.session('begun')
-    neighbour.outbox.control(encodeFrame({ kind: 'digest', nonce, handle: topic.handle, round: 0, ...firstDigest(topic.index, floorOf(topic, clock)) }))
+    neighbour.outbox.control(encodeFrame({ kind: 'digest', nonce, handle: topic.handle, round: 0, ...firstDigest(topic.index, from, upper) }))
   }
 
   /** Something new came with a comparison: the neighbours behind may lack it too. */
@@ -165,16 +176,19 @@ export class Repair {
       fetch.pull(neighbour, topic, pulls, digest.nonce)
     }
     if (answers.length + wanted.length + lacking.length + pulls.length > 0) session.differed = true
-    if (answers.length === 0 && session.own) this.#finish(session)
+    if (answers.length === 0) this.#finish(neighbour, topic, session)
   }
 
-  #finish(session: Session): void {
+  #finish(neighbour: Neighbour, topic: Topic, session: Session): void {
+    const now = this.#components.clock.monotonic()
+    if (!session.differed && session.whole) this.#state(neighbour, topic).equal = { generation: topic.index.generation, atMs: now }
+    if (!session.own) return
     this.#components.counters.session(session.differed ? 'differed' : 'equal')
     // More frames of the same round may follow; they are still answered, but the next comparison may begin.
-    session.until = Math.min(session.until, this.#components.clock.monotonic() + 1_000)
+    session.until = Math.min(session.until, now + 1_000)
   }
 
-  #session(neighbour: Neighbour, topic: Topic, { nonce, round }: Digest): Session | undefined {
+  #session(neighbour: Neighbour, topic: Topic, { nonce, round, ranges }: Digest): Session | undefined {
     const now = this.#components.clock.monotonic()
     const state = this.#state(neighbour, topic)
     if (round > 0) {
@@ -182,7 +196,8 @@ export class Repair {
       return session !== undefined && now < session.until ? session : undefined
     }
     if (!state.begins.take()) return undefined
-    state.theirs = { nonce, until: now + SESSION_MS, work: 0, frames: 0, own: false, differed: false }
+    const whole = isWhole(topic, ranges.at(-1)?.upper ?? START)
+    state.theirs = { nonce, until: now + SESSION_MS, work: 0, frames: 0, own: false, whole, differed: false }
     return state.theirs
   }
 
@@ -191,27 +206,37 @@ export class Repair {
     this.#states.set(neighbour, topics)
     const known = topics.get(topic)
     if (known !== undefined) return known
-    const state: State = { own: undefined, theirs: undefined, begins: new TokenBucket(this.#components.clock, BEGIN_PER_SECOND, BEGIN_BURST) }
+    const state: State = { own: undefined, theirs: undefined, begins: new TokenBucket(this.#components.clock, BEGIN_PER_SECOND, BEGIN_BURST), equal: undefined }
     topics.set(topic, state)
     return state
   }
 
   #round(): void {
-    const { topics, neighbours, random, onRound } = this.#components
+    const { topics, neighbours, random, onRound, clock } = this.#components
     onRound()
+    const upper: Bound = { timeMs: Math.max(0, Math.floor(clock.now()) - YOUNG_MS), prefix: new Uint8Array(0) }
     for (const topic of topics()) {
       const sharing = [...neighbours].filter((neighbour) => neighbour.sharing(topic) !== undefined)
       for (let left = fanOut(sharing.length); left > 0 && sharing.length > 0; left--) {
         const [chosen] = sharing.splice(Math.floor(random.unit() * sharing.length), 1)
-        if (chosen !== undefined) this.begin(chosen, topic)
+        if (chosen !== undefined && !this.#reliesOn(chosen, topic)) this.begin(chosen, topic, upper)
       }
     }
+  }
+
+  #reliesOn(neighbour: Neighbour, topic: Topic): boolean {
+    const equal = this.#states.get(neighbour)?.get(topic)?.equal
+    return equal !== undefined && equal.generation === topic.index.generation && this.#components.clock.monotonic() - equal.atMs < RELY_MS
   }
 }
 
 /** With how many of `count` neighbours a topic is compared in one round. */
 export function fanOut(count: number): number {
   return count < 5 ? Math.min(count, 3) : Math.max(3, Math.min(10, Math.ceil(Math.log2(count) + 1)))
+}
+
+function isWhole({ index }: Topic, upper: Bound): boolean {
+  return index.before(upper) === index.size
 }
 
 function floorOf(topic: Topic, clock: Clock): Bound {
