@@ -10,6 +10,7 @@ export function auditedMail(mail: Mail, book: Pick<PeerBook, 'resolve'>, audit: 
   return {
     tell: (peer, message, options) => mail.tell(peer, message, options),
     inbox: (page) => mail.inbox(page),
+    find: (idPrefix) => mail.find(idPrefix),
     outbox: (page) => mail.outbox(page),
     onMessage: (listener) => mail.onMessage(listener),
     markRead: (cursor) => mail.markRead(cursor),

@@ -218,6 +218,22 @@ test('inbox, pages, marks and deletes; cursors are never used again', async () =
     [...first, ...rest].map(({ text }) => text),
     [0, 1, 2, 3, 4].map((i) => `message ${i}`),
   )
+  const newest = await ben.mail.inbox({ before: Number.MAX_SAFE_INTEGER, limit: 2 })
+  assert.deepEqual(
+    newest.map(({ text }) => text),
+    ['message 4', 'message 3'],
+  )
+  const third = newest[1]
+  assert.ok(third !== undefined)
+  assert.deepEqual(
+    (await ben.mail.inbox({ before: third.cursor, limit: 1 })).map(({ text }) => text),
+    ['message 2'],
+  )
+  assert.deepEqual(ben.mail.find(third.id.slice(0, 8)), [third.cursor])
+  assert.deepEqual(
+    ann.mail.outbox({ before: Number.MAX_SAFE_INTEGER, limit: 1 }).map(({ cursor }) => cursor),
+    [5],
+  )
   await ben.mail.markRead(first[0]?.cursor as number)
   assert.deepEqual(ben.mail.status().inbox, { messages: 5, unread: 4, bytes: 45 })
   const last = rest.at(-1)?.cursor as number

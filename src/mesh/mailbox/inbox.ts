@@ -26,7 +26,7 @@ const DATA_NS = 'mail/in-data'
 const SELF_NS = 'mail/self'
 /** The next cursor, where no row that is left tells it: a reader's `after` stays right. */
 const NEXT_KEY = utf8('inbox-next')
-export const MAX_PAGE = 1_000
+const MAX_PAGE = 1_000
 const DEFAULT_PAGE = 100
 
 interface Row {
@@ -117,17 +117,20 @@ export class Inbox {
   }
 
   /** @throws KithError `STORE_FAILED`. */
-  async list({ after = 0, limit = DEFAULT_PAGE }: MailPage): Promise<readonly InboxEntry[]> {
-    checkPage(after, limit)
+  async list(page: MailPage): Promise<readonly InboxEntry[]> {
     const found: InboxEntry[] = []
-    for (const [cursor, row] of this.#rows) {
-      if (cursor <= after) continue
-      if (found.length === limit) break
+    for (const cursor of cursorsOf(this.#rows, page)) {
       const payload = await this.#store.get(DATA_NS, encode(uint53, cursor))
+      const row = this.#rows.get(cursor)
       // Deleted while the page was being read.
-      if (payload !== undefined) found.push(shown(cursor, row, payload))
+      if (payload !== undefined && row !== undefined) found.push(shown(cursor, row, payload))
     }
     return found
+  }
+
+  /** Cursors of the messages whose id begins so. */
+  find(prefix: string): readonly number[] {
+    return [...this.#rows].filter(([, { msgId }]) => toHex(msgId).startsWith(prefix)).map(([cursor]) => cursor)
   }
 
   /** @throws KithError `NOT_FOUND`, `STORE_FAILED`. */
@@ -174,10 +177,13 @@ export class Inbox {
   }
 }
 
-/** @throws TypeError */
-export function checkPage(after: number, limit: number): void {
-  if (!Number.isSafeInteger(after) || after < 0) throw new TypeError('after is a cursor of the list')
+/** The cursors of a page, of rows in the order of their cursors. @throws TypeError */
+export function cursorsOf(rows: ReadonlyMap<number, unknown>, { after, before, limit = DEFAULT_PAGE }: MailPage): readonly number[] {
+  for (const cursor of [after, before])
+    if (cursor !== undefined && (!Number.isSafeInteger(cursor) || cursor < 0)) throw new TypeError('not a cursor of the list')
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) throw new TypeError(`limit is a whole number from 1 to ${MAX_PAGE}`)
+  const inside = [...rows.keys()].filter((cursor) => cursor > (after ?? 0) && cursor < (before ?? Number.POSITIVE_INFINITY))
+  return before === undefined ? inside.slice(0, limit) : inside.slice(-limit).reverse()
 }
 
 function shown(cursor: number, row: Row, payload: Uint8Array): InboxEntry {

@@ -200,6 +200,10 @@ class MailNode implements Mail {
     return this.#opened.inbox.list(page)
   }
 
+  find(idPrefix: string): readonly number[] {
+    return this.#opened.inbox.find(idPrefix)
+  }
+
   outbox(page: MailPage = {}): readonly OutboxEntry[] {
     return this.#opened.outbox.list(page)
   }

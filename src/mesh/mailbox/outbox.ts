@@ -6,7 +6,7 @@ import type { Store, StoreOp } from '../../core/store/types.ts'
 import type { Did } from '../../identity/did.ts'
 import { didCodec } from '../address-book-codec.ts'
 import { MSG_ID_BYTES } from '../sealed/sealed-codec.ts'
-import { checkPage } from './inbox.ts'
+import { cursorsOf } from './inbox.ts'
 import { isAbove, Ledger, type MailboxLimits } from './quotas.ts'
 import type { MailPage, OutboxEntry, OutboxState } from './types.ts'
 
@@ -26,7 +26,6 @@ const DATA_NS = 'mail/out-data'
 const MAX_ACKED = 64
 const MAX_DEPOSITS = 16
 const SETTLED_KEPT = 1_000
-const DEFAULT_PAGE = 100
 
 export interface OutboxRow {
   readonly msgId: Uint8Array
@@ -108,7 +107,7 @@ export class Outbox {
 
   /** Durable when it resolves. @throws KithError `OUTBOX_FULL`, `STORE_FAILED`. */
   async add({ envelope, ...message }: NewMessage): Promise<number> {
-    if (isAbove(this.#pending.of(''), this.#limits.outbox, message.bytes)) throw new KithError('OUTBOX_FULL', undefined, { next: 'kith inbox --outbox' })
+    if (isAbove(this.#pending.of(''), this.#limits.outbox, message.bytes)) throw new KithError('OUTBOX_FULL', undefined, { next: 'kith tell --list' })
     const cursor = this.#next++
     const row: OutboxRow = { ...message, settled: false, acked: [], hosts: [] }
     const key = encode(uint53, cursor)
@@ -171,12 +170,10 @@ export class Outbox {
     return over.filter(([, row]) => stateOf(row, now) === 'expired').map(([, { to }]) => to)
   }
 
-  list({ after = 0, limit = DEFAULT_PAGE }: MailPage): readonly OutboxEntry[] {
-    checkPage(after, limit)
+  list(page: MailPage): readonly OutboxEntry[] {
     const found: OutboxEntry[] = []
-    for (const [cursor, row] of this.#rows) {
-      if (cursor <= after) continue
-      if (found.length === limit) break
+    for (const cursor of cursorsOf(this.#rows, page)) {
+      const row = this.#rows.get(cursor) as OutboxRow
       const { to, timeMs, expiresMs, type, bytes, forwardSecret, hosts } = row
       const lastError = this.#errors.get(cursor)
       found.push({ cursor, id: toHex(row.msgId), to, timeMs, expiresMs, type, bytes, state: this.state(cursor), forwardSecret, hosts, lastError })

@@ -61,6 +61,8 @@ export interface OutboxEntry {
 export interface MailPage {
   /** Only what stands behind this cursor. */
   readonly after?: number
+  /** Only what stands before this cursor, newest first; `Number.MAX_SAFE_INTEGER` begins with the newest. */
+  readonly before?: number
   /** At most 1,000; default 100. */
   readonly limit?: number
 }
@@ -85,9 +87,11 @@ export interface Mail extends AsyncDisposable {
    * @throws TypeError. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`, `SELF_DIAL`, `MESSAGE_TOO_LARGE`, `OUTBOX_FULL`, `DOWNGRADE_REFUSED`, `STORE_FAILED`.
    */
   tell(peer: string, message: string | Uint8Array, options?: TellOptions): Promise<Told>
-  /** Messages that came, oldest first. @throws KithError `STORE_FAILED`. */
+  /** Messages that came, oldest first. @throws TypeError. @throws KithError `STORE_FAILED`. */
   inbox(page?: MailPage): Promise<readonly InboxEntry[]>
-  /** Messages that were told, oldest first. */
+  /** Cursors of the messages in the inbox whose id begins so. */
+  find(idPrefix: string): readonly number[]
+  /** Messages that were told, oldest first. @throws TypeError. */
   outbox(page?: MailPage): readonly OutboxEntry[]
   /** Called once for each message after it is durable. A listener that throws is logged. Returns the way to stop. */
   onMessage(listener: (entry: InboxEntry) => void): () => void

@@ -15,6 +15,9 @@ const MAX_LIFE_MS = 14 * 86_400_000
 const MAX_WAIT_MS = 600_000
 const MAX_LISTED = 10_000
 const PAGE = 1_000
+/** Payloads may be a mebibyte each: a list ends after so many bytes of them. */
+const INBOX_PAGE = 16
+const MAX_LISTED_BYTES = 16 << 20
 
 export const mailRoutes: RoutesOf<MailApi> = {
   'POST /v1/tell': json(
@@ -38,10 +41,7 @@ export const mailRoutes: RoutesOf<MailApi> = {
       }),
   ),
   'GET /v1/outbox': json(z.object({ limit: z.coerce.number().int().min(1).max(MAX_LISTED).default(1_000) }), ({ assembly }, { limit }) => ({
-    messages: outboxOf(assembly.mail)
-      .slice(-limit)
-      .reverse()
-      .map((entry) => outboxListed(assembly, entry)),
+    messages: outboxOf(assembly.mail, limit).map((entry) => outboxListed(assembly, entry)),
   })),
   'POST /v1/messages/read': json(z.object({ cursors: z.array(z.number().int().min(0)).max(MAX_LISTED) }), async ({ assembly }, { cursors }) => {
     let read = 0
@@ -57,8 +57,9 @@ export const mailRoutes: RoutesOf<MailApi> = {
     return { read }
   }),
   'POST /v1/messages/delete': json(z.object({ id: z.string().regex(/^[0-9a-f]{8,32}$/, 'expected the id of a message') }), async ({ assembly }, { id }) => {
-    const found = (await inboxOf(assembly.mail)).filter((entry) => entry.id.startsWith(id))
-    const [entry] = found
+    const found = assembly.mail.find(id)
+    const [cursor] = found
+    const entry = cursor === undefined ? undefined : (await assembly.mail.inbox({ after: cursor - 1, limit: 1 }))[0]
     if (entry === undefined || found.length > 1)
       throw new KithError('NOT_FOUND', found.length > 1 ? `More than one message begins with ${id}.` : `There is no message ${id}.`, {
         next: 'kith inbox --json',
@@ -83,30 +84,31 @@ export const mailRoutes: RoutesOf<MailApi> = {
 
 /** The newest messages first. */
 export async function messagesOf(assembly: Assembly, limit: number): Promise<readonly MessageListed[]> {
-  return (await inboxOf(assembly.mail))
-    .slice(-limit)
-    .reverse()
-    .map((entry) => messageListed(assembly, entry))
+  const found: MessageListed[] = []
+  let bytes = 0
+  let before = Number.MAX_SAFE_INTEGER
+  while (found.length < limit && bytes < MAX_LISTED_BYTES) {
+    const page: readonly InboxEntry[] = await assembly.mail.inbox({ before, limit: Math.min(INBOX_PAGE, limit - found.length) })
+    for (const entry of page) {
+      found.push(messageListed(assembly, entry))
+      bytes += entry.payload.length
+      before = entry.cursor
+    }
+    if (page.length === 0) break
+  }
+  return found
 }
 
-async function inboxOf(mail: Mail): Promise<readonly InboxEntry[]> {
-  const all: InboxEntry[] = []
-  for (;;) {
-    const after = all.at(-1)?.cursor
-    const page = await mail.inbox({ limit: PAGE, ...(after === undefined ? {} : { after }) })
-    all.push(...page)
-    if (page.length < PAGE) return all
+function outboxOf(mail: Mail, limit: number): readonly OutboxEntry[] {
+  const found: OutboxEntry[] = []
+  let before = Number.MAX_SAFE_INTEGER
+  while (found.length < limit) {
+    const page = mail.outbox({ before, limit: Math.min(PAGE, limit - found.length) })
+    found.push(...page)
+    before = page.at(-1)?.cursor ?? 0
+    if (page.length === 0) break
   }
-}
-
-function outboxOf(mail: Mail): readonly OutboxEntry[] {
-  const all: OutboxEntry[] = []
-  for (;;) {
-    const after = all.at(-1)?.cursor
-    const page = mail.outbox({ limit: PAGE, ...(after === undefined ? {} : { after }) })
-    all.push(...page)
-    if (page.length < PAGE) return all
-  }
+  return found
 }
 
 function nameOf({ mesh }: Assembly, did: Did): string | null {
