@@ -20,14 +20,17 @@ export class Background {
     if (this.#abort.signal.aborted) return
     const running = work().then(
       () => undefined,
-      (error: unknown) => {
-        if (isKithError(error, 'ABORTED') || isKithError(error, 'CLOSED')) return
-        const { code, message } = asKithError(error, 'INTERNAL')
-        this.#logger.warn(what, { code, message })
-      },
+      (error: unknown) => this.failed(what, error),
     )
     this.#running.add(running)
     void running.finally(() => this.#running.delete(running))
+  }
+
+  /** Logs why something was not done; that closing kept it from being done is no failure. */
+  failed(what: string, error: unknown): void {
+    if (isKithError(error, 'ABORTED') || isKithError(error, 'CLOSED')) return
+    const { code, message } = asKithError(error, 'INTERNAL')
+    this.#logger.warn(what, { code, message })
   }
 
   /** Takes no more, aborts what can be aborted, and waits for the rest. */

@@ -8,7 +8,7 @@ import { EVIDENCE_TOPIC } from '../trust/evidence.ts'
 import { EvidenceDesk } from '../trust/evidence-desk.ts'
 import type { Standing } from '../trust/standing-types.ts'
 import type { Background } from './background.ts'
-import { Serial } from './serial.ts'
+import { TopicIntake } from './topic-intake.ts'
 
 export interface EvidenceBridgeParts {
   readonly gossip: Gossip
@@ -24,13 +24,12 @@ export interface EvidenceBridgeParts {
 export class EvidenceBridge {
   readonly #parts: EvidenceBridgeParts
   readonly #desk: EvidenceDesk
-  readonly #serial: Serial
-  readonly #stops: (() => void)[] = []
+  readonly #intake: TopicIntake
+  #stop: (() => void) | undefined
 
   constructor(parts: EvidenceBridgeParts) {
     const { gossip, messages, background, standing, clock, logger, metrics } = parts
     this.#parts = parts
-    this.#serial = new Serial(background, 'evidence was not looked at')
     this.#desk = new EvidenceDesk({
       standing,
       clock,
@@ -42,21 +41,28 @@ export class EvidenceBridge {
         await gossip.publish(EVIDENCE_TOPIC, evidence, { type: MESSAGE_TYPE.evidence })
       },
     })
+    this.#intake = new TopicIntake({
+      gossip,
+      topic: EVIDENCE_TOPIC,
+      clock,
+      background,
+      failure: 'evidence was not looked at',
+      take: async ({ data }) => ((await this.#desk.take(data)) === 'busy' ? 'later' : 'done'),
+    })
   }
 
-  /** What is kept already comes first: a crash may have kept it from standing. */
   start(): void {
-    const { gossip, messages } = this.#parts
-    this.#stops.push(gossip.listen(EVIDENCE_TOPIC, ({ data }) => this.#serial.push(() => this.#desk.take(data)), { replay: true }))
-    this.#stops.push(messages.onEquivocation((found) => this.found(found)))
+    this.#intake.start()
+    this.#stop = this.#parts.messages.onEquivocation((found) => this.found(found))
   }
 
   /** Two things of one number that reached this node. */
   found(found: Equivocation): void {
-    this.#serial.push(() => this.#desk.found(found))
+    this.#parts.background.run('evidence was not looked at', () => this.#desk.found(found))
   }
 
   close(): void {
-    for (const stop of this.#stops.splice(0)) stop()
+    this.#intake.close()
+    this.#stop?.()
   }
 }

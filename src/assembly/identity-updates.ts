@@ -1,4 +1,5 @@
 import { equal, type PublicKey, utf8 } from '../core/bytes.ts'
+import type { Clock } from '../core/clock.ts'
 import { bytes, bytesN, type Codec, constant, decode, encode, struct } from '../core/codec.ts'
 import { sha256 } from '../core/crypto/hash.ts'
 import { asKithError } from '../core/errors.ts'
@@ -10,7 +11,7 @@ import { didPublicKey } from '../identity/did.ts'
 import type { Mail } from '../mesh/mailbox/types.ts'
 import { type DevicePapers, MESSAGE_TYPE, type Messages } from '../mesh/messages/types.ts'
 import type { Background } from './background.ts'
-import { Serial } from './serial.ts'
+import { TopicIntake } from './topic-intake.ts'
 
 /**
  * # What machines say of themselves on `identity:updates`
@@ -42,12 +43,13 @@ export const papersCodec: Codec<PapersFields> = struct<PapersFields>({
 })
 
 export interface IdentityUpdatesParts {
-  readonly gossip: Pick<Gossip, 'publish' | 'listen'>
+  readonly gossip: Pick<Gossip, 'publish' | 'listen' | 'entries'>
   readonly mail: Pick<Mail, 'learnRecord'>
   readonly messages: Pick<Messages, 'directory' | 'readRecord'>
   /** Link key of this machine. */
   readonly device: () => PublicKey
   readonly store: Store
+  readonly clock: Clock
   readonly logger: Logger
   readonly background: Background
 }
@@ -55,21 +57,31 @@ export interface IdentityUpdatesParts {
 /** Peer records and histories of keys, both ways. */
 export class IdentityUpdates {
   readonly #parts: IdentityUpdatesParts
-  readonly #serial: Serial
-  #stop: (() => void) | undefined
+  readonly #intake: TopicIntake
 
   constructor(parts: IdentityUpdatesParts) {
+    const { gossip, clock, background } = parts
     this.#parts = parts
-    this.#serial = new Serial(parts.background, 'what a machine says of itself was not taken')
+    this.#intake = new TopicIntake({
+      gossip,
+      topic: UPDATES_TOPIC,
+      clock,
+      background,
+      failure: 'what a machine says of itself was not taken',
+      take: async (entry) => {
+        await this.#learn(entry)
+        return 'done'
+      },
+    })
   }
 
   start(): void {
-    this.#stop = this.#parts.gossip.listen(UPDATES_TOPIC, (entry) => this.#serial.push(() => this.#learn(entry)), { replay: true })
+    this.#intake.start()
     this.papersChanged()
   }
 
   close(): void {
-    this.#stop?.()
+    this.#intake.close()
   }
 
   async publishRecord(record: Uint8Array): Promise<void> {

@@ -120,6 +120,7 @@ export async function openParts(components: AssemblyComponents, stack: AsyncDisp
     messages: mesh.messages,
     device: () => whole.device.linkSigner.publicKey,
     store,
+    clock,
     logger,
     background,
   })

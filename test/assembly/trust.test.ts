@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Background } from '../../src/assembly/background.ts'
+import { BookTrust } from '../../src/assembly/book-trust.ts'
+import { manualClock } from '../../src/core/clock.ts'
 import { isKithError } from '../../src/core/errors.ts'
+import { silentLogger } from '../../src/core/observe/log.ts'
+import { createMemoryStore } from '../../src/core/store/memory.ts'
+import { openTrustGraph } from '../../src/trust/trust-graph.ts'
+import { NOW, testIdentity } from '../mesh/fixtures.ts'
 import { createTown, introduce, type Member } from './support.ts'
 
 const TIMEOUT = { timeout: 60_000 }
@@ -59,18 +66,25 @@ test('own edges, set by hand, stay what they are over a restart until the class 
 })
 
 test('own edges, near the end of their year, are made anew', TIMEOUT, async () => {
-  const town = createTown()
-  const [ann, ben] = [await town.member('ann', {}), await town.member('ben')]
-  await ann.assembly.mesh.book.add(ben.assembly.mesh.did, { name: 'ben' })
-  await untilDirect(town, ann, ben, 2_500)
-  await town.world.settle(ben.assembly.close())
-  const [before] = await ann.assembly.trust.edges('ben')
-  await town.world.clock.run(200 * 86_400_000)
-  await town.world.run()
-  const [after] = await ann.assembly.trust.edges('ben')
+  const clock = manualClock(NOW)
+  const store = createMemoryStore()
+  const [me, peer] = [testIdentity('ann').chain.did, testIdentity('ben').chain.did]
+  const graph = await openTrustGraph({ did: me, store, clock, logger: silentLogger, directory: { keys: async () => undefined } })
+  const background = new Background(silentLogger)
+  const entry = { did: peer, name: 'ben', class: 'known', pending: null, met: 'test', sinceMs: NOW, addresses: [] } as const
+  const book = { list: () => [entry], get: () => entry, onChange: () => () => undefined }
+  const bookTrust = new BookTrust({ did: me, book, graph, store, clock, background })
+  await bookTrust.start()
+  const [before] = await graph.edges({ target: peer })
+  await clock.run(170 * 86_400_000)
+  assert.equal((await graph.edges({ target: peer }))[0]?.expiresMs, before?.expiresMs, 'not yet')
+  await clock.run(30 * 86_400_000)
+  const [after] = await graph.edges({ target: peer })
   assert.ok((after?.expiresMs ?? 0) > (before?.expiresMs ?? 0))
   assert.equal(after?.weight, 2_500)
-  await town.close()
+  bookTrust.close()
+  await background.close()
+  await graph.close()
 })
 
 test('bans, by the owner, are told with their reason, noted, and pardoned by name', TIMEOUT, async () => {

@@ -90,7 +90,7 @@ export async function createStage(): Promise<Stage> {
       return JSON.parse(outcome.stdout)
     },
     async up(home, args = [], env) {
-      const child = start(['up', '--json', '--home', home, ...(args.includes('--listen') ? [] : ['--listen', 'tcp://127.0.0.1:0']), ...args], env)
+      const child = start(['up', '--json', '--home', home, '--listen', 'tcp://127.0.0.1:0', ...args], env)
       const exited = once(child, 'close').then(([status]) => status as number | null)
       let stderr = ''
       child.stderr?.setEncoding('utf8').on('data', (text: string) => {
