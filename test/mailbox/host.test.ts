@@ -241,6 +241,10 @@ test('mailbox, a flood of messages, is slowed to the rate of the class and harms
   assert.equal(await put(world, cem, host, seal()), 'mailbox')
   world.clock.advance(1_000)
   assert.equal(await put(world, ann, host, seal()), 'mailbox', 'a second later the depositor may go on')
+  for (let i = 0; i < 30; i++) await put(world, ann, host, seal())
+  assert.equal(await put(world, ann, host, seal()), 'RATE_LIMITED')
+  await host.mesh.book.add(ann.mesh.did, { class: 'partner' })
+  for (let i = 0; i < 20; i++) assert.equal(await put(world, ann, host, seal()), 'mailbox', 'a partner has a larger burst, at once')
   await world.close()
 })
 

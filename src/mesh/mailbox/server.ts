@@ -55,7 +55,7 @@ export interface ServerComponents {
 /** The answering side of `icn/mailbox/1` and `icn/record/1`. */
 export class MailboxServer {
   readonly #components: ServerComponents
-  readonly #rates: Lru<Did, TokenBucket> = new Lru(REMEMBERED_PEERS)
+  readonly #rates: Lru<Did, { readonly messagesPerSecond: number; readonly burst: number; readonly tokens: TokenBucket }> = new Lru(REMEMBERED_PEERS)
   readonly #fetches: Lru<Did, TokenBucket> = new Lru(REMEMBERED_PEERS)
   readonly #isolated: TokenBucket
   readonly #reading: Map<Did, number> = new Map()
@@ -124,10 +124,14 @@ export class MailboxServer {
     if (expiresMs > now + MAX_LIFE_MS + CLOCK_SLACK_MS) throw new KithError('MESSAGE_EARLY')
     const { messageBytes, messagesPerSecond, burst } = policy.constraints(peer)
     if (bucket > messageBytes) throw new KithError('MESSAGE_TOO_LARGE', undefined, { details: { bucket, limit: messageBytes } })
-    const rate = this.#rates.get(peer) ?? new TokenBucket(clock, messagesPerSecond, burst)
-    this.#rates.set(peer, rate)
+    let rate = this.#rates.get(peer)
+    // A peer whose class changed gets its new rate at once.
+    if (rate === undefined || rate.messagesPerSecond !== messagesPerSecond || rate.burst !== burst) {
+      rate = { messagesPerSecond, burst, tokens: new TokenBucket(clock, messagesPerSecond, burst) }
+      this.#rates.set(peer, rate)
+    }
     const shared = policy.classOf(peer) === 'isolated' ? this.#isolated : undefined
-    if (shared?.peek() === false || !rate.take()) throw new KithError('RATE_LIMITED')
+    if (shared?.peek() === false || !rate.tokens.take()) throw new KithError('RATE_LIMITED')
     shared?.take()
   }
 
