@@ -11,6 +11,8 @@ export type TopicPolicy = Pick<MeshPolicy, 'decide' | 'constraints' | 'classOf' 
 
 /** A decision is asked for again after this, so that trust that fell counts soon. */
 const REMEMBER_MS = 1_000
+/** Authors are named by bytes that nobody has verified yet. */
+const MAX_REMEMBERED = 10_000
 
 /** Who may publish to a topic here, and who may read it: the owner's rules first, then the topic's own access. */
 export class Access {
@@ -35,7 +37,7 @@ export class Access {
   may(peer: Did, action: TopicAction, topic: Topic): boolean {
     if (peer === this.#own) return action === 'subscribe' || this.ownMayPublish(topic)
     const now = this.#clock.monotonic()
-    if (now >= this.#until) this.forget(now)
+    if (now >= this.#until || this.#remembered.size >= MAX_REMEMBERED) this.forget(now)
     const key = `${action} ${topic.handle} ${peer}`
     const known = this.#remembered.get(key)
     if (known !== undefined) return known

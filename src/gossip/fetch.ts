@@ -73,8 +73,8 @@ interface State {
   readonly open: Map<number, Open>
   backoffMs: number
   busyUntil: number
-  /** When what it gave will have been paid off, at the rate of its class. */
-  paidMs: number
+  /** When what it gave will have been paid off, at the rate of its class; all strangers pay into one. */
+  readonly paid: { untilMs: number }
   /** Missing ids that it told first. */
   listed: number
 }
@@ -82,7 +82,7 @@ interface State {
 export interface FetchComponents {
   readonly clock: Clock
   readonly random: Random
-  readonly policy: Pick<Policy, 'constraints'>
+  readonly policy: Pick<Policy, 'constraints' | 'classOf'>
   readonly intake: Intake
   readonly counters: GossipCounters
   /** A range was pulled to its end; `taken` entries came. */
@@ -95,6 +95,7 @@ export class Fetch {
   readonly #states: Map<Neighbour, State> = new Map()
   /** Ranges to pull, by topic; the first one is under way. */
   readonly #pulls: Map<Topic, Pulls> = new Map()
+  readonly #strangers = { untilMs: 0 }
   #timer: Timer | undefined
   #timerAt = Number.POSITIVE_INFINITY
 
@@ -220,7 +221,8 @@ export class Fetch {
   #state(neighbour: Neighbour): State {
     const known = this.#states.get(neighbour)
     if (known !== undefined) return known
-    const state: State = { open: new Map(), backoffMs: FIRST_BACKOFF_MS, busyUntil: 0, paidMs: 0, listed: 0 }
+    const stranger = this.#components.policy.classOf(neighbour.peer) === 'isolated'
+    const state: State = { open: new Map(), backoffMs: FIRST_BACKOFF_MS, busyUntil: 0, paid: stranger ? this.#strangers : { untilMs: 0 }, listed: 0 }
     this.#states.set(neighbour, state)
     return state
   }
@@ -228,15 +230,19 @@ export class Fetch {
   #mayAsk(neighbour: Neighbour, now: number): boolean {
     if (neighbour.gone || !neighbour.outbox.open) return false
     const state = this.#state(neighbour)
-    return state.busyUntil <= now && state.paidMs <= now + AHEAD_MS && state.open.size < this.#components.policy.constraints(neighbour.peer).outstandingRequests
+    return (
+      state.busyUntil <= now &&
+      state.paid.untilMs <= now + AHEAD_MS &&
+      state.open.size < this.#components.policy.constraints(neighbour.peer).outstandingRequests
+    )
   }
 
   /** Entries cost checking whoever signed them, so no neighbour is asked for more than its class may give: four pulls a second, a few seconds ahead. */
   #charge(neighbour: Neighbour, entries: readonly Uint8Array[]): void {
     const { clock, policy } = this.#components
     const bytes = entries.reduce((sum, { length }) => sum + length, 0)
-    const state = this.#state(neighbour)
-    state.paidMs = Math.max(clock.monotonic(), state.paidMs) + (1_000 * bytes) / (PULLS_PER_SECOND * policy.constraints(neighbour.peer).pullBytes)
+    const { paid } = this.#state(neighbour)
+    paid.untilMs = Math.max(clock.monotonic(), paid.untilMs) + (1_000 * bytes) / (PULLS_PER_SECOND * policy.constraints(neighbour.peer).pullBytes)
   }
 
   /** Asks for everything whose time has come, as far as neighbours may be asked. */

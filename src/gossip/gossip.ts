@@ -109,8 +109,8 @@ class GossipNode implements Gossip {
       wants: (neighbour, kind, length) => this.#talk.wants(neighbour, kind, length),
       frame: (neighbour, frame) => this.#talk.frame(neighbour, frame),
       opened: (neighbour) => this.#talk.opened(neighbour),
-      renewed: (neighbour) => this.#renewed(neighbour),
-      gone: (neighbour) => this.#renewed(neighbour),
+      shut: (neighbour) => this.#shut(neighbour),
+      gone: (neighbour) => this.#gone(neighbour),
     })
     const neighbours = this.#neighbours
     this.#spread = new Spread(clock, access, counters)
@@ -300,10 +300,13 @@ class GossipNode implements Gossip {
     for (const neighbour of this.#neighbours) this.#talk.tell(neighbour)
   }
 
-  /** What a neighbour was asked, told and owed over a stream that is gone. */
-  #renewed(neighbour: Neighbour): void {
+  #shut(neighbour: Neighbour): void {
     this.#fetch.forget(neighbour)
     this.#spread.forget(neighbour)
+  }
+
+  #gone(neighbour: Neighbour): void {
+    this.#shut(neighbour)
     this.#serve.forget(neighbour)
     this.#repair.forget(neighbour)
   }

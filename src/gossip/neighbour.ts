@@ -1,5 +1,5 @@
 import type { PublicKey } from '../core/bytes.ts'
-import type { Clock } from '../core/clock.ts'
+import type { Clock, Timer } from '../core/clock.ts'
 import type { Did } from '../identity/did.ts'
 import { TokenBucket } from '../mesh/admission-rate.ts'
 import type { Carrier } from '../mesh/messages/types.ts'
@@ -45,10 +45,13 @@ export class Neighbour implements Carrier {
   opening = false
   attempts = 0
   gone = false
+  /** Stands for its present stream to us: what is remembered of the one before holds no more. */
+  stamp: object = {}
   verifyingBytes = 0
   readonly #clock: Clock
   readonly #useless: TokenBucket
   #paused = false
+  #pause: Timer | undefined
 
   constructor(peer: Did, device: PublicKey, key: string, limits: ConstraintSet, clock: Clock, yieldTurn: () => Promise<void>) {
     this.peer = peer
@@ -77,18 +80,24 @@ export class Neighbour implements Carrier {
   useless(count = 1): void {
     if (this.#paused || this.#useless.take(count)) return
     this.#paused = true
-    this.#clock.after(1_000, () => {
+    this.#pause = this.#clock.after(1_000, () => {
       this.#paused = false
       this.reader?.resume()
     })
+  }
+
+  close(): void {
+    this.gone = true
+    this.#pause?.cancel()
   }
 
   sharing(topic: Topic): Shared | undefined {
     return this.shared.get(topic)
   }
 
-  /** What it subscribed to over a stream that is gone. */
-  forgetShared(): void {
+  /** A new stream from it: what it said on the one before counts no more. */
+  renew(): void {
+    this.stamp = {}
     this.byHandle.clear()
     this.shared.clear()
   }

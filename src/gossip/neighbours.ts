@@ -31,8 +31,8 @@ export interface NeighbourHooks {
   frame(neighbour: Neighbour, frame: Frame): void
   /** Our stream to it is there: it knows nothing of us yet. */
   opened(neighbour: Neighbour): void
-  /** Its stream to us is new: what it subscribed to before counts no more. */
-  renewed(neighbour: Neighbour): void
+  /** Our stream to it is gone: what it was asked will not be answered. */
+  shut(neighbour: Neighbour): void
   gone(neighbour: Neighbour): void
 }
 
@@ -81,8 +81,8 @@ export class Neighbours {
     neighbour.inbound = undefined
     neighbour.outbound = undefined
     neighbour.outbox.attach(undefined)
-    neighbour.forgetShared()
-    this.#hooks.renewed(neighbour)
+    neighbour.renew()
+    this.#hooks.shut(neighbour)
     for (const stream of [inbound, outbound]) {
       if (stream === undefined) continue
       silence(stream)
@@ -114,7 +114,7 @@ export class Neighbours {
     const neighbour = this.#all.get(key)
     if (neighbour === undefined) return
     this.#all.delete(key)
-    neighbour.gone = true
+    neighbour.close()
     this.#retries.get(neighbour)?.cancel()
     this.#retries.delete(neighbour)
     neighbour.reader?.close()
@@ -124,7 +124,7 @@ export class Neighbours {
       silence(stream)
       stream.reset(new KithError('CLOSED').number)
     }
-    neighbour.forgetShared()
+    neighbour.renew()
     this.#hooks.gone(neighbour)
   }
 
@@ -157,6 +157,7 @@ export class Neighbours {
       if (neighbour.outbound !== stream) return
       neighbour.outbound = undefined
       neighbour.outbox.attach(undefined)
+      this.#hooks.shut(neighbour)
       silence(stream)
       stream.reset(error.number)
       this.#failed(neighbour, error)
@@ -195,8 +196,7 @@ export class Neighbours {
       silence(before)
       before.reset(new KithError('LINK_MOVED').number)
     }
-    neighbour.forgetShared()
-    this.#hooks.renewed(neighbour)
+    neighbour.renew()
     neighbour.inbound = stream
     neighbour.reader = new FrameReader(stream, {
       wants: (kind, length) => this.#hooks.wants(neighbour, kind, length),
@@ -208,8 +208,7 @@ export class Neighbours {
       if (neighbour.inbound !== stream) return
       neighbour.reader?.close()
       neighbour.inbound = undefined
-      neighbour.forgetShared()
-      this.#hooks.renewed(neighbour)
+      neighbour.renew()
     }
     stream.onEnd = () => {
       over()

@@ -36,6 +36,7 @@ const WORK_BASE = 10_000
 
 interface Session {
   readonly nonce: number
+  readonly stamp: object
   until: number
   work: number
   frames: number
@@ -51,7 +52,7 @@ interface State {
   theirs: Session | undefined
   readonly begins: TokenBucket
   /** What was kept here when both sides were last found equal, and when that was. */
-  equal: { readonly generation: number; readonly atMs: number } | undefined
+  equal: { readonly stamp: object; readonly generation: number; readonly atMs: number } | undefined
 }
 
 export interface RepairComponents {
@@ -107,12 +108,12 @@ export class Repair {
     if (fetch.pulling(topic)) return
     const state = this.#state(neighbour, topic)
     const now = clock.monotonic()
-    if (state.own !== undefined && now < state.own.until) return
+    if (state.own !== undefined && state.own.stamp === neighbour.stamp && now < state.own.until) return
     settle(topic)
     const from = floorOf(topic, clock)
     if (compareBounds(from, upper) >= 0) return
     const nonce = Math.floor(random.unit() * 0x1_0000_0000)
-    state.own = { nonce, until: now + SESSION_MS, work: 0, frames: 0, own: true, whole: isWhole(topic, upper), differed: false }
+    state.own = { nonce, stamp: neighbour.stamp, until: now + SESSION_MS, work: 0, frames: 0, own: true, whole: isWhole(topic, upper), differed: false }
     counters.session('begun')
     neighbour.outbox.control(encodeFrame({ kind: 'digest', nonce, handle: topic.handle, round: 0, ...firstDigest(topic.index, from, upper) }))
   }
@@ -181,7 +182,7 @@ export class Repair {
 
   #finish(neighbour: Neighbour, topic: Topic, session: Session): void {
     const now = this.#components.clock.monotonic()
-    if (!session.differed && session.whole) this.#state(neighbour, topic).equal = { generation: topic.index.generation, atMs: now }
+    if (!session.differed && session.whole) this.#state(neighbour, topic).equal = { stamp: neighbour.stamp, generation: topic.index.generation, atMs: now }
     if (!session.own) return
     this.#components.counters.session(session.differed ? 'differed' : 'equal')
     // More frames of the same round may follow; they are still answered, but the next comparison may begin.
@@ -197,7 +198,7 @@ export class Repair {
     }
     if (!state.begins.take()) return undefined
     const whole = isWhole(topic, ranges.at(-1)?.upper ?? START)
-    state.theirs = { nonce, until: now + SESSION_MS, work: 0, frames: 0, own: false, whole, differed: false }
+    state.theirs = { nonce, stamp: neighbour.stamp, until: now + SESSION_MS, work: 0, frames: 0, own: false, whole, differed: false }
     return state.theirs
   }
 
@@ -226,7 +227,12 @@ export class Repair {
 
   #reliesOn(neighbour: Neighbour, topic: Topic): boolean {
     const equal = this.#states.get(neighbour)?.get(topic)?.equal
-    return equal !== undefined && equal.generation === topic.index.generation && this.#components.clock.monotonic() - equal.atMs < RELY_MS
+    return (
+      equal !== undefined &&
+      equal.stamp === neighbour.stamp &&
+      equal.generation === topic.index.generation &&
+      this.#components.clock.monotonic() - equal.atMs < RELY_MS
+    )
   }
 }
 

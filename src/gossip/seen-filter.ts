@@ -14,7 +14,6 @@
  * an entry is known. A "perhaps" is always settled by the exact set of kept ids, and what was kept once and is gone is told by its own signed time and author (retention.ts),
  * so nothing is delivered twice because a filter forgot, and nothing is lost because it was wrong.
  */
-export const FILTER_CAPACITY = 10_000
 export const FILTER_BITS = 95_851
 export const FILTER_HASHES = 7
 const ROTATE_AT = 8_000

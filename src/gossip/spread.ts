@@ -32,8 +32,8 @@ export class Spread {
   readonly #access: Access
   readonly #counters: GossipCounters
   readonly #waiting: Map<Neighbour, Map<Shared, Uint8Array[]>> = new Map()
-  #young: Map<string, Set<Neighbour>> = new Map()
-  #old: Map<string, Set<Neighbour>> = new Map()
+  #young: Map<string, Set<object>> = new Map()
+  #old: Map<string, Set<object>> = new Map()
   #timer: Timer | undefined
   /** A neighbour missed announces: compare with it. */
   onBehind: (neighbour: Neighbour, topic: Topic) => void = () => undefined
@@ -48,18 +48,18 @@ export class Spread {
   note(key: string, neighbour: Neighbour): void {
     const has = this.#young.get(key) ?? this.#old.get(key)
     if (has !== undefined) {
-      has.add(neighbour)
+      has.add(neighbour.stamp)
       return
     }
     if (this.#young.size >= MAX_RECENT / 2) {
       this.#old = this.#young
       this.#young = new Map()
     }
-    this.#young.set(key, new Set([neighbour]))
+    this.#young.set(key, new Set([neighbour.stamp]))
   }
 
   has(key: string, neighbour: Neighbour): boolean {
-    return (this.#young.get(key) ?? this.#old.get(key))?.has(neighbour) === true
+    return (this.#young.get(key) ?? this.#old.get(key))?.has(neighbour.stamp) === true
   }
 
   /** To everybody who reads the topic: pushed along branches, announced to the others. */
@@ -89,8 +89,6 @@ export class Spread {
 
   forget(neighbour: Neighbour): void {
     this.#waiting.delete(neighbour)
-    for (const has of this.#young.values()) has.delete(neighbour)
-    for (const has of this.#old.values()) has.delete(neighbour)
   }
 
   close(): void {
