@@ -389,7 +389,7 @@ class MeshNode implements Mesh {
       schemes: this.schemes,
       prefer: this.#settings.prefer,
       decision: action === undefined ? undefined : this.policy.decide({ peer: did, action, ...(target === undefined ? {} : { target }) }),
-      standing: { class: this.policy.classOf(did), score: this.policy.scoreOf(did) },
+      standing: { class: this.policy.classOf(did), score: this.policy.scoreOf(did), low: this.#components.conduct?.isolated(did) === true },
       ban: this.#banOf(did),
     })
   }

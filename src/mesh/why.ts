@@ -17,8 +17,8 @@ export interface WhyInput {
   readonly schemes: readonly string[]
   readonly prefer: readonly string[]
   readonly decision: Decision | undefined
-  /** Where the peer stands here. */
-  readonly standing: { readonly class: PeerClass; readonly score: number }
+  /** Where the peer stands here; `low`: in a stranger's place for what it did. */
+  readonly standing: { readonly class: PeerClass; readonly score: number; readonly low: boolean }
   /** A ban here of the identity, or of every device known of it. */
   readonly ban: BanStatus | undefined
 }
@@ -73,7 +73,7 @@ function banned({ did, decision, ban }: WhyInput): Decision | undefined {
 
 /** What a class, a score or a topic's least standing was compared with. */
 function whereabouts({ standing }: WhyInput): string {
-  return `; this peer is ${standing.class} with a score of ${standing.score}`
+  return `; this peer is ${standing.class}${standing.low ? ' for what it did,' : ''} with a score of ${standing.score}`
 }
 
 function untried(url: string, tried: CandidateResult | undefined, input: WhyInput, active: string | undefined, clock: string | undefined): CandidateResult {

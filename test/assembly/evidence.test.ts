@@ -91,3 +91,21 @@ test('rubbish on the topic of evidence, is held against nobody', TIMEOUT, async 
   for (const member of [ann, ben, cem]) assert.deepEqual(member.assembly.trust.standings(), [])
   await town.close()
 })
+
+test('why about a banned peer, prints a command that lifts the ban', TIMEOUT, async () => {
+  const town = createTown()
+  const [ann, ben] = [await town.member('ann'), await town.member('ben')]
+  await introduce(ann, ben)
+  await linked(town, ann, ben)
+  await town.world.settle(ann.assembly.trust.ban('ben', { reason: 'noise' }))
+  const why = ann.assembly.mesh.why('ben', 'link')
+  assert.equal(why.decision, 'denied')
+  const words = (why.next ?? '').split(' ')
+  assert.deepEqual([...words.slice(0, 3), words[4]], ['kith', 'trust', 'unban', '--reason'])
+  await town.world.settle(ann.assembly.trust.unban(words[3] as string, { reason: words[5] as string }))
+  assert.equal(ann.assembly.mesh.why('ben', 'link').decision, 'allowed')
+  await linked(town, ann, ben)
+  const [last] = await ann.assembly.audit.list({ limit: 1 })
+  assert.deepEqual([last?.action, last?.reason, last?.subject], ['unban', 'pardoned', ben.assembly.mesh.did])
+  await town.close()
+})

@@ -124,6 +124,7 @@ test('quarantine, gives a partner the limits of strangers and suspends what its 
   assert.deepEqual(ann.mesh.policy.constraints(ben.mesh.did), DEFAULT_CONSTRAINTS.isolated)
   assert.ok(ann.mesh.policy.scoreOf(ben.mesh.did) < 1_000)
   assert.equal(mayForward().allowed, false)
+  assert.equal(ann.mesh.why('ben', 'forward', '10.0.0.1:80').rule, 'default: forward is denied; this peer is isolated for what it did, with a score of 0')
   assert.deepEqual(heard, [[ben.mesh.did]], 'whoever lets something run under it is told')
   assert.equal(linked(ann), true, 'a link is not taken away')
   assert.equal(ann.mesh.network().stats.isolatedLinks, 1)
