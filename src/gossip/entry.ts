@@ -36,6 +36,15 @@ export interface Payload {
   readonly data: Uint8Array
 }
 
+/** A payload that decodes. */
+export interface ReadPayload {
+  readonly references: readonly Reference[]
+  /** Bytes it inflates to. */
+  readonly length: number
+  /** @throws KithError `WIRE_MALFORMED`. */
+  inflate(): Uint8Array
+}
+
 interface Fields {
   readonly _version?: undefined
   readonly zstd: boolean
@@ -71,7 +80,7 @@ export function encodePayload({ references, data }: Payload): Uint8Array {
  * Reads a payload; nothing is inflated yet.
  * @throws KithError `WIRE_MALFORMED`.
  */
-export function readPayload(payload: Uint8Array): { readonly references: readonly Reference[]; readonly length: number; inflate(): Uint8Array } {
+export function readPayload(payload: Uint8Array): ReadPayload {
   const fields = decode(codec, payload)
   const { length, references, data, zstd } = fields
   if (length > MAX_DATA_BYTES) throw malformed('longer than allowed', { length, limit: MAX_DATA_BYTES })

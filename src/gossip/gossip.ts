@@ -9,7 +9,7 @@ import { type Equivocation, MESSAGE_TYPE, type Messages, type RecordMessage } fr
 import type { Conduct } from '../mesh/types.ts'
 import { Access } from './access.ts'
 import { Cursors } from './cursor.ts'
-import { encodePayload, MAX_DATA_BYTES, type Reference } from './entry.ts'
+import { encodePayload, MAX_DATA_BYTES, type ReadPayload, type Reference } from './entry.ts'
 import { EntryStore } from './entry-store.ts'
 import { Fetch } from './fetch.ts'
 import { RESERVED_TOPICS } from './founding-topics.ts'
@@ -311,12 +311,12 @@ class GossipNode implements Gossip {
     this.#repair.forget(neighbour)
   }
 
-  #accepted(topic: Topic, item: Item, record: RecordMessage, _references: readonly Reference[], from: Neighbour, way: Way): void {
+  #accepted(topic: Topic, item: Item, record: RecordMessage, payload: ReadPayload, from: Neighbour, way: Way): void {
     const { key, id } = item
     this.#spread.note(key, from)
     this.#fetch.arrived(key)
     this.#counters.accepted(way === 'push' ? 'push' : 'fetch')
-    this.#keep(topic, item, record)
+    this.#keep(topic, item, record, payload)
     if (way === 'fetch') {
       this.#repair.cascade(topic, from)
       return
@@ -326,11 +326,11 @@ class GossipNode implements Gossip {
     this.#spread.spread(topic, key, id, record.bytes, this.#neighbours)
   }
 
-  #keep(topic: Topic, item: Item, record: RecordMessage): void {
+  #keep(topic: Topic, item: Item, record: RecordMessage, payload?: ReadPayload): void {
     this.#filter.add(item.id)
     this.#topics.keep(topic, item, record.bytes)
     if (topic.retention.full) this.#settleSoon(topic)
-    const arrival = this.#topics.arrival(topic, item.key, record, item.size)
+    const arrival = this.#topics.arrival(topic, item.key, record, item.size, payload)
     if (arrival !== undefined) topic.holdBack.offer(arrival)
   }
 

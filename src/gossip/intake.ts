@@ -6,7 +6,7 @@ import type { Messages, RecordHead, RecordMessage } from '../mesh/messages/types
 import type { Policy } from '../mesh/types.ts'
 import type { Access } from './access.ts'
 import { AuthorRate } from './author-rate.ts'
-import { type Reference, readPayload } from './entry.ts'
+import { type ReadPayload, readPayload } from './entry.ts'
 import type { GossipCounters, Refusal } from './gossip-metrics.ts'
 import type { Neighbour } from './neighbour.ts'
 import { Papers } from './papers.ts'
@@ -32,7 +32,7 @@ export interface IntakeHooks {
   /** A copy of what is here or on its way. */
   duplicate(topic: Topic, key: string, from: Neighbour, way: Way): void
   /** Verified, new, and wanted. */
-  accepted(topic: Topic, item: Item, record: RecordMessage, references: readonly Reference[], from: Neighbour, way: Way): void
+  accepted(topic: Topic, item: Item, record: RecordMessage, payload: ReadPayload, from: Neighbour, way: Way): void
   /** Did not verify, while others may have the right bytes. */
   failed(topic: Topic, id: Uint8Array, others: readonly Neighbour[]): void
   /** The neighbour sent bytes that are no envelope. */
@@ -141,7 +141,7 @@ export class Intake {
     const refusal = this.#judge(topic, head, bytes.length)
     if (refusal !== undefined) {
       this.#remember(key, refusal === 'author_denied' ? DENIED_MS : REFUSED_MS)
-      this.#refuse(from, refusal)
+      this.#refuse(from, refusal, head)
       return
     }
     void this.#verify(topic, head, key, bytes, from, way)
@@ -173,7 +173,7 @@ export class Intake {
       if (error.code === 'INTERNAL') logger.error('gossip verification failed', { error: thrown })
       const refusal = REFUSAL_OF[error.code] ?? 'device'
       if (refusal === 'device' || refusal === 'suite') this.#remember(key)
-      this.#refuse(from, refusal)
+      this.#refuse(from, refusal, head)
     }
     this.#pending.delete(key)
     try {
@@ -202,24 +202,23 @@ export class Intake {
     if (hooks.topic(topic.name) !== topic || topic.index.get(key) !== undefined) return
     if (way !== 'fetch' && !this.#rate.take(record.from)) {
       this.#remember(key, RATE_MS)
-      this.#refuse(from, 'author_rate')
+      this.#refuse(from, 'author_rate', record)
       return
     }
-    let references: readonly Reference[]
+    let payload: ReadPayload
     try {
-      const payload = readPayload(record.payload)
-      references = payload.references
+      payload = readPayload(record.payload)
       // An author's entry is measured as its readers get it: a small one that inflates to a large one is a large one.
       if (payload.length > this.#components.policy.constraints(record.from).messageBytes) {
         this.#remember(key)
-        this.#refuse(from, 'too_large')
+        this.#refuse(from, 'too_large', record)
         return
       }
       // Looked into once, so that nobody passes on what nobody can read.
       payload.inflate()
     } catch {
       this.#remember(key)
-      this.#refuse(from, 'payload')
+      this.#refuse(from, 'payload', record)
       return
     }
     const item: Item = { key, id: record.id, timeMs: record.timeMs, size, author: record.from, slot: slotOf(record) }
@@ -227,18 +226,21 @@ export class Intake {
     if (kept !== undefined) {
       this.#remember(key)
       hooks.equivocation(topic, kept, record)
-      this.#refuse(from, 'equivocation')
+      this.#refuse(from, 'equivocation', record)
       return
     }
-    hooks.accepted(topic, item, record, references, from, way)
+    hooks.accepted(topic, item, record, payload, from, way)
   }
 
   #remember(key: string, ms = REFUSED_MS): void {
     this.#refused.set(key, this.#components.clock.monotonic() + ms)
   }
 
-  #refuse(from: Neighbour, reason: Refusal): void {
-    this.#components.counters.refused(reason)
+  /** Counted, and told to whoever looks closer: `why` says the same of access. */
+  #refuse(from: Neighbour, reason: Refusal, head?: RecordHead | RecordMessage): void {
+    const { counters, logger } = this.#components
+    counters.refused(reason)
+    logger.debug('gossip entry refused', { reason, carrier: from.peer, ...(head === undefined ? {} : { author: head.from }) })
     from.useless()
   }
 }

@@ -5,7 +5,7 @@ import type { Logger } from '../core/observe/log.ts'
 import type { Store } from '../core/store/types.ts'
 import type { Messages, RecordMessage } from '../mesh/messages/types.ts'
 import { HoldBack } from './causal.ts'
-import { MAX_REFERENCES, type Reference, readPayload } from './entry.ts'
+import { MAX_REFERENCES, type ReadPayload, type Reference, readPayload } from './entry.ts'
 import type { EntryStore } from './entry-store.ts'
 import { RESERVED_TOPICS } from './founding-topics.ts'
 import type { GossipCounters } from './gossip-metrics.ts'
@@ -165,10 +165,10 @@ export class Topics {
   }
 
   /** Undefined for a payload that is none. */
-  arrival(topic: Topic, key: string, record: RecordMessage, size: number): Arrival | undefined {
+  arrival(topic: Topic, key: string, record: RecordMessage, size: number, known?: ReadPayload): Arrival | undefined {
     const { counters } = this.#components
     try {
-      const payload = readPayload(record.payload)
+      const payload = known ?? readPayload(record.payload)
       return {
         key,
         id: record.id,

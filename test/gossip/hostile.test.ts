@@ -6,10 +6,11 @@ import { bytes, bytesN, constant, encode, list, struct, u8, uint53, varint } fro
 import { KithError } from '../../src/core/errors.ts'
 import { seededRandom } from '../../src/core/random.ts'
 import { END, START } from '../../src/gossip/topic-index.ts'
-import { topicHash } from '../../src/gossip/wire.ts'
+import { type Frame, topicHash } from '../../src/gossip/wire.ts'
 import type { Equivocation } from '../../src/mesh/messages/types.ts'
 import type { ViolationReport } from '../../src/mesh/types.ts'
 import { testIdentity } from '../mesh/fixtures.ts'
+import { liveBufferBytes } from '../support/collect.ts'
 import { EVERYTHING, entriesOf, type GossipNode, gossipWorld, hostile, subscribersOf } from './support.ts'
 
 const refused = (node: GossipNode, reason: string): number => node.gossip.refusals[reason] ?? 0
@@ -430,5 +431,54 @@ test('a neighbour that does not read, costs a bounded queue, and others are serv
   await world.until(() => bob.hears('news').length === 60)
   assert.equal(eve.reset.number, undefined)
   assert.ok(ann.mesh.network().stats.bytesOut < 60 * 201_000 + 6 * 2 ** 20)
+  await world.close()
+})
+
+test('every kind of frame, ten thousand times from a stranger, costs bounded memory and leaves others their gossip', async () => {
+  const world = gossipWorld()
+  const [ann, bob] = [await world.gossip('ann'), await world.gossip('bob')]
+  await world.link(ann, bob)
+  const eve = await hostile(world, 'eve', ann, { subscribe: ['news'] })
+  await world.until(() => subscribersOf(ann, 'news') === 2)
+  for (let i = 0; i < 50; i++) await world.settle(ann.gossip.publish('news', seededRandom(i).bytes(2_000)))
+  await world.until(() => entriesOf(bob, 'news') === 50)
+  const random = seededRandom('abuse')
+  const ids = (): Uint8Array[] => Array.from({ length: 8 }, () => random.bytes(32))
+  const pick = (below: number): number => Math.floor(random.unit() * below)
+  const frame = (): Frame => {
+    const about = { nonce: pick(2 ** 32), handle: pick(3) }
+    const bound = { timeMs: pick(2 ** 42), prefix: random.bytes(pick(33)) }
+    const frames: readonly Frame[] = [
+      { kind: 'subscribe', topics: [{ handle: 2 + pick(1_000_000), topic: random.bytes(32) }] },
+      { kind: 'unsubscribe', handles: [2 + pick(1_000)] },
+      { kind: 'announce', handle: about.handle, urgent: random.unit() < 0.5, ids: ids() },
+      { kind: 'prune', handle: about.handle },
+      { kind: 'request', ...about, graft: true, ids: ids() },
+      {
+        kind: 'digest',
+        ...about,
+        round: pick(20),
+        from: START,
+        ranges: [{ upper: END, mode: 'fingerprint', count: pick(2 ** 32), fingerprint: random.bytes(16) }],
+      },
+      { kind: 'digest', ...about, round: pick(3), from: bound, ranges: [{ upper: END, mode: 'ids', ids: ids() }] },
+      { kind: 'pull', ...about, ...EVERYTHING, maxBytes: pick(2 ** 32), cursor: random.bytes(64) },
+      { kind: 'entries', nonce: about.nonce, state: 'more', cursor: undefined, entries: [random.bytes(500)] },
+      { kind: 'push', envelope: eve.craft({ topic: random.unit() < 0.5 ? 'news' : 'elsewhere', timeMs: pick(2 ** 42) }) },
+    ]
+    return frames[pick(frames.length)] as Frame
+  }
+  const before = liveBufferBytes()
+  for (let i = 0; i < 10_000; i++) {
+    eve.say(frame())
+    if (i % 500 === 0) await world.run(1_000)
+  }
+  await world.run(30_000)
+  eve.frames.length = 0
+  const grown = liveBufferBytes() - before
+  assert.ok(grown < 16 * 2 ** 20, `${grown} bytes`)
+  await world.settle(bob.gossip.publish('news', utf8('still here')))
+  await world.until(() => ann.hears('news').includes('still here'), 1_000)
+  for (const reason of ['unknown_topic', 'not_subscribed', 'unsolicited'] as const) assert.ok(refused(ann, reason) > 0, reason)
   await world.close()
 })
