@@ -3,6 +3,8 @@ import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Metrics } from '../core/observe/metrics.ts'
 import type { Gossip } from '../gossip/types.ts'
+import { decodeChain } from '../identity/chain-codec.ts'
+import type { Did } from '../identity/did.ts'
 import { type Equivocation, MESSAGE_TYPE, type Messages } from '../mesh/messages/types.ts'
 import { EVIDENCE_TOPIC } from '../trust/evidence.ts'
 import { EvidenceDesk } from '../trust/evidence-desk.ts'
@@ -59,6 +61,15 @@ export class EvidenceBridge {
   /** Two things of one number that reached this node. */
   found(found: Equivocation): void {
     this.#parts.background.run('evidence was not looked at', () => this.#desk.found(found))
+  }
+
+  /** A history of keys that contradicts the one known here. */
+  forked(did: Did, device: PublicKey, chain: Uint8Array): void {
+    const { background, messages } = this.#parts
+    background.run('evidence was not looked at', async () => {
+      const known = await messages.directory.papers(did, device)
+      if (known !== undefined) await this.#desk.foundFork(decodeChain(known.chain), decodeChain(chain))
+    })
   }
 
   close(): void {

@@ -123,6 +123,7 @@ export async function openParts(components: AssemblyComponents, stack: AsyncDisp
     clock,
     logger,
     background,
+    onFork: (...fork) => whole.evidence.forked(...fork),
   })
   for (const bridge of [parts.bookTrust, parts.attestations, parts.evidence, parts.updates]) stack.defer(() => bridge.close())
   stack.defer(auditPairings(mesh, audit, background))

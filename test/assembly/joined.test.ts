@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { utf8 } from '../../src/core/bytes.ts'
 import { isKithError } from '../../src/core/errors.ts'
+import { decodeChain } from '../../src/identity/chain-codec.ts'
+import { rotateIdentity, testDevice } from '../mesh/fixtures.ts'
 import { createTown, introduce, linked, type Member, type Town } from './support.ts'
 
 const TIMEOUT = { timeout: 60_000 }
@@ -78,6 +80,29 @@ test('peer records, published by a machine, let a node two hops away tell it som
   await town.close()
 })
 
+test('papers, of a machine whose identity rotated its keys, reach nodes that are not linked with it', TIMEOUT, async () => {
+  const town = createTown({ latencyMs: 20 })
+  const [ann, ben, cem] = [await town.member('ann'), await town.member('ben'), await town.member('cem')]
+  await introduce(ann, ben)
+  await introduce(ben, cem)
+  await linked(town, ann, ben)
+  await linked(town, ben, cem)
+  const { did } = cem.assembly.mesh
+  const key = cem.device.linkSigner.publicKey
+  const entries = async (): Promise<number> => {
+    const papers = await ann.assembly.messages.directory.papers(did, key)
+    return papers === undefined ? 0 : decodeChain(papers.chain).length
+  }
+  await untilTrue(town, async () => (await entries()) === 1)
+  rotateIdentity(cem.identity)
+  const device = testDevice(cem.identity, 'cem', { serial: 2 })
+  device.name = 'cem'
+  await town.world.settle(cem.assembly.replaceDevice(device))
+  await untilTrue(town, async () => (await entries()) === 2)
+  assert.ok(ann.assembly.mesh.links().every((link) => link.did !== did))
+  await town.close()
+})
+
 test('topics, whose access a peer does not have, refuse it by a rule that why repeats, until the owner allows it', TIMEOUT, async () => {
   const town = createTown({ latencyMs: 20 })
   const [ann, ben] = [await town.member('ann'), await town.member('ben')]
@@ -125,6 +150,14 @@ test('assembly, a store that fails while parts are opened, closes what was opene
   await assert.rejects(town.member('again', { identity: ann.identity, device: ann.device, store: failing }))
   await town.close()
 })
+
+async function untilTrue(town: Town, holds: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 200; tries++) {
+    if (await holds()) return
+    await town.world.run(100)
+  }
+  assert.fail('it did not come to hold')
+}
 
 function bound(store: Member['store']): Member['store'] {
   return {
