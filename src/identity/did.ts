@@ -2,6 +2,7 @@ import { base58Decode, base58Encode } from '../core/base58.ts'
 import { type Brand, concat, type PublicKey } from '../core/bytes.ts'
 import { parsePublicKey } from '../core/crypto/ed25519.ts'
 import { isKithError, KithError } from '../core/errors.ts'
+import { Lru } from '../core/lru.ts'
 
 /**
  * The name of an identity: `did:icn:z` followed by the base58btc form of the 32-byte Ed25519 key it began with.
@@ -15,6 +16,9 @@ const KEY = 'did:key:z'
 /** Multicodec `ed25519-pub` (0xed) as a varint, in front of the key in a `did:key`. */
 const ED25519_PUB = Uint8Array.of(0xed, 0x01)
 const KEY_BYTES = 32
+
+/** Keys of DIDs that were read lately: base58 is long division, and costs half as much as a signature. */
+const keys: Lru<string, PublicKey> = new Lru(4_096)
 
 /**
  * Reads a DID. A `did:key` of an Ed25519 key is accepted as input and gives the same identity as its `did:icn`.
@@ -46,7 +50,12 @@ export function formatDidKey(did: Did): string {
 
 /** The key the DID began with: entry 0 of its chain. Not necessarily the key that speaks for it today. */
 export function didPublicKey(did: Did): PublicKey {
-  return publicKeyOf(did)
+  const known = keys.get(did)
+  // A copy: what a caller does to its bytes is its own affair.
+  if (known !== undefined) return Uint8Array.from(known) as PublicKey
+  const key = publicKeyOf(did)
+  keys.set(did, Uint8Array.from(key) as PublicKey)
+  return key
 }
 
 /** For tables and prompts: the first twelve characters that tell DIDs apart, `z` included. A unique prefix of this kind is accepted wherever a peer is named. */

@@ -78,8 +78,7 @@ export class Envelope {
   readonly bodyLength: number
   readonly class: MessageClass
   readonly suite: Suite
-  /** DID key and link key as one text of 64 Latin-1 characters: the key of maps by sender. */
-  readonly sender: string
+  #sender: string | undefined
   /** The 32 bytes of the DID it goes to; empty for topics. */
   readonly to: Uint8Array
   readonly topic: string
@@ -102,11 +101,9 @@ export class Envelope {
     if (kind === undefined) throw malformed('class')
     const suite = SUITES[at(bytes, 2)]
     if (suite === undefined) throw malformed('suite')
-    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, length)
     this.bytes = bytes
     this.class = kind
     this.suite = suite
-    this.sender = buffer.toString('latin1', SENDER_AT, TO_AT)
     let cursor: number
     if (kind === 'record') {
       if (bytes[TO_AT] !== 1) throw malformed('a record goes to a topic')
@@ -115,7 +112,7 @@ export class Envelope {
       cursor = TO_AT + 1 + varintSize(size)
       need(bytes, cursor, size)
       for (let i = cursor; i < cursor + size; i++) if (at(bytes, i) < 0x21 || at(bytes, i) > 0x7e) throw malformed('topic')
-      this.topic = buffer.toString('latin1', cursor, cursor + size)
+      this.topic = latin1(bytes, cursor, cursor + size)
       this.to = EMPTY
       cursor += size
     } else {
@@ -146,6 +143,12 @@ export class Envelope {
     if (cursor + size + signatures !== length) throw malformed('length of the payload', { length: size })
     this.payload = bytes.subarray(cursor, cursor + size)
     this.bodyLength = cursor + size
+  }
+
+  /** DID key and link key as one text of 64 Latin-1 characters: the key of maps by sender. */
+  get sender(): string {
+    this.#sender ??= latin1(this.bytes, SENDER_AT, TO_AT)
+    return this.#sender
   }
 
   /** The bytes of the DID's key. */
@@ -251,6 +254,10 @@ function exactly(bytes: Uint8Array, length: number, name: string): Uint8Array {
 
 function at(bytes: Uint8Array, index: number): number {
   return bytes[index] as number
+}
+
+function latin1(bytes: Uint8Array, from: number, to: number): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1', from, to)
 }
 
 function need(bytes: Uint8Array, from: number, count: number): void {

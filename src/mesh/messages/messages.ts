@@ -166,11 +166,16 @@ export class MeshMessages implements Messages {
   }
 
   signRecord({ topic, type, payload, suite = 'ed25519' }: RecordOptions): RecordMessage {
-    const { clock } = this.#components
-    const fields = { ...this.#from(), class: 'record', suite, topic, epoch: this.epoch, timeMs: clock.now(), type, payload } as const
-    const bytes = this.#sign({ ...fields, seq: this.#sequences.next(topic) })
+    const { did, didKey: from, linkSigner, mldsaSigner } = this.#components.device()
+    const device = linkSigner.publicKey
+    const seq = this.#sequences.next(topic)
+    const timeMs = this.#components.clock.now()
+    const bytes = signEnvelope(
+      { class: 'record', suite, from, device, topic, epoch: this.epoch, seq, timeMs, type, payload },
+      { ed25519: linkSigner, mldsa: mldsaSigner },
+    )
     this.#tally.sent('record')
-    return this.restoreRecord(bytes)
+    return verifiedRecord(decodeEnvelope(bytes), did, device)
   }
 
   readRecord(bytes: Uint8Array): RecordHead {

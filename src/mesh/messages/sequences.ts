@@ -14,6 +14,7 @@ export class RecordSequences {
   readonly #last: Map<string, number> = new Map()
   /** The highest number of any topic that is not remembered by itself any more. */
   #floor: number
+  #newest: string | undefined
 
   constructor(epoch: number, random: Random) {
     this.epoch = epoch
@@ -24,8 +25,10 @@ export class RecordSequences {
   /** @throws TypeError for what cannot name a topic. */
   next(topic: string): number {
     const seq = (this.#last.get(checkTopic(topic)) ?? this.#floor) + 1
-    this.#last.delete(topic)
+    // The newest one stays where it is.
+    if (topic !== this.#newest) this.#last.delete(topic)
     this.#last.set(topic, seq)
+    this.#newest = topic
     if (this.#last.size > MAX_TOPICS) {
       for (const [oldest, last] of this.#last) {
         // Anywhere below 2^48: 24 bits at a time, since a draw has 32.
