@@ -5,7 +5,7 @@ import type { Logger } from '../core/observe/log.ts'
 import type { Store } from '../core/store/types.ts'
 import { type Did, didPublicKey, formatDid } from '../identity/did.ts'
 import type { EdgeKey } from './edge-slots.ts'
-import { decodeStatement, GRAPHS } from './statement.ts'
+import { GRAPHS, statementReader } from './statement.ts'
 import type { TrustStatement } from './types.ts'
 
 /**
@@ -33,13 +33,14 @@ export async function* readRows(
 ): AsyncGenerator<{ readonly source: Did; readonly statement: TrustStatement }> {
   const except = 'except' in which ? didPublicKey(which.except) : undefined
   let known: { readonly key: Uint8Array; readonly did: Did } | undefined
+  const read = statementReader()
   let unreadable = 0
   for await (const { key, value } of store.scan(ns, 'only' in which ? { prefix: didPublicKey(which.only) } : {})) {
     const source = key.subarray(0, KEY_BYTES)
     if (except !== undefined && equal(source, except)) continue
     try {
       if (known === undefined || !equal(known.key, source)) known = { key: source, did: formatDid(parsePublicKey(source)) }
-      yield { source: known.did, statement: decodeStatement(value) }
+      yield { source: known.did, statement: read(value) }
     } catch (error) {
       unreadable++
       logger.debug('a stored trust statement cannot be read', { error: asKithError(error, 'STORE_FAILED').toJSON() })
