@@ -10,7 +10,9 @@ export const list: CommandHandler = async ({ daemon, output }) => {
   output.result(
     result,
     (palette, columns) =>
-      result.rules.length === 0 ? palette.quiet('no rules: forward, file and call are denied to everyone') : ruleLines(result.rules, palette, columns),
+      result.rules.length === 0
+        ? palette.quiet('no rules: forward, file, call and mailbox are denied to everyone, topics follow their own access')
+        : ruleLines(result.rules, palette, columns),
     result.rules.map(({ effect, principal, action, target }) => [effect, principal, action, target ?? ''].join(' ').trimEnd()).join('\n') || undefined,
   )
   return undefined

@@ -5,10 +5,10 @@ export const spec: CommandSpec = {
   summary: 'Explain the path to a peer, or whether it may do something here',
   arguments: [
     { name: '<peer>', about: 'DID, a prefix of it, or name' },
-    { name: '[action]', about: 'ping, open, forward, file or call' },
-    { name: '[target]', about: 'what it acts on, such as HOST:PORT' },
+    { name: '[action]', about: 'ping, link, open, forward, file, call, publish, subscribe or mailbox' },
+    { name: '[target]', about: 'what it acts on, such as HOST:PORT or a topic' },
   ],
-  examples: ['kith why laptop', 'kith why laptop forward localhost:5432'],
+  examples: ['kith why laptop', 'kith why laptop forward localhost:5432', 'kith why laptop publish news'],
   json: '{did, path, pq, candidates: [{url, result, reason}], decision, rule, next}',
   load: () => import('./handler.ts'),
 }
