@@ -15,6 +15,7 @@ import type { AuthenticatedLink, GreetContext, Refusal } from './hello-types.ts'
 import type { KnownKeys } from './known-keys.ts'
 import type { LinkFacts, Member } from './link-member.ts'
 import type { LinkTable } from './link-table.ts'
+import type { LinkMetrics } from './mesh-metrics.ts'
 import type { Conduct, LinkViolation, PeerClass } from './types.ts'
 
 export interface GateComponents {
@@ -36,6 +37,7 @@ export interface GateComponents {
   /** A connection was taken into the table. */
   readonly onMember: (member: Member, link: AuthenticatedLink) => void
   readonly onWarning: (did: Did | null, error: KithError) => void
+  readonly metrics: Pick<LinkMetrics, 'strangerLeft' | 'ended' | 'refused'>
 }
 
 /** Signs of a stolen key, a copied machine or a weakened peer. */
@@ -68,16 +70,19 @@ export class Gate {
 
   /** A channel that somebody opened to us. */
   accept(channel: Channel): void {
-    const { admission, logger } = this.#components
-    const lease = this.#stop.signal.aborted ? undefined : admission.greeting(channel)
+    const { admission, logger, metrics } = this.#components
+    const stopped = this.#stop.signal.aborted
+    const lease = stopped ? undefined : admission.greeting(channel)
     if (lease === undefined) {
       channel.close()
+      metrics.strangerLeft(new KithError(stopped ? 'CLOSED' : 'BUDGET_EXCEEDED'))
       return
     }
     void this.#greet(channel, undefined, this.#stop.signal)
       .catch((thrown: unknown) => {
         const error = asKithError(thrown, 'INTERNAL')
         logger.debug('greeting failed', { scheme: channel.path.scheme, code: error.code })
+        metrics.strangerLeft(error)
       })
       .finally(() => lease.release())
   }
@@ -199,7 +204,8 @@ export class Gate {
       const stranger = this.#components.classOf(link.did) === 'isolated'
       if (!stranger && link.role === 'listener') this.#components.admission.welcome(channel)
       const windows = stranger ? { windowBytes: STRANGER_WINDOW_BYTES, linkWindowBytes: STRANGER_WINDOW_BYTES } : {}
-      const options = { ...windows, maxInboundStreams: LINK_STREAMS, maxOutboundStreams: LINK_STREAMS }
+      const { metrics } = this.#components
+      const options = { ...windows, maxInboundStreams: LINK_STREAMS, maxOutboundStreams: LINK_STREAMS, onRefused: metrics.refused }
       const connection = channel.multiplex(budget === undefined ? options : { ...options, memory: budget })
       const member = this.#components.table().add(factsOf(link), connection)
       this.#members.set(channel, member)
@@ -207,6 +213,7 @@ export class Gate {
       void connection.closed.then(({ error, remote }) => {
         budget?.leave()
         this.#budgets.delete(member)
+        metrics.ended(error, remote)
         const breach = remote ? undefined : breachOf(error)
         if (breach !== undefined) this.#components.conduct?.report({ peer: link.did, device: link.linkKey, kind: breach, protocol: 'mux' })
       })

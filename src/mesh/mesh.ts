@@ -154,6 +154,7 @@ class MeshNode implements Mesh {
       requirePq: () => this.#settings.requirePq,
       onMember: (member, link) => this.#onMember(member, link),
       onWarning: (peer, error) => this.#emit({ type: 'warning', peer, error }),
+      metrics: this.#metrics,
     })
     this.#dialer = new Dialer({
       transports: this.#transports,
@@ -293,6 +294,7 @@ class MeshNode implements Mesh {
     const listener = await transport.listen(url, (channel) => this.#gate.accept(channel), {
       ...(options.signal === undefined ? {} : { signal: options.signal }),
       admit: (source, evict) => this.#admission.handshake(source, evict),
+      onFailed: (error) => this.#metrics.strangerLeft(error),
       onLocate: (request, source) => this.#answerLocate(request, source),
     })
     if (this.#closed !== undefined) {

@@ -49,6 +49,8 @@ export interface ListenOptions {
    * `evict` closes this connection: under a flood the oldest unfinished handshakes make room for new ones, so that a quick honest peer still gets in.
    */
   admit?: (source: Source, evict: () => void) => { release(): void } | undefined
+  /** Told of each connection of others that ended before its channel was there: for counters. */
+  onFailed?: (error: KithError) => void
   /** Answers a locate request (PN-2); `undefined` closes without a word. */
   onLocate?: (request: Uint8Array, source: Source) => Uint8Array | undefined
 }
@@ -105,6 +107,8 @@ export interface MultiplexOptions {
   readonly keepAliveMs?: number
   /** What received bytes may occupy here until they are consumed. Without it only the windows bound them. */
   readonly memory?: LinkMemory
+  /** Told of each stream of the peer that is reset on this side, with the number that the peer is told: for counters. Must not throw. */
+  readonly onRefused?: (number: number) => void
 }
 
 /** The budget that a connection charges for bytes of the peer that nobody has taken yet. */

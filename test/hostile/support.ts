@@ -5,6 +5,7 @@ import type { TestContext } from 'node:test'
 import { type Clock, systemClock } from '../../src/core/clock.ts'
 import type { ErrorCode } from '../../src/core/errors.ts'
 import { type Logger, silentLogger } from '../../src/core/observe/log.ts'
+import type { Metrics } from '../../src/core/observe/metrics.ts'
 import { systemRandom } from '../../src/core/random.ts'
 import { createMemoryStore } from '../../src/core/store/memory.ts'
 import { greet } from '../../src/mesh/hello.ts'
@@ -53,6 +54,7 @@ export function fixtureClock(): Clock {
 export interface NodeOptions {
   readonly clock?: Clock
   readonly config?: MeshConfig
+  readonly metrics?: Metrics
 }
 
 export async function startNode(t: TestContext, name: string, options: NodeOptions = {}): Promise<Node> {
@@ -72,6 +74,7 @@ export async function startNode(t: TestContext, name: string, options: NodeOptio
     logger,
     interfaces: () => ['127.0.0.1'],
     config: { drainMs: 0, ...options.config },
+    ...(options.metrics === undefined ? {} : { metrics: options.metrics }),
   })
   const [url = ''] = await mesh.listen('tcp://127.0.0.1:0')
   await mesh.start()

@@ -205,6 +205,11 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
     return this.#state === 'open' ? stream : null
   }
 
+  /** A stream of the peer was reset here. */
+  refused(number: number): void {
+    this.#settings.onRefused?.(number)
+  }
+
   /** Both directions of the stream have ended on the wire. */
   forget(stream: MuxStream): void {
     if (stream.gone) return

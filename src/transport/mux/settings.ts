@@ -11,6 +11,7 @@ export interface Settings {
   readonly linkWindowBytes: number
   readonly keepAliveMs: number
   readonly memory: LinkMemory | undefined
+  readonly onRefused: ((number: number) => void) | undefined
 }
 
 /** @throws TypeError for a value out of range: the caller's mistake. */
@@ -23,6 +24,7 @@ export function settings(clock: Clock, options: MultiplexOptions): Settings {
     linkWindowBytes: within('linkWindowBytes', options.linkWindowBytes, limits.DEFAULT_LINK_WINDOW_BYTES, 0, Number.MAX_SAFE_INTEGER),
     keepAliveMs: within('keepAliveMs', options.keepAliveMs, limits.KEEP_ALIVE_MS, 0, 0x7fff_ffff),
     memory: options.memory,
+    onRefused: options.onRefused,
   }
 }
 

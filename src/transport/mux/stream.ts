@@ -123,7 +123,7 @@ export class MuxStream implements LinkStream {
     requireNumber(number)
     this.#letGo()
     if (this.#closeReported) return
-    if (!this.gone) this.#outbox.sendReset(this, number)
+    if (!this.gone) this.#sendReset(number)
     this.#dropWrites()
     this.#dropReads()
     this.#settle()
@@ -224,7 +224,7 @@ export class MuxStream implements LinkStream {
 
   /** Ends the stream on our own account: both sides hear why. */
   refuse(error: KithError): void {
-    if (!this.gone) this.#outbox.sendReset(this, error.number)
+    if (!this.gone) this.#sendReset(error.number)
     this.#dropWrites()
     this.#fail(error, 'both')
   }
@@ -232,6 +232,11 @@ export class MuxStream implements LinkStream {
   grant(length: number): boolean {
     this.sendWindow += length
     return this.sendWindow <= U32_MAX
+  }
+
+  #sendReset(number: number): void {
+    this.#outbox.sendReset(this, number)
+    if (this.inbound) this.connection.refused(number)
   }
 
   #enqueue(data: Uint8Array, start: number, end: number): void {

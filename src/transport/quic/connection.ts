@@ -53,6 +53,7 @@ export class QuicConnection implements Connection, StreamOwner {
   readonly #budget: PeerBudget
   readonly #cuts: PacedCuts
   readonly #maxInbound: number
+  readonly #onRefused: ((number: number) => void) | undefined
   #inbound = 0
   #nextInbound: number
   #accepting = false
@@ -71,6 +72,7 @@ export class QuicConnection implements Connection, StreamOwner {
     this.localKey = link.localKey
     this.remoteKey = link.remoteKey
     this.path = link.path
+    this.#onRefused = options.onRefused
     this.#maxInbound = Math.min(options.maxInboundStreams ?? STREAM_LIMIT, STREAM_LIMIT)
     this.#slots = new OpenSlots(Math.min(options.maxOutboundStreams ?? STREAM_LIMIT, STREAM_LIMIT))
     this.#nextInbound = link.role === 'listener' ? 1 : 0
@@ -162,6 +164,7 @@ export class QuicConnection implements Connection, StreamOwner {
   cut(type: 'reset' | 'stop', stream: QuicStream, code: number): void {
     this.#nativeMemory?.forgive(CUT_BYTES)
     this.#cuts.send({ type, opener: stream.id % 2, index: stream.index, code })
+    if (type === 'reset' && stream.inbound) this.#onRefused?.(code)
   }
   sent(length: number): void {
     this.#totals.addSent(length)

@@ -1,7 +1,7 @@
 import { equal } from '../../core/bytes.ts'
 import { type Clock, sleep } from '../../core/clock.ts'
 import { publicKeyOfSeed } from '../../core/crypto/ed25519.ts'
-import { KithError } from '../../core/errors.ts'
+import { asKithError, KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
 import type { Random } from '../../core/random.ts'
 import type { Secret } from '../../core/secret.ts'
@@ -96,6 +96,7 @@ export function createQuicTransport(options: QuicOptions): Transport {
       clock,
       logger,
       onConnection: (connection) => accept(connection, onChannel, listening),
+      onFailed: listening.onFailed,
     })
     listening.signal?.addEventListener('abort', () => void listener.close(), { once: true })
     return listener
@@ -118,7 +119,7 @@ export function createQuicTransport(options: QuicOptions): Transport {
     }
   }
 
-  function accept(connection: NativeConnection, onChannel: (channel: Channel) => void, { admit }: ListenOptions): void {
+  function accept(connection: NativeConnection, onChannel: (channel: Channel) => void, { admit, onFailed }: ListenOptions): void {
     const first = new FirstStream()
     let channel: QuicChannel | undefined
     let admitted: { release(): void } | undefined
@@ -136,7 +137,9 @@ export function createQuicTransport(options: QuicOptions): Transport {
     } catch (error) {
       admitted?.release()
       connection.abort()
-      logger.debug('quic.connection_refused', { reason: error instanceof KithError ? error.code : 'INTERNAL' })
+      const refusal = asKithError(error, 'INTERNAL')
+      logger.debug('quic.connection_refused', { reason: refusal.code })
+      onFailed?.(refusal)
       return
     }
     connection.inboundStream().then(

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../../core/clock.ts'
-import { isKithError } from '../../core/errors.ts'
+import { isKithError, KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
 import type { Listener } from '../types.ts'
 import { formatAddress } from './address.ts'
@@ -23,6 +23,8 @@ export interface QuicListenerParts {
   readonly logger: Logger
   /** Takes a connection over, or ends it. */
   readonly onConnection: (native: NativeConnection) => void
+  /** A connection ended before its handshake did. */
+  readonly onFailed: ((error: KithError) => void) | undefined
 }
 
 export class QuicListener implements Listener {
@@ -95,7 +97,9 @@ export class QuicListener implements Listener {
     this.#pending--
     this.#ended++
     if (this.#closed || (error instanceof Error && error.message.startsWith('server closed'))) return
-    this.#parts.logger.debug('quic.handshake_failed', { reason: isKithError(error) ? error.code : 'HANDSHAKE_FAILED' })
+    const failure = isKithError(error) ? error : new KithError('HANDSHAKE_FAILED', undefined, { cause: error })
+    this.#parts.logger.debug('quic.handshake_failed', { reason: failure.code })
+    this.#parts.onFailed?.(failure)
     this.#fill()
   }
 

@@ -1,5 +1,5 @@
 import { createServer, type Server, type Socket } from 'node:net'
-import { KithError } from '../../core/errors.ts'
+import { asKithError, KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
 import type { Channel, Listener, ListenOptions, Source } from '../types.ts'
 import { formatAddress, type HostPort, plainHost } from './address.ts'
@@ -75,8 +75,10 @@ export class TcpListener implements Listener {
     const source = { scheme: 'tcp', host: plainHost(socket.remoteAddress), port: socket.remotePort }
     const { admit } = this.#options
     const admission = admit === undefined ? this.#makeRoom() : admit(source, () => this.#evict(socket))
-    if (admission === undefined) socket.destroy()
-    else void this.#shake(socket, source, admission)
+    if (admission === undefined) {
+      socket.destroy()
+      this.#options.onFailed?.(new KithError('BUDGET_EXCEEDED'))
+    } else void this.#shake(socket, source, admission)
   }
 
   async #shake(socket: Socket, source: Source, admission: { release(): void }): Promise<void> {
@@ -86,7 +88,9 @@ export class TcpListener implements Listener {
       channel = await this.#upgrade(socket, source)
     } catch (error) {
       socket.destroy()
-      this.#logger.debug('tcp.handshake_ended', { code: error instanceof KithError ? error.code : 'INTERNAL' })
+      const failure = asKithError(error, 'INTERNAL')
+      this.#logger.debug('tcp.handshake_ended', { code: failure.code })
+      this.#options.onFailed?.(failure)
       return
     } finally {
       this.#pending.delete(socket)
