@@ -75,6 +75,7 @@ class Assembled implements Assembly {
     const settings = oracleSettings(config)
     this.mesh.reload(config.mesh ?? {})
     this.#parts.settings = settings
+    this.#parts.settingsChanged()
   }
 
   /** Links come last: when the first peer is there, everything that talks to it is ready. */

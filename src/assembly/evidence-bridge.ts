@@ -7,7 +7,7 @@ import { decodeChain } from '../identity/chain-codec.ts'
 import type { Did } from '../identity/did.ts'
 import { type Equivocation, MESSAGE_TYPE, type Messages } from '../mesh/messages/types.ts'
 import { EVIDENCE_TOPIC } from '../trust/evidence.ts'
-import { EvidenceDesk } from '../trust/evidence-desk.ts'
+import { EvidenceDesk, type EvidenceOutcome } from '../trust/evidence-desk.ts'
 import type { Standing } from '../trust/standing-types.ts'
 import type { Background } from './background.ts'
 import { TopicIntake } from './topic-intake.ts'
@@ -21,6 +21,8 @@ export interface EvidenceBridgeParts {
   readonly metrics?: Metrics
   readonly background: Background
 }
+
+const AGAIN: ReadonlySet<EvidenceOutcome> = new Set(['busy', 'proved', 'known'])
 
 /** Evidence between those who find it, gossip and standing: found here it goes out, told by others it comes in; who told it does not matter. */
 export class EvidenceBridge {
@@ -39,6 +41,7 @@ export class EvidenceBridge {
       ...(metrics === undefined ? {} : { metrics }),
       papers: (did, device) => messages.directory.papers(did, device as PublicKey),
       revoked: async (did, device) => (await messages.directory.keys(did, device as PublicKey))?.revoked === true,
+      history: (did) => messages.directory.chainOf(did),
       publish: async (evidence) => {
         await gossip.publish(EVIDENCE_TOPIC, evidence, { type: MESSAGE_TYPE.evidence })
       },
@@ -49,7 +52,8 @@ export class EvidenceBridge {
       clock,
       background,
       failure: 'evidence was not looked at',
-      take: async ({ data }) => ((await this.#desk.take(data)) === 'busy' ? 'later' : 'done'),
+      // What holds is looked at again: the history of whoever it accuses may show that a thief signed it.
+      take: async ({ data }) => (AGAIN.has(await this.#desk.take(data)) ? 'later' : 'done'),
     })
   }
 

@@ -39,6 +39,8 @@ export interface Parts {
   readonly updates: IdentityUpdates
   /** As they are configured now. */
   settings: OracleSettings
+  /** They were changed: who is linked is asked about again. */
+  readonly settingsChanged: () => void
   device: Device
 }
 
@@ -68,13 +70,20 @@ export async function openParts(components: AssemblyComponents, stack: AsyncDisp
       publish: (payload) => whole.attestations.publish(payload),
     }),
   )
+  const oracle = oraclePolicy({
+    graph: parts.graph,
+    standing: parts.standing,
+    settings: () => whole.settings,
+    heldAs: (peer) => parts.mesh?.book.get(peer)?.class,
+  })
+  parts.settingsChanged = oracle.changed
   const mesh = stack.use(
     await createMesh({
       ...common,
       ...turns,
       device,
       transports: components.transports,
-      policy: oraclePolicy(parts.graph, parts.standing, () => whole.settings),
+      policy: oracle,
       conduct: parts.standing,
       ...(components.boot === undefined ? {} : { boot: components.boot }),
       ...(config.mesh === undefined ? {} : { config: config.mesh }),

@@ -1,4 +1,5 @@
-import { constraintTable } from '../mesh/constraints.ts'
+import type { Did } from '../identity/did.ts'
+import { CLASS_SCORE, constraintTable } from '../mesh/constraints.ts'
 import type { ClassLimits, PeerClass, Policy } from '../mesh/types.ts'
 import type { TrustGraph } from '../trust/api.ts'
 import { TrustOracle } from '../trust/oracle.ts'
@@ -19,19 +20,42 @@ export function oracleSettings({ mesh, trust }: AssemblyConfig): OracleSettings 
   return { limits: constraintTable(mesh?.limits), minScore }
 }
 
+export interface OraclePolicyParts {
+  readonly graph: TrustGraph
+  readonly standing: Standing
+  readonly settings: () => OracleSettings
+  /** What the owner made of a peer, if anything. */
+  readonly heldAs: (did: Did) => PeerClass | undefined
+}
+
 /** Trust and standing as the further source that the mesh asks, with word of every score that may have changed. */
-export function oraclePolicy(graph: TrustGraph, standing: Standing, settings: () => OracleSettings): Policy {
+export function oraclePolicy({ graph, standing, settings, heldAs }: OraclePolicyParts): Policy & { readonly changed: () => void } {
+  const listeners = new Set<(peers?: readonly Did[]) => void>()
   const oracle = new TrustOracle({
-    trust: { score: (did) => graph.score(did), bucketOf: (did) => graph.bucketOf(did) },
+    trust: {
+      // A class that the owner gave is worth at least what it begins with: a partner passes where partners may.
+      score: (did) => Math.max(graph.score(did), CLASS_SCORE[heldAs(did) ?? 'isolated']),
+      bucketOf: (did) => graph.bucketOf(did),
+    },
     standing,
     limits: () => settings().limits,
     minScore: () => settings().minScore,
   })
   return {
+    changed: () => {
+      for (const listener of [...listeners]) listener()
+    },
     decide: (request) => oracle.decide(request),
     constraints: (peer) => oracle.constraints(peer),
     classOf: (peer) => oracle.classOf(peer),
     scoreOf: (peer) => oracle.scoreOf(peer),
-    onChange: (listener) => graph.onChange(listener),
+    onChange: (listener) => {
+      listeners.add(listener)
+      const stop = graph.onChange(listener)
+      return () => {
+        listeners.delete(listener)
+        stop()
+      }
+    },
   }
 }

@@ -162,11 +162,14 @@ export class MeshService implements Service {
     this.#assembly = undefined
     this.#store = undefined
     this.#listen = []
-    await assembly?.close()
-    const waiting = this.#afterLinks
-    this.#afterLinks = []
-    await Promise.allSettled(waiting.map(async (run) => run()))
-    await store?.close()
+    try {
+      await assembly?.close()
+    } finally {
+      const waiting = this.#afterLinks
+      this.#afterLinks = []
+      await Promise.allSettled(waiting.map(async (run) => run()))
+      await store?.close()
+    }
   }
 
   health(): readonly Omit<Trouble, 'service'>[] {

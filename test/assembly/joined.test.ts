@@ -137,6 +137,27 @@ test('a ban, while the peer is linked, ends its links and keeps it out until the
   await town.close()
 })
 
+test('least standing, raised while strangers and known peers are linked, ends the links of those below it alone', TIMEOUT, async () => {
+  const town = createTown({ latencyMs: 20 })
+  const [ann, ben, cem] = [await town.member('ann'), await town.member('ben'), await town.member('cem')]
+  await introduce(ann, ben)
+  await introduce(ann, cem)
+  await ann.assembly.mesh.book.add(ben.assembly.mesh.did, { class: 'partner' })
+  await linked(town, ann, ben)
+  await linked(town, ann, cem)
+  assert.throws(() => ann.assembly.reload({ trust: { minScore: 1.5 } }), TypeError)
+  ann.assembly.reload({ trust: { minScore: 4_000 } })
+  await town.world.until(() => ann.assembly.mesh.links().every(({ did, state }) => (did === ben.assembly.mesh.did) === (state === 'connected')))
+  const why = ann.assembly.mesh.why('cem', 'link')
+  assert.equal(why.decision, 'denied')
+  assert.match(why.rule ?? '', /link asks for a standing of 4000 \(min_trust_threshold\) and this peer has 1750/)
+  await town.world.until(() => cem.assembly.mesh.links().every(({ state }) => state !== 'connected'))
+  await assert.rejects(town.world.settle(cem.assembly.mesh.dial('ann')), (error) => isKithError(error, 'POLICY_DENIED'))
+  ann.assembly.reload({})
+  await linked(town, ann, cem)
+  await town.close()
+})
+
 test('assembly, a store that fails while parts are opened, closes what was opened and says so', TIMEOUT, async () => {
   const town = createTown()
   const ann = await town.member('ann')

@@ -39,7 +39,7 @@ test('tell, a linked peer, delivers, and inbox shows it once as new', async () =
 
 test('tell, standing input, carries a terminal sequence as text that cannot steer', async () => {
   await stage.kith(on('alice', 'tell', 'bob'), { input: '\u001b[2Jgone\n' })
-  const shown = await stage.kith(on('bob', 'inbox'))
+  const shown = await stage.kith(on('bob', 'inbox', '-n', '1'))
   assert.ok(!shown.stdout.includes('\u001b'))
   assert.match(shown.stdout, /\ufffd\[2Jgone/)
 })

@@ -32,6 +32,7 @@ export const run: CommandHandler = async (context, { options }) => {
       .join('\n') || undefined,
   )
   if (files.length + messages.length === 0) output.note(`next: ${command('kith allow PEER file')}`)
+  if (result.older_messages > 0) output.note(`${result.older_messages} older messages are not shown.`)
   // Shown to a person: read.
   const unread = messages.filter(({ read }) => !read)
   if (!json && !quiet && unread.length > 0) await client.call('POST /v1/messages/read', { cursors: unread.map(({ cursor }) => cursor) })

@@ -10,6 +10,6 @@ export const spec: CommandSpec = {
     { flags: '--delete <id>', about: 'delete a message, by the first 8 or more digits of its id', kind: 'text' },
   ],
   examples: ['kith inbox', 'kith inbox --count 1 --quiet'],
-  json: '{inbox, files: [{name, from, from_name, bytes, sha256, received_at, here}], messages: [{cursor, id, from, from_name, time, received_at, type, bytes, text, data, read, via}]}; --delete: {id, deleted}; --quiet prints the paths of those that are here, one a line',
+  json: '{inbox, files: [{name, from, from_name, bytes, sha256, received_at, here}], messages: [{cursor, id, from, from_name, time, received_at, type, bytes, text, data, read, via}], older_messages}; --delete: {id, deleted}; --quiet prints the paths of those that are here, one a line',
   load: () => import('./handler.ts'),
 }

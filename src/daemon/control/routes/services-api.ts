@@ -20,6 +20,8 @@ export interface Inbox {
   readonly files: readonly InboxListed[]
   /** Newest first. */
   readonly messages: readonly MessageListed[]
+  /** Older ones that are not listed, for their number or their size. */
+  readonly older_messages: number
 }
 
 /** One line while a file is on its way; the last one is `stored`. */

@@ -44,11 +44,15 @@ export const servicesRoutes: RoutesOf<ServicesApi> = {
     }),
     (context, input, call) => sending(context, { ...input, resume: input.resume === 'true' }, call),
   ),
-  'GET /v1/inbox': json(z.object({ limit: z.coerce.number().int().min(1).max(MAX_LISTED).default(1_000) }), async ({ mesh, files, assembly }, { limit }) => ({
-    inbox: files.inbox,
-    files: (await files.list({ limit })).map((entry) => ({ ...entry, from_name: mesh.book.get(entry.from)?.name ?? null })),
-    messages: await messagesOf(assembly, limit),
-  })),
+  'GET /v1/inbox': json(z.object({ limit: z.coerce.number().int().min(1).max(MAX_LISTED).default(1_000) }), async ({ mesh, files, assembly }, { limit }) => {
+    const messages = await messagesOf(assembly, limit)
+    return {
+      inbox: files.inbox,
+      files: (await files.list({ limit })).map((entry) => ({ ...entry, from_name: mesh.book.get(entry.from)?.name ?? null })),
+      messages,
+      older_messages: Math.max(0, assembly.mail.status().inbox.messages - messages.length),
+    }
+  }),
 }
 
 function listed(tunnel: TunnelStatus, mesh: Mesh): TunnelListed {
