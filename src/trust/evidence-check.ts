@@ -4,12 +4,12 @@ import { parsePublicKey } from '../core/crypto/ed25519.ts'
 import { sha256 } from '../core/crypto/hash.ts'
 import { hashLabeled } from '../core/crypto/labels.ts'
 import { isKithError, KithError } from '../core/errors.ts'
-import { decodeBinding, verifyBinding } from '../identity/binding.ts'
+import { checkBinding, decodeBinding, verifyBinding } from '../identity/binding.ts'
 import { adoptChain } from '../identity/chain.ts'
 import { decodeChain } from '../identity/chain-codec.ts'
 import { type Did, didPublicKey } from '../identity/did.ts'
 import { keySetCodec } from '../identity/keys.ts'
-import type { ChainState } from '../identity/types.ts'
+import type { ChainEntry, ChainState } from '../identity/types.ts'
 import { decodeEnvelope, ENVELOPE_ID_LABEL, type Envelope, signatureFault } from '../mesh/messages/envelope.ts'
 import type { ChainForkEvidence, EquivocationEvidence, Evidence } from './evidence.ts'
 import type { ProvedAgainst } from './standing-types.ts'
@@ -50,6 +50,23 @@ export function checkEvidence(evidence: Evidence, encoded: Uint8Array, options: 
   return { ...accused, hash: sha256(encoded) }
 }
 
+/**
+ * Whether evidence still speaks about the identity that it names, by the history that is known of it here: a machine that was made with keys from another history, or
+ * with keys that were replaced as compromised, is the thief's and not the identity's.
+ */
+export function concerns(evidence: Evidence, known: ChainState): boolean {
+  if (evidence.kind !== 'equivocation') return true
+  try {
+    const binding = decodeBinding(evidence.binding)
+    // Evidence may bring more of the history than is known here yet.
+    if (binding.chainIndex <= known.index) checkBinding(binding, { chain: known, now: binding.notBeforeMs })
+    return true
+  } catch (error) {
+    if (isKithError(error)) return false
+    throw error
+  }
+}
+
 function checkEquivocation({ binding, chain, first, second }: EquivocationEvidence, options: CheckOptions): void {
   const [a, b] = [decodeEnvelope(first), decodeEnvelope(second)]
   if (a.class !== b.class || a.class === 'stored') throw refused('the two are not of one class that has numbers')
@@ -79,6 +96,9 @@ function checkChainFork({ first, second }: ChainForkEvidence, options: CheckOpti
   if (a.did !== b.did || last?.kind !== 'rotate' || other?.kind !== 'rotate' || a.index !== b.index)
     throw refused('the histories do not end in rotations at one index')
   if (equal(encode(keySetCodec, a.keys), encode(keySetCodec, b.keys))) throw refused('both rotations are to the same keys')
+  // Whoever stole the keys that a recovery replaced can go on with them for ever: that says nothing about the identity that was recovered (PN-6).
+  const parted = a.entries.findIndex((entry, index) => !equal(entry.hash, (b.entries[index] as ChainEntry).hash))
+  if ([a, b].some(({ entries }) => entries[parted]?.kind === 'recover')) throw refused('the histories part at a recovery')
   if (compare(a.head, b.head) >= 0) throw refused('the histories are in the wrong order')
 }
 

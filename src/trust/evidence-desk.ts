@@ -12,7 +12,7 @@ import type { ChainEntry, ChainState } from '../identity/types.ts'
 import { TokenBucket } from '../mesh/admission-rate.ts'
 import type { DevicePapers, Equivocation } from '../mesh/messages/types.ts'
 import { decodeEvidence, type Evidence, encodeEvidence } from './evidence.ts'
-import { accusedBy, checkEvidence } from './evidence-check.ts'
+import { accusedBy, checkEvidence, concerns } from './evidence-check.ts'
 import type { Standing } from './standing-types.ts'
 
 /**
@@ -22,7 +22,7 @@ import type { Standing } from './standing-types.ts'
 export type EvidenceOutcome = 'proved' | 'known' | 'malformed' | 'invalid' | 'unsupported' | 'busy'
 
 export interface EvidenceComponents {
-  readonly standing: Pick<Standing, 'prove' | 'proved' | 'deviceRevoked'>
+  readonly standing: Pick<Standing, 'prove' | 'proved' | 'withdraw' | 'deviceRevoked'>
   readonly clock: Clock
   readonly logger: Logger
   readonly metrics?: Metrics
@@ -31,6 +31,8 @@ export interface EvidenceComponents {
   /** Whether its identity has revoked a device, as far as is known here. */
   readonly revoked: (did: Did, device: Uint8Array) => Promise<boolean>
   readonly chainOf?: (did: Did) => ChainState | undefined
+  /** The history of an identity as it is known here: what a thief of its old keys signed is not held against it. */
+  readonly history?: (did: Did) => Promise<ChainState | undefined>
   /** Puts evidence that this node found itself on `trust:evidence`. Absent: it stays here. */
   readonly publish?: (evidence: Uint8Array) => Promise<void>
 }
@@ -118,7 +120,11 @@ export class EvidenceDesk {
       throw error
     }
     if (evidence.kind === 'conflicting-ledger-entries') return 'unsupported'
-    if (this.#isKnown(evidence)) return 'known'
+    if (this.#isKnown(evidence)) {
+      // More of the identity's history may be known by now than when it was proved.
+      if (!(await this.#concerns(evidence))) this.#components.standing.withdraw({ ...accusedBy(evidence), hash: sha256(encoded) })
+      return 'known'
+    }
     if (!own && !this.#checks.take()) return 'busy'
     return await this.#judge(evidence, encoded)
   }
@@ -133,10 +139,17 @@ export class EvidenceDesk {
     }
   }
 
+  async #concerns(evidence: Evidence): Promise<boolean> {
+    const { did } = accusedBy(evidence)
+    const known = await this.#components.history?.(did)
+    return known === undefined || concerns(evidence, known)
+  }
+
   async #judge(evidence: Evidence, encoded: Uint8Array): Promise<EvidenceOutcome> {
     const { standing, clock, chainOf, revoked, logger } = this.#components
     try {
       const proof = checkEvidence(evidence, encoded, { now: clock.now(), ...(chainOf === undefined ? {} : { chainOf }) })
+      if (!(await this.#concerns(evidence))) return 'invalid'
       if (!standing.prove(proof)) return 'known'
       logger.warn('a device was proved to contradict itself', { peer: proof.did, kind: proof.kind })
       if (proof.device !== undefined && (await revoked(proof.did, proof.device))) standing.deviceRevoked(proof.did, proof.device)

@@ -45,13 +45,17 @@ export function charge(record: StandingRecord, violation: Violation, rules: Stan
   return before.filter((old) => !record.violations.includes(old))
 }
 
-/** The longer one of two bans counts. One who makes a device for every ban is banned as a whole. */
-export function banDevice(record: StandingRecord, device: PublicKey, ban: Ban, now: number): void {
+/**
+ * The longer one of two bans counts. One who makes a device for every ban is banned as a whole, but not for evidence (PN-10, rule 3): `told` bans beyond the last place
+ * are left out, since the identity is isolated by the proof anyway.
+ */
+export function banDevice(record: StandingRecord, device: PublicKey, ban: Ban, now: number, how: 'met' | 'told' = 'met'): void {
   for (const [key, { ban: held }] of record.devices) if (running(held, now) === undefined) record.devices.delete(key)
   const held = record.devices.get(toHex(device))?.ban
   if (held !== undefined && held.untilMs > ban.untilMs) return
-  if (held === undefined && record.devices.size >= MAX_BANNED_DEVICES) record.ban = ban
-  else record.devices.set(toHex(device), { device, ban })
+  if (held === undefined && record.devices.size >= MAX_BANNED_DEVICES) {
+    if (how === 'met') record.ban = ban
+  } else record.devices.set(toHex(device), { device, ban })
 }
 
 /** Nothing recovers while a ban lasts. */

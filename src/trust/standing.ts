@@ -224,7 +224,7 @@ class PeerStanding implements Standing {
     record.proofs = [...record.proofs, { kind, device, hash, timeMs: now, pardoned: false, revoked: false }]
     record.lastMs = Math.max(record.lastMs, now)
     if (device !== undefined) {
-      banDevice(record, device, { untilMs: now + MAX_BAN_MS, reason }, now)
+      banDevice(record, device, { untilMs: now + MAX_BAN_MS, reason }, now, 'told')
       this.#metrics.banned('evidence')
     }
     this.#acts.note(device === undefined ? 'quarantine' : 'ban', did, reason, { evidence: toHex(hash), ...deviceDetail(device) })
@@ -234,6 +234,15 @@ class PeerStanding implements Standing {
 
   proved(did: Did, device: PublicKey | undefined, kind: ProofKind): boolean {
     return this.#table.get(did)?.proofs.some((proof) => proof.kind === kind && sameKey(proof.device, device)) === true
+  }
+
+  withdraw({ did, device, kind, hash }: ProvedAgainst): void {
+    const record = this.#table.get(did)
+    const left = record?.proofs.filter((proof) => proof.kind !== kind || !sameKey(proof.device, device) || !equal(proof.hash, hash))
+    if (record === undefined || left === undefined || left.length === record.proofs.length) return
+    record.proofs = left
+    this.#acts.note('release', did, `evidence: ${kind} is of keys that are not its own`, { evidence: toHex(hash), ...deviceDetail(device) })
+    this.#changed(record)
   }
 
   deviceRevoked(did: Did, device: PublicKey): void {

@@ -2,6 +2,7 @@ import type { PublicKey } from '../../core/bytes.ts'
 import type { HybridKey } from '../../core/crypto/hybrid.ts'
 import type { StoreOp } from '../../core/store/types.ts'
 import type { Did } from '../../identity/did.ts'
+import type { ChainState } from '../../identity/types.ts'
 import type { Waiting } from '../mesh-types.ts'
 import type { StreamContext } from '../types.ts'
 
@@ -127,6 +128,8 @@ export interface DeviceDirectory {
   papers(did: Did, device: PublicKey, haveIndex?: number): Promise<DevicePapers | undefined>
   /** This machine's own. */
   own(): DevicePapers
+  /** The history of keys of an identity, as it is known here now. */
+  chainOf(did: Did): Promise<ChainState | undefined>
 }
 
 export interface RecordOptions {

@@ -40,7 +40,7 @@ const proof: FuzzTarget = {
   async run(input) {
     const proved: ProvedAgainst[] = []
     const desk = new EvidenceDesk({
-      standing: { prove: (against) => proved.push(against) > 0, proved: () => false, deviceRevoked: () => undefined },
+      standing: { prove: (against) => proved.push(against) > 0, proved: () => false, deviceRevoked: () => undefined, withdraw: () => undefined },
       clock: manualClock(NOW),
       logger: silentLogger,
       papers: async () => undefined,
