@@ -16,6 +16,10 @@ import type { Scheduler } from './scheduler.ts'
 export interface SimNodeOptions {
   /** Name of the node whose identity this is another machine of. Default: an identity of its own. */
   readonly identityOf?: string
+  /** Name of the node whose device key this one has too: a copy of its home on another machine. */
+  readonly cloneOf?: string
+  /** What is on the disk before the first start. */
+  readonly from?: DiskCopy
   /** Whether identity and device have ML-DSA keys. Default true. */
   readonly postQuantum?: boolean
   readonly clock?: ClockOptions

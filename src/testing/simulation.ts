@@ -106,12 +106,14 @@ export class Simulation implements AsyncDisposable {
     if (this.#nodes.has(name)) throw new TypeError(`there is a node ${name} already`)
     if (this.#nodes.size >= MAX_NODES) throw new TypeError(`at most ${MAX_NODES} nodes`)
     const identity = this.#identityFor(name, options)
-    const makeDevice = (now: number): SimDevice => new SimDevice(identity, `${this.seed} ${name}`, { name, now })
+    const { cloneOf } = options
+    const makeDevice = (now: number): SimDevice =>
+      cloneOf === undefined ? new SimDevice(identity, `${this.seed} ${name}`, { name, now }) : this.get(cloneOf).device
     const node = new SimNode(name, this.#host(), identity, makeDevice, options)
     this.#nodes.set(name, node)
     this.#numberOf(name)
-    if (!this.#names.has(node.did)) this.#names.set(node.did, options.identityOf ?? name)
-    await this.settle(node.start())
+    if (!this.#names.has(node.did)) this.#names.set(node.did, name)
+    await this.settle(node.restart(options))
     return node
   }
 
@@ -275,7 +277,7 @@ export class Simulation implements AsyncDisposable {
     }
   }
 
-  #identityFor(name: string, { identityOf, postQuantum = true }: SimNodeOptions): SimIdentity {
+  #identityFor(name: string, { cloneOf, identityOf = cloneOf, postQuantum = true }: SimNodeOptions): SimIdentity {
     if (identityOf !== undefined) return this.get(identityOf).identity
     const identity = new SimIdentity(`${this.seed} ${name}`, { postQuantum, now: START_MS - IDENTITY_AGE_MS, signMldsa: this.#signMldsa })
     this.#identities.set(name, identity)

@@ -1,12 +1,20 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { toHex } from '../../src/core/bytes.ts'
+import { FOUNDING_TOPICS } from '../../src/gossip/founding-topics.ts'
 import type { Gossip, GossipEntry, TopicOptions } from '../../src/gossip/types.ts'
 import type { SimNode, SimNodeOptions } from '../../src/testing/node.ts'
 import type { Simulation } from '../../src/testing/simulation.ts'
 import { CLASSICAL } from './support.ts'
 
 export const TOPIC: TopicOptions = { name: 'room:sim', access: { kind: 'open' } }
+
+export interface WorldOptions {
+  readonly topic?: TopicOptions
+  /** Without the topics that every node has: papers of all for all, which many nodes compute long on. */
+  readonly bare?: boolean
+  readonly node?: SimNodeOptions
+}
 
 const PAGE = 1_000
 
@@ -16,15 +24,17 @@ export class GossipWorld {
   readonly options: SimNodeOptions
   readonly #sim: Simulation
   readonly #topic: TopicOptions
+  readonly #bare: boolean
   /** Virtual time of each publish, by id. */
   readonly #published = new Map<string, number>()
   #deliveries = 0
   #twice = 0
 
-  constructor(sim: Simulation, topic: TopicOptions = TOPIC, options: SimNodeOptions = CLASSICAL) {
+  constructor(sim: Simulation, { topic = TOPIC, bare = false, node = CLASSICAL }: WorldOptions = {}) {
     this.#sim = sim
+    this.#bare = bare
     this.#topic = topic
-    this.options = { ...options, onStart: (node) => this.#start(node) }
+    this.options = { ...node, onStart: (node) => this.#start(node) }
   }
 
   of(node: SimNode): Gossip {
@@ -32,7 +42,7 @@ export class GossipWorld {
   }
 
   async publish(node: SimNode, bytes = 1_024): Promise<void> {
-    const data = Buffer.from(`${node.name} ${this.published} `.padEnd(bytes, 'x'))
+    const data = this.#sim.random.bytes(bytes)
     const { id } = await this.#sim.settle(this.of(node).publish(this.#topic.name, data))
     this.#published.set(toHex(id), this.#sim.now)
   }
@@ -89,6 +99,7 @@ export class GossipWorld {
 
   async #start(node: SimNode): Promise<void> {
     const { gossip } = node.assembly
+    if (this.#bare) this.#sim.after(0, () => strip(gossip))
     const seen = new Set<string>()
     await gossip.define(this.#topic)
     gossip.listen(this.#topic.name, ({ id, author }) => {
@@ -100,4 +111,9 @@ export class GossipWorld {
       this.#sim.samples('delivery').add(this.#sim.now - (this.#published.get(key) ?? this.#sim.now))
     })
   }
+}
+
+/** Once the node has begun, and before anybody is linked. */
+async function strip(gossip: Gossip): Promise<void> {
+  for (const { name } of FOUNDING_TOPICS) await gossip.remove(name)
 }

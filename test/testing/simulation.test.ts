@@ -260,6 +260,17 @@ test('two machines of one identity, both link and are one peer', async () => {
   assert.deepEqual(a.linked(), ['b', 'b'])
 })
 
+test('a copied home on another machine, has the same keys, the same starts and goes its own way', async () => {
+  await using sim = createSimulation({ seed: 1 })
+  const a = await sim.node('a', FAST)
+  await a.store.put('test', utf8('shared'), utf8('before'))
+  const copy = await sim.node('copy', { ...FAST, cloneOf: 'a', from: await a.disk.copy() })
+  assert.deepEqual(copy.device.linkSigner.publicKey, a.device.linkSigner.publicKey)
+  assert.deepEqual(copy.device.binding, a.device.binding)
+  await a.store.put('test', utf8('shared'), utf8('after'))
+  assert.deepEqual(await copy.store.get('test', utf8('shared')), utf8('before'))
+})
+
 test('a link made before its nodes, takes effect when both are there', async () => {
   await using sim = createSimulation({ seed: 1 })
   sim.link('a', 'b', { latencyMs: 5 })
