@@ -1,6 +1,9 @@
 /** Scores over 100,000 edges, and the decisions made from them. */
+import { createAssembly } from '../src/assembly/assembly.ts'
+import type { Assembly } from '../src/assembly/types.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { silentLogger } from '../src/core/observe/log.ts'
+import { systemRandom } from '../src/core/random.ts'
 import { createMemoryStore } from '../src/core/store/memory.ts'
 import type { Did } from '../src/identity/did.ts'
 import { DEFAULT_CONSTRAINTS } from '../src/mesh/constraints.ts'
@@ -8,9 +11,11 @@ import type { TrustGraph } from '../src/trust/api.ts'
 import { TrustOracle } from '../src/trust/oracle.ts'
 import { openStanding } from '../src/trust/standing.ts'
 import type { BenchRow, BenchSample } from './harness.ts'
+import { makeDevice } from './support/link-ends.ts'
 import { attestation, type TrustWorld, trustWorld } from './support/trust-world.ts'
 import { timed, timedAsync } from './support/turns.ts'
 
+const TOPIC = 'bench:policy'
 const READS = 2_000_000
 const UPDATES = 5_000
 
@@ -94,6 +99,23 @@ async function oracleOf({ world, graph }: Held): Promise<TrustOracle> {
   return new TrustOracle({ trust: graph, standing, limits: () => DEFAULT_CONSTRAINTS, minScore: () => 500 })
 }
 
+/** A node's own rules in front of trust: what every message and every entry of gossip asks. */
+async function policyOf(): Promise<{ readonly policy: Assembly['mesh']['policy']; readonly peers: readonly Did[]; close(): Promise<void> }> {
+  const assembly = await createAssembly({
+    device: makeDevice(true),
+    store: createMemoryStore(),
+    transports: [],
+    clock: systemClock,
+    random: systemRandom,
+    logger: silentLogger,
+    interfaces: () => [],
+  })
+  const peers = (await whole()).world.people.slice(0, 1_000)
+  for (const peer of peers) await assembly.mesh.book.add(peer, { class: 'partner' })
+  await assembly.gossip.define({ name: TOPIC, access: { kind: 'open' } })
+  return { policy: assembly.mesh.policy, peers, close: () => assembly.close() }
+}
+
 const reads = (quick: boolean): number => (quick ? READS / 10 : READS)
 const FULLY = 'all scores computed again'
 
@@ -162,6 +184,31 @@ export const rows: readonly BenchRow[] = [
       const state = await whole()
       const oracle = await oracleOf(state)
       return { ours: rate(reads(quick), state.world.people, (peer) => oracle.decide({ peer, action: 'link' })) }
+    },
+  },
+  {
+    name: 'policy: limits of a peer in the address book, all rules of a node',
+    unit: '/s',
+    peer: '',
+    better: 'higher',
+    goal: 1e6,
+    async measure({ quick }) {
+      const { policy, peers, close } = await policyOf()
+      const ours = rate(reads(quick), peers, (peer) => policy.constraints(peer))
+      await close()
+      return { ours }
+    },
+  },
+  {
+    name: 'policy: may this peer publish, all rules of a node',
+    unit: '/s',
+    peer: '',
+    better: 'higher',
+    async measure({ quick }) {
+      const { policy, peers, close } = await policyOf()
+      const ours = rate(reads(quick) / 10, peers, (peer) => policy.decide({ peer, action: 'publish', target: TOPIC }))
+      await close()
+      return { ours }
     },
   },
 ]

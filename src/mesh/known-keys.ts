@@ -158,6 +158,11 @@ export class KnownKeys {
     return { did, ...record, devices: [...devices].map(([id, device]) => ({ linkKey: linkOfId(id) as PublicKey, ...device })) }
   }
 
+  /** Whether it shows two contradicting histories. Asked for every message. */
+  isForked(did: Did): boolean {
+    return this.#entries.get(did)?.forked === true
+  }
+
   device(did: Did, linkKey: PublicKey): KnownDevice | undefined {
     const device = this.#entries.get(did)?.devices.get(linkId(linkKey))
     return device === undefined ? undefined : { linkKey, ...device }

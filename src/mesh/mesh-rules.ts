@@ -23,7 +23,7 @@ export interface MeshRulesComponents {
   readonly logger: Logger
   readonly own: Did
   readonly book: AddressBook
-  readonly known: Pick<KnownKeys, 'peer'>
+  readonly known: Pick<KnownKeys, 'isForked'>
   readonly settings: () => Settings
   /** Decides further, where the owner's rules do not (`MeshComponents.policy`). */
   readonly other: Policy | undefined
@@ -103,7 +103,7 @@ export class MeshRules {
     const ban = this.#components.conduct?.banOfPeer(peer)
     if (ban !== undefined) return { allowed: false, rule: banRule(ban), next: unbanCommand(peer) }
     // An identity with two contradicting histories keeps nothing but the chance to be looked at (PN-6).
-    if (this.#components.known.peer(peer)?.forked !== true || WHILE_FORKED.has(action)) return this.local.decide(request)
+    if (!this.#components.known.isForked(peer) || WHILE_FORKED.has(action)) return this.local.decide(request)
     return {
       allowed: false,
       rule: 'the identity shows two contradicting histories, so what it was granted is suspended',
@@ -156,7 +156,7 @@ export class MeshRules {
 
 /** Held to a stranger's place whatever anybody gave it. */
 function isLow({ known, conduct }: MeshRulesComponents, did: Did): boolean {
-  return known.peer(did)?.forked === true || conduct?.isolated(did) === true
+  return known.isForked(did) || conduct?.isolated(did) === true
 }
 
 function classOf(components: MeshRulesComponents, did: Did): PeerClass {

@@ -1,6 +1,7 @@
 import { type PublicKey, plain, type Signature, toHex } from '../../core/bytes.ts'
 import { malformed, varintSize } from '../../core/codec.ts'
 import { verifyChecked } from '../../core/crypto/ed25519.ts'
+import { sha256 } from '../../core/crypto/hash.ts'
 import type { HybridSigner } from '../../core/crypto/hybrid.ts'
 import { labeled } from '../../core/crypto/labels.ts'
 import { MLDSA_SIGNATURE_BYTES, verifyMldsa } from '../../core/crypto/mldsa.ts'
@@ -35,6 +36,7 @@ import type { Suite } from './types.ts'
 export const ENVELOPE_LABEL = 'icn/envelope/v1'
 export const ENVELOPE_ID_LABEL = 'icn/envelope-id/v1'
 const PREFIX: Uint8Array = labeled(ENVELOPE_LABEL)
+const ID_PREFIX: Uint8Array = labeled(ENVELOPE_ID_LABEL)
 
 export const MAX_TOPIC_BYTES = 200
 /** 1 MiB less 8 KiB, so that an envelope with its signatures stays under a megabyte. */
@@ -217,10 +219,23 @@ const scratch = new Uint8Array(64 * 1024)
 scratch.set(PREFIX)
 
 function signedBytes(envelope: Envelope): Uint8Array {
-  const length = PREFIX.length + envelope.bodyLength
-  const target = length <= scratch.length ? scratch : new Uint8Array(length)
-  if (target !== scratch) target.set(PREFIX)
-  target.set(envelope.body, PREFIX.length)
+  return behind(PREFIX, scratch, envelope)
+}
+
+/** The same for ids: hashing one piece costs a third of hashing two. */
+const idScratch = new Uint8Array(64 * 1024)
+idScratch.set(ID_PREFIX)
+
+/** What names an envelope, 32 bytes: it covers the body and no signature. */
+export function envelopeId(envelope: Envelope): Uint8Array {
+  return sha256(behind(ID_PREFIX, idScratch, envelope))
+}
+
+function behind(prefix: Uint8Array, room: Uint8Array, envelope: Envelope): Uint8Array {
+  const length = prefix.length + envelope.bodyLength
+  const target = length <= room.length ? room : new Uint8Array(length)
+  if (target !== room) target.set(prefix)
+  target.set(envelope.body, prefix.length)
   return target.subarray(0, length)
 }
 

@@ -1,7 +1,6 @@
 import type { PublicKey } from '../../core/bytes.ts'
-import { hashLabeled } from '../../core/crypto/labels.ts'
 import type { Did } from '../../identity/did.ts'
-import { ENVELOPE_ID_LABEL, type Envelope } from './envelope.ts'
+import { type Envelope, envelopeId } from './envelope.ts'
 import type { Destination, LiveMessage, RecordMessage, StoredMessage, Suite } from './types.ts'
 
 /**
@@ -34,7 +33,7 @@ class Verified {
 
   /** Hashed when first asked for: live messages are told apart by their numbers. */
   get id(): Uint8Array {
-    this.#id ??= hashLabeled(ENVELOPE_ID_LABEL, this.#envelope.body)
+    this.#id ??= envelopeId(this.#envelope)
     return this.#id
   }
 }
