@@ -17,7 +17,7 @@ import { type Bound, type Entries, encodeFrame, MAX_REQUESTED } from './wire.ts'
  * Ranges are pulled from one neighbour per topic at a time, page by page.
  *
  * Open requests with one neighbour are limited by its class, unanswered ones end after `ANSWER_MS` without a sign of progress, and a neighbour that says it is busy is left alone
- * for a while that doubles. What nobody asked for is not taken.
+ * for a while that doubles. What nobody asked for is not taken. No neighbour holds up the others: answers and pulls end after a time, whatever signs of life there are.
  */
 const GRAFT_MS = 500
 export const ANSWER_MS = 5_000
@@ -30,6 +30,13 @@ const LAST_BACKOFF_MS = 5_000
 const MAX_PULLS = 64
 const PULLS_PER_SECOND = 4
 const AHEAD_MS = 4_000
+/** An answer that goes on and on ends, so that what was asked for can be asked of others, and so does a pull, so that others are compared with. */
+const MAX_REQUEST_MS = 20_000
+const MAX_PULL_MS = 60_000
+/** A neighbour whose pull ended so, with less than this brought, is not pulled from for a while that doubles. */
+const MIN_PULLED_BYTES = 2 ** 20
+const FIRST_REST_MS = 15_000
+const LAST_REST_MS = 3_600_000
 
 interface Missing {
   readonly topic: Topic
@@ -52,6 +59,8 @@ interface Open {
   readonly pull: Range | undefined
   timer: Timer
   taken: number
+  /** It ends then, by the monotonic clock, however much is still to come. */
+  readonly untilMs: number
 }
 
 interface Range {
@@ -65,6 +74,9 @@ interface Pulls {
   readonly session: number
   readonly ranges: Range[]
   taken: number
+  /** Of entries that were not here. */
+  bytes: number
+  readonly untilMs: number
   /** Where the first range goes on. */
   cursor: Uint8Array | undefined
 }
@@ -73,6 +85,9 @@ interface State {
   readonly open: Map<number, Open>
   backoffMs: number
   busyUntil: number
+  /** No ranges are pulled from it before. */
+  restUntil: number
+  restMs: number
   /** When what it gave will have been paid off, at the rate of its class; all strangers pay into one. */
   readonly paid: { untilMs: number }
   /** Missing ids that it told first. */
@@ -141,8 +156,9 @@ export class Fetch {
       if (!this.pullingElse(neighbour, topic, session) && current.ranges.length + ranges.length <= MAX_PULLS) current.ranges.push(...ranges)
       return
     }
-    if (ranges.length === 0) return
-    this.#pulls.set(topic, { neighbour, session, ranges: ranges.slice(0, MAX_PULLS), taken: 0, cursor: undefined })
+    const now = this.#components.clock.monotonic()
+    if (ranges.length === 0 || this.#state(neighbour).restUntil > now) return
+    this.#pulls.set(topic, { neighbour, session, ranges: ranges.slice(0, MAX_PULLS), taken: 0, bytes: 0, untilMs: now + MAX_PULL_MS, cursor: undefined })
     this.#pullNext(topic)
   }
 
@@ -171,10 +187,21 @@ export class Fetch {
       return
     }
     const way = wayOf(open)
-    for (const bytes of frame.entries) intake.receive(bytes, neighbour, way, (topic, head) => topic === open.topic && isAsked(open, head))
+    let news = 0
+    for (const bytes of frame.entries) {
+      intake.receive(bytes, neighbour, way, (topic, head) => {
+        if (topic !== open.topic || !isAsked(open, head)) return false
+        if (!intake.settled(topic, idKey(head.id))) news += bytes.length
+        return true
+      })
+    }
     open.taken += frame.entries.length
     this.#charge(neighbour, frame.entries)
+    const pulls = this.#pulls.get(open.topic)
+    if (open.pull !== undefined && pulls?.neighbour === neighbour) pulls.bytes += news
     if (frame.state === 'more') {
+      // Whoever only says that more will come is not waited for.
+      if (news === 0) return
       open.timer.cancel()
       open.timer = this.#deadline(open)
       return
@@ -222,7 +249,15 @@ export class Fetch {
     const known = this.#states.get(neighbour)
     if (known !== undefined) return known
     const stranger = this.#components.policy.classOf(neighbour.peer) === 'isolated'
-    const state: State = { open: new Map(), backoffMs: FIRST_BACKOFF_MS, busyUntil: 0, paid: stranger ? this.#strangers : { untilMs: 0 }, listed: 0 }
+    const state: State = {
+      open: new Map(),
+      backoffMs: FIRST_BACKOFF_MS,
+      busyUntil: 0,
+      restUntil: 0,
+      restMs: FIRST_REST_MS,
+      paid: stranger ? this.#strangers : { untilMs: 0 },
+      listed: 0,
+    }
     this.#states.set(neighbour, state)
     return state
   }
@@ -287,6 +322,10 @@ export class Fetch {
     const pulls = this.#pulls.get(topic)
     if (pulls === undefined) return
     const { neighbour, ranges } = pulls
+    if (this.#components.clock.monotonic() >= pulls.untilMs) {
+      this.#endPulls(topic)
+      return
+    }
     const range = ranges[0]
     if (range === undefined || !neighbour.told.has(topic)) {
       this.#pulls.delete(topic)
@@ -322,6 +361,7 @@ export class Fetch {
       return
     }
     this.#pulls.delete(topic)
+    this.#state(neighbour).restMs = FIRST_REST_MS
     this.#components.onPulled(neighbour, topic, pulls.taken)
   }
 
@@ -355,21 +395,33 @@ export class Fetch {
   #begin(neighbour: Neighbour, topic: Topic, ids: ReadonlyMap<string, Missing> | undefined, pull: Range | undefined): Open {
     const nonce = Math.floor(this.#components.random.unit() * 0x1_0000_0000)
     const { open: all } = this.#state(neighbour)
-    const open: Open = { neighbour, nonce, topic, ids, pull, timer: { cancel: () => undefined }, taken: 0 }
+    const untilMs = (pull === undefined ? undefined : this.#pulls.get(topic)?.untilMs) ?? this.#components.clock.monotonic() + MAX_REQUEST_MS
+    const open: Open = { neighbour, nonce, topic, ids, pull, timer: { cancel: () => undefined }, taken: 0, untilMs }
     open.timer = this.#deadline(open)
     all.set(nonce, open)
     return open
   }
 
   #deadline(open: Open): Timer {
-    return this.#components.clock.after(ANSWER_MS, () => {
+    const { clock } = this.#components
+    return clock.after(Math.max(0, Math.min(ANSWER_MS, open.untilMs - clock.monotonic())), () => {
       this.#components.counters.refused('request_timeout')
       this.#end(open)
       this.#backOff(this.#state(open.neighbour))
-      if (open.pull !== undefined) this.#pulls.delete(open.topic)
+      if (open.pull !== undefined) this.#endPulls(open.topic)
       else this.#answered(open, false)
       this.#run()
     })
+  }
+
+  /** A pull that took its time: what is left is found by the next comparison, with whom it may be. */
+  #endPulls(topic: Topic): void {
+    const pulls = this.#pulls.get(topic)
+    this.#pulls.delete(topic)
+    if (pulls === undefined || pulls.bytes >= MIN_PULLED_BYTES) return
+    const state = this.#state(pulls.neighbour)
+    state.restUntil = this.#components.clock.monotonic() + state.restMs
+    state.restMs = Math.min(LAST_REST_MS, 2 * state.restMs)
   }
 
   #end(open: Open): void {

@@ -160,8 +160,14 @@ export class Talk {
 
   #subscribed(neighbour: Neighbour, handle: number, hash: Uint8Array): void {
     const { topics, counters, policy } = this.#components
-    const known = neighbour.byHandle.get(handle)
     const topic = topics.ofHash(hash)
+    let known = neighbour.byHandle.get(handle)
+    if (known !== undefined && known.topic !== topic && !this.#concerns(neighbour, known.topic)) {
+      // A topic that it has nothing to do with looks in every way like one that does not exist.
+      neighbour.byHandle.delete(handle)
+      neighbour.shared.delete(known.topic)
+      known = undefined
+    }
     if (known !== undefined && known.topic !== topic) {
       this.#components.malformed(neighbour, malformed('handle taken'))
       return
@@ -172,7 +178,8 @@ export class Talk {
       return
     }
     if (known !== undefined) return
-    if (neighbour.byHandle.size >= policy.constraints(neighbour.peer).subscriptions) {
+    const limit = policy.constraints(neighbour.peer).subscriptions
+    if (neighbour.byHandle.size >= limit && [...neighbour.shared.keys()].filter((shared) => this.#concerns(neighbour, shared)).length >= limit) {
       counters.refused('subscription_limit')
       neighbour.useless()
       return

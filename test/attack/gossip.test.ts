@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { utf8 } from '../../src/core/bytes.ts'
+import { END, START } from '../../src/gossip/topic-index.ts'
+import { topicHash } from '../../src/gossip/wire.ts'
+import type { ViolationReport } from '../../src/mesh/types.ts'
+import { EVERYTHING, entriesOf, gossipWorld, type Hostile, hostile, subscribersOf } from '../gossip/support.ts'
+
+/** A linked neighbour that wants entries of others to vanish, or to learn which topics a node has. */
+
+/** Answers everything it is asked with "there is more to come", and never comes to an end. `bring` is put into each answer. */
+function neverEnds(eve: Hostile, bring: () => readonly Uint8Array[] = () => []): () => void {
+  return () => {
+    for (const { nonce } of [...eve.framesOf('request'), ...eve.framesOf('pull')])
+      eve.say({ kind: 'entries', nonce, state: 'more', cursor: undefined, entries: bring() })
+  }
+}
+
+test('an entry that a hostile neighbour announced first and never gives, is fetched from another', async () => {
+  const world = gossipWorld()
+  const ann = await world.gossip('ann')
+  const eve = await hostile(world, 'eve', ann, { class: 'partner', subscribe: ['news'] })
+  const ben = await world.gossip('ben')
+  const entry = await ben.gossip.publish('news', utf8('wanted'))
+  const stall = neverEnds(eve)
+  eve.say({ kind: 'announce', handle: 1, urgent: true, ids: [entry.id] })
+  await world.until(() => eve.framesOf('request').length > 0)
+  stall()
+  await world.link(ann, ben)
+  for (let i = 0; i < 15 && entriesOf(ann, 'news') === 0; i++) {
+    stall()
+    await world.run(4_000)
+  }
+  assert.deepEqual(ann.hears('news'), ['wanted'])
+  await world.close()
+})
+
+test('a range that a hostile neighbour never finishes giving, keeps nobody else from being compared with', async () => {
+  const world = gossipWorld()
+  const ann = await world.gossip('ann')
+  const ben = await world.gossip('ben')
+  const eve = await hostile(world, 'eve', ann, { class: 'partner', subscribe: ['news'] })
+  for (let i = 0; i < 300; i++) await ben.gossip.publish('news', utf8(`entry ${i}`))
+  // It has much, it says: ann pulls.
+  eve.say({
+    kind: 'digest',
+    nonce: 7,
+    handle: 1,
+    round: 0,
+    from: START,
+    ranges: [{ upper: END, mode: 'fingerprint', count: 5_000, fingerprint: new Uint8Array(16) }],
+  })
+  await world.until(() => eve.framesOf('pull').length > 0)
+  let made = 0
+  const stall = neverEnds(eve, () => [eve.craft({ data: utf8(`drop ${made++}`) })])
+  stall()
+  await world.link(ann, ben)
+  const fromBen = (): number => ann.hears('news').filter((text) => text.startsWith('entry')).length
+  for (let i = 0; i < 45 && fromBen() < 300; i++) {
+    eve.say({
+      kind: 'digest',
+      nonce: 8 + i,
+      handle: 1,
+      round: 0,
+      from: START,
+      ranges: [{ upper: END, mode: 'fingerprint', count: 5_000, fingerprint: new Uint8Array(16) }],
+    })
+    stall()
+    await world.run(4_000)
+  }
+  assert.equal(fromBen(), 300)
+  await world.close()
+})
+
+test('a neighbour that may not read a topic, cannot tell it from one that does not exist', async () => {
+  const world = gossipWorld()
+  const violations: ViolationReport[] = []
+  const ann = await world.gossip('ann', {
+    topics: ['news', { name: 'plans', access: { kind: 'list', members: [] } }],
+    gossip: { conduct: { report: (violation) => violations.push(violation) } },
+  })
+  const answers = async (name: string, probed: string): Promise<unknown> => {
+    const eve = await hostile(world, name, ann, { subscribe: [] })
+    eve.say({ kind: 'subscribe', topics: [{ handle: 1, topic: topicHash(probed) }] })
+    eve.say({ kind: 'subscribe', topics: [{ handle: 1, topic: topicHash('news') }] })
+    eve.say({ kind: 'pull', nonce: 3, handle: 1, ...EVERYTHING, maxBytes: 1_000, cursor: undefined })
+    await world.run(2_000)
+    return { reset: eve.reset.number, answers: eve.framesOf('entries').length, told: eve.framesOf('subscribe').length }
+  }
+  assert.deepEqual(await answers('eve', 'plans'), await answers('mal', 'nowhere'))
+  assert.deepEqual(violations, [])
+  assert.equal(subscribersOf(ann, 'plans'), 0)
+  await world.close()
+})
