@@ -178,11 +178,5 @@ function checked(conditions: LinkConditions): LinkConditions {
   if (!(jitterMs >= 0 && jitterMs < Number.POSITIVE_INFINITY)) throw new TypeError('jitterMs must be a number of ms, 0 or more')
   if (!(loss >= 0 && loss <= 1)) throw new TypeError('loss must lie between 0 and 1')
   if (!(bytesPerSecond > 0)) throw new TypeError('bytesPerSecond must be above 0')
-  const { latencyMs: l, jitterMs: j, loss: p, bytesPerSecond: b } = conditions
-  return {
-    ...(l === undefined ? {} : { latencyMs: l }),
-    ...(j === undefined ? {} : { jitterMs: j }),
-    ...(p === undefined ? {} : { loss: p }),
-    ...(b === undefined ? {} : { bytesPerSecond: b }),
-  }
+  return conditions
 }
