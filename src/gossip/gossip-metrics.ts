@@ -35,6 +35,14 @@ export const REFUSALS = [
 ] as const
 export type Refusal = (typeof REFUSALS)[number]
 
+export interface GossipSizes {
+  readonly neighbours: number
+  readonly kept: number
+  readonly bytes: number
+  readonly held: number
+  readonly missing: number
+}
+
 export interface GossipCounters {
   refused(reason: Refusal, count?: number): void
   frame(kind: string): void
@@ -46,6 +54,10 @@ export interface GossipCounters {
   /** Announces that a slow neighbour will not get. */
   dropped(count: number): void
   session(outcome: 'begun' | 'equal' | 'differed'): void
+  /** Ms from the author's clock to being taken here, of a pushed entry. */
+  delay(ms: number): void
+  /** How much there is right now. */
+  sizes(sizes: GossipSizes): void
   /** Refusals so far. */
   readonly refusals: Readonly<Record<Refusal, number>>
 }
@@ -58,6 +70,12 @@ export function gossipCounters(metrics: Metrics = silentMetrics): GossipCounters
   const gaps = metrics.counter('kith_gossip_gaps_total', 'Entries delivered before something they refer to.')
   const dropped = metrics.counter('kith_gossip_announces_dropped_total', 'Announces dropped because a neighbour was too slow.')
   const sessions = metrics.counter('kith_gossip_reconciliations_total', 'Comparisons of a topic with a neighbour, by outcome.', ['outcome'])
+  const delays = metrics.histogram('kith_gossip_delay_seconds', 'From the time an author signed to the moment a pushed entry was taken here; clocks differ.')
+  const neighbours = metrics.gauge('kith_gossip_neighbours', 'Linked machines that speak gossip.')
+  const kept = metrics.gauge('kith_gossip_kept_entries', 'Entries kept of all topics.')
+  const bytes = metrics.gauge('kith_gossip_kept_bytes', 'Bytes of entries kept of all topics.')
+  const held = metrics.gauge('kith_gossip_held_entries', 'Entries that wait for those they refer to.')
+  const missing = metrics.gauge('kith_gossip_missing_entries', 'Entries that a neighbour has and that are not here yet.')
   const refusals = Object.fromEntries(REFUSALS.map((reason) => [reason, 0])) as Record<Refusal, number>
   return {
     refused(reason, count = 1) {
@@ -70,6 +88,14 @@ export function gossipCounters(metrics: Metrics = silentMetrics): GossipCounters
     gap: () => gaps.add(1),
     dropped: (count) => dropped.add(count),
     session: (outcome) => sessions.add(1, { outcome }),
+    delay: (ms) => delays.observe(Math.max(0, ms) / 1_000),
+    sizes(sizes) {
+      neighbours.set(sizes.neighbours)
+      kept.set(sizes.kept)
+      bytes.set(sizes.bytes)
+      held.set(sizes.held)
+      missing.set(sizes.missing)
+    },
     refusals,
   }
 }

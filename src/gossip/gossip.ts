@@ -122,7 +122,7 @@ class GossipNode implements Gossip {
       logger,
       counters,
       hooks: {
-        topic: (name) => topics.get(name),
+        topic: (name) => (this.#closed === undefined ? topics.get(name) : undefined),
         reserved: (name) => RESERVED_TOPICS.has(name),
         duplicate: (topic, key, from, way) => this.#duplicate(topic, key, from, way),
         accepted: (...accepted) => this.#accepted(...accepted),
@@ -146,7 +146,7 @@ class GossipNode implements Gossip {
       neighbours,
       topics: () => topics,
       settle: (topic) => topics.settle(topic),
-      onRound: () => this.#tellAll(),
+      onRound: () => this.#onRound(),
     })
     this.#spread.onBehind = (neighbour, topic) => this.#repair.begin(neighbour, topic)
     this.#talk = new Talk({
@@ -295,6 +295,17 @@ class GossipNode implements Gossip {
     this.#tellAll()
   }
 
+  #onRound(): void {
+    let [kept, bytes, held] = [0, 0, 0]
+    for (const { index, holdBack } of this.#topics) {
+      kept += index.size
+      bytes += index.bytes
+      held += holdBack.size
+    }
+    this.#counters.sizes({ neighbours: this.#neighbours.size, kept, bytes, held, missing: this.#fetch.missing })
+    this.#tellAll()
+  }
+
   #tellAll(): void {
     this.#access.forget()
     for (const neighbour of this.#neighbours) this.#talk.tell(neighbour)
@@ -321,6 +332,7 @@ class GossipNode implements Gossip {
       this.#repair.cascade(topic, from)
       return
     }
+    if (way === 'push') this.#counters.delay(this.#components.clock.now() - item.timeMs)
     const shared = from.sharing(topic)
     if (shared !== undefined) shared.eager = true
     this.#spread.spread(topic, key, id, record.bytes, this.#neighbours)

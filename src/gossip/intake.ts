@@ -173,6 +173,8 @@ export class Intake {
       if (error.code === 'INTERNAL') logger.error('gossip verification failed', { error: thrown })
       const refusal = REFUSAL_OF[error.code] ?? 'device'
       if (refusal === 'device' || refusal === 'suite') this.#remember(key)
+      // Nobody who has it has the papers: not asked for again at once.
+      if (refusal === 'unknown_device' && others.length === 0) this.#remember(key, DENIED_MS)
       this.#refuse(from, refusal, head)
     }
     this.#pending.delete(key)
