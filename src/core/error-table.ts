@@ -122,6 +122,7 @@ export const ERROR_TABLE = {
   SEALED_INVALID: { number: 448, exit: 1, retry: false, meaning: 'The sealed message does not open, or is not what stands on its outside.' },
   OUTBOX_FULL: { number: 449, exit: 1, retry: true, meaning: 'Too many messages wait for their peers already.' },
   INBOX_FULL: { number: 450, exit: 1, retry: true, meaning: 'The message inbox has no room left for this sender.' },
+  MAILBOX_TAKEN: { number: 451, exit: 1, retry: true, meaning: 'The mailbox keeps a message with this id from somebody else.' },
 
   // conduct: 460..
   EVIDENCE_INVALID: { number: 460, exit: 1, retry: false, meaning: 'The evidence does not prove what it says.' },

@@ -49,6 +49,7 @@ const OF_MESSAGE: ReadonlySet<ErrorCode> = new Set([
   'MESSAGE_STALE',
   'MESSAGE_TOO_LARGE',
   'REPLAY_PENDING',
+  'MAILBOX_TAKEN',
   'SEALED_INVALID',
   'NEED_PREKEY',
   'NOT_FOR_US',

@@ -50,6 +50,8 @@ interface Entry extends Row {
   readonly deviceIds: readonly string[]
   /** Resolves when it is durable. */
   stored: Promise<void> | undefined
+  /** Who left it, as far as this run of the node knows. Not stored: a host need not remember who wrote to whom. */
+  readonly by: Did | undefined
 }
 
 interface Box {
@@ -60,6 +62,7 @@ interface Box {
 
 /** Who left it, for the quotas. */
 export interface Depositor {
+  readonly did: Did
   readonly account: string
   readonly class: PeerClass
 }
@@ -91,7 +94,7 @@ export class Hosted {
     const hosted = new Hosted(components)
     for await (const { key, value } of components.store.scan(INDEX_NS)) {
       const owner = formatDid(decode(publicKeyCodec, key.slice(0, 32)))
-      hosted.#add({ ...entryOf(owner, key.slice(32), decode(rowCodec, value)), stored: undefined })
+      hosted.#add({ ...entryOf(owner, key.slice(32), decode(rowCodec, value)), stored: undefined, by: undefined })
     }
     await hosted.purge()
     return hosted
@@ -101,8 +104,16 @@ export class Hosted {
     return this.#total.of('')
   }
 
-  has(owner: Did, msgId: Uint8Array): boolean {
-    return this.#boxes.get(owner)?.entries.has(toHex(msgId)) === true
+  /**
+   * Whether this depositor's message is here already. Ids can be read by everybody who keeps a copy, so one of them could leave something else under the id at the
+   * other hosts and have the message itself taken for a repetition.
+   * @throws KithError `MAILBOX_TAKEN` when somebody else has left something under its id.
+   */
+  has(owner: Did, msgId: Uint8Array, { did, account }: Pick<Depositor, 'did' | 'account'>): boolean {
+    const present = this.#boxes.get(owner)?.entries.get(toHex(msgId))
+    if (present === undefined) return false
+    if (present.by === undefined ? present.account !== account : present.by !== did) throw new KithError('MAILBOX_TAKEN')
+    return true
   }
 
   /**
@@ -122,13 +133,13 @@ export class Hosted {
     }
   }
 
-  /** Keeps a message; resolves when it is durable. The same again changes nothing. @throws KithError `STORE_FAILED`. */
-  async keep(message: SealedMessage, sealed: Uint8Array, account: string): Promise<void> {
-    const present = this.#boxes.get(message.to)?.entries.get(toHex(message.msgId))
-    if (present !== undefined) {
-      await present.stored
+  /** Keeps a message; resolves when it is durable. The same again changes nothing. @throws KithError `MAILBOX_TAKEN`, `STORE_FAILED`. */
+  async keep(message: SealedMessage, sealed: Uint8Array, depositor: Pick<Depositor, 'did' | 'account'>): Promise<void> {
+    if (this.has(message.to, message.msgId, depositor)) {
+      await this.#boxes.get(message.to)?.entries.get(toHex(message.msgId))?.stored
       return
     }
+    const { account } = depositor
     const row: Row = {
       account,
       bytes: sealed.length,
@@ -145,7 +156,7 @@ export class Hosted {
       ],
       { durable: true },
     )
-    const entry: Entry = { ...entryOf(message.to, message.msgId, row), stored }
+    const entry: Entry = { ...entryOf(message.to, message.msgId, row), stored, by: depositor.did }
     this.#add(entry)
     try {
       await stored
@@ -257,7 +268,7 @@ export class Hosted {
   }
 }
 
-function entryOf(owner: Did, msgId: Uint8Array, row: Row): Omit<Entry, 'stored'> {
+function entryOf(owner: Did, msgId: Uint8Array, row: Row): Omit<Entry, 'stored' | 'by'> {
   return { owner, msgId, ...row, deviceIds: row.devices.map(toHex) }
 }
 

@@ -9,7 +9,7 @@ import { TokenBucket } from '../admission-rate.ts'
 import { type Accepted, serve } from '../request-stream.ts'
 import { decodeHeader, decodeSealed, MAX_LIFE_MS, MAX_RECIPIENTS, SEALED_HEADER_BYTES, type SealedHeader, sealedSize } from '../sealed/sealed-codec.ts'
 import type { Policy, StreamContext } from '../types.ts'
-import type { Hosted } from './hosted.ts'
+import type { Depositor, Hosted } from './hosted.ts'
 import type { Intake } from './intake.ts'
 import type { MailMetrics } from './mail-metrics.ts'
 import { accountOf } from './quotas.ts'
@@ -135,14 +135,14 @@ export class MailboxServer {
     shared?.take()
   }
 
-  #host({ to, msgId, bucket }: SealedHeader, peer: Did): { readonly account: string; readonly release: () => void } {
+  #host({ to, msgId, bucket }: SealedHeader, peer: Did): { readonly depositor: Depositor; readonly release: () => void } {
     const { policy, hosted } = this.#components
     if (!policy.decide({ peer: to, action: 'mailbox' }).allowed) throw new KithError('MAILBOX_REFUSED')
     const held = policy.classOf(peer)
-    const account = accountOf(peer, held, policy.constraints(peer))
+    const depositor: Depositor = { did: peer, account: accountOf(peer, held, policy.constraints(peer)), class: held }
     // What is here already takes no more room.
-    const release = hosted.has(to, msgId) ? () => undefined : hosted.reserve(to, policy.classOf(to), { account, class: held }, sealedSize(bucket, 1))
-    return { account, release }
+    const release = hosted.has(to, msgId, depositor) ? () => undefined : hosted.reserve(to, policy.classOf(to), depositor, sealedSize(bucket, 1))
+    return { depositor, release }
   }
 
   #checkReading(peer: Did): void {
@@ -179,9 +179,9 @@ export class MailboxServer {
     return 'inbox'
   }
 
-  async #keep(sealed: Uint8Array, { account, release }: { readonly account: string; readonly release: () => void }): Promise<Kept> {
+  async #keep(sealed: Uint8Array, { depositor, release }: { readonly depositor: Depositor; readonly release: () => void }): Promise<Kept> {
     const { hosted, metrics } = this.#components
-    await hosted.keep(decodeSealed(sealed), sealed, account)
+    await hosted.keep(decodeSealed(sealed), sealed, depositor)
     release()
     metrics.kept(hosted.usage)
     return 'mailbox'
