@@ -4,6 +4,8 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
+import { createAssembly } from '../../../src/assembly/assembly.ts'
+import type { Assembly } from '../../../src/assembly/types.ts'
 import { utf8 } from '../../../src/core/bytes.ts'
 import { systemClock } from '../../../src/core/clock.ts'
 import { ERROR_TABLE } from '../../../src/core/error-table.ts'
@@ -20,8 +22,6 @@ import { controlRoutes } from '../../../src/daemon/control/routes/index.ts'
 import { type ControlServer, startControlServer } from '../../../src/daemon/control/server.ts'
 import { writeToken } from '../../../src/daemon/control/token.ts'
 import { openRuntime, type Runtime } from '../../../src/daemon/runtime.ts'
-import { createMesh } from '../../../src/mesh/mesh.ts'
-import type { Mesh } from '../../../src/mesh/mesh-types.ts'
 import { createMemoryNetwork, createMemoryTransport } from '../../../src/transport/memory.ts'
 import { testDevice, testIdentity } from '../../mesh/fixtures.ts'
 import type { FuzzTarget } from '../mutate.ts'
@@ -171,11 +171,38 @@ const REQUESTS: readonly string[] = [
   post('/v1/policy/allow', { peer: bob.did, action: 'forward', target: 'localhost:5432' }),
   post('/v1/policy/deny', { peer: '*', action: 'file' }),
   post('/v1/policy/test', { peer: bob.did, action: 'forward', target: 'localhost:5432' }),
+  get('/v1/metrics'),
+  get('/v1/topics'),
+  get('/v1/subscribe', '?topic=news&replay=true'),
+  get('/v1/trust'),
+  get('/v1/audit', '?limit=3&before=9'),
+  get('/v1/outbox', '?limit=3'),
+  get('/v1/mailbox'),
+  post('/v1/topics/create', { name: 'news', access: 'list', members: [bob.did] }),
+  post('/v1/topics/create', { name: 'open:1', access: 'open' }),
+  post('/v1/publish', { topic: 'news', data: 'aGVsbG8=' }),
+  post('/v1/topics/remove', { name: 'news' }),
+  post('/v1/trust/show', { peer: bob.did }),
+  post('/v1/trust/set', { peer: bob.did, weight: 0.25 }),
+  post('/v1/trust/set', { peer: bob.did, class: 'partner' }),
+  post('/v1/trust/attest', { peer: bob.did, weight: 1, labels: ['baker'] }),
+  post('/v1/trust/revoke', { peer: bob.did }),
+  post('/v1/trust/graph', { peer: bob.did }),
+  post('/v1/trust/ban', { peer: bob.did, reason: 'x', for_ms: 1_000 }),
+  post('/v1/trust/unban', { peer: bob.did, reason: 'x' }),
+  post('/v1/trust/pardon', { peer: bob.did, reason: 'x' }),
+  post('/v1/audit/verify', { noted: `1:${'0'.repeat(64)}` }),
+  post('/v1/tell', { peer: bob.did, data: 'aGVsbG8=', life_ms: 60_000, wait_ms: 0 }),
+  post('/v1/messages/read', { cursors: [1, 2] }),
+  post('/v1/messages/delete', { id: '0011223344556677' }),
+  post('/v1/mailbox/host', { peer: bob.did }),
+  post('/v1/mailbox/unhost', { peer: bob.did }),
+  post('/v1/mailbox/use', { peers: [bob.did] }),
 ]
 
 let server: ControlServer
 let token = ''
-let mesh: Mesh
+let assembly: Assembly
 let runtime: Runtime
 
 async function openControl(): Promise<void> {
@@ -183,7 +210,7 @@ async function openControl(): Promise<void> {
   const device = testDevice(testIdentity('ann'), 'ann')
   // Addresses are mutated too: only a network inside this process is ever dialled.
   const transport = createMemoryTransport({ network: createMemoryNetwork(), signer: device.linkSigner, random: systemRandom, clock: systemClock })
-  mesh = await createMesh({
+  assembly = await createAssembly({
     device,
     store: createMemoryStore(),
     transports: [transport],
@@ -192,9 +219,10 @@ async function openControl(): Promise<void> {
     logger: silentLogger,
     interfaces: () => [],
   })
+  const { mesh } = assembly
   await mesh.listen('memory://ann')
   runtime = await openRuntime({ home, env: {}, control: false, start: false })
-  const own: { readonly [name: string]: unknown } = { mesh, stop: async () => {}, logger: silentLogger }
+  const own: { readonly [name: string]: unknown } = { mesh, assembly, stop: async () => {}, logger: silentLogger }
   const context = new Proxy(runtime as NodeContext, {
     get(target, name) {
       if (Object.hasOwn(own, name)) return own[String(name)]
@@ -210,7 +238,7 @@ async function openControl(): Promise<void> {
 
 async function closeControl(): Promise<void> {
   await server.close()
-  await mesh.close()
+  await assembly.close()
   await runtime.close()
   await closeHome()
 }
@@ -268,7 +296,29 @@ const control: FuzzTarget = {
       fc.constantFrom(...Object.keys(controlRoutes)),
       fc.jsonValue(),
       fc.array(
-        fc.tuple(fc.constantFrom('peer', 'action', 'target', 'did', 'urls', 'name', 'id', 'ticket', 'count', 'uses', 'expires_ms', 'class'), fc.jsonValue()),
+        fc.tuple(
+          fc.constantFrom(
+            'peer',
+            'action',
+            'target',
+            'did',
+            'urls',
+            'name',
+            'id',
+            'ticket',
+            'count',
+            'uses',
+            'expires_ms',
+            'class',
+            'topic',
+            'data',
+            'weight',
+            'labels',
+            'reason',
+            'members',
+          ),
+          fc.jsonValue(),
+        ),
       ),
     )
     .map(([key, value, fields]) => {
@@ -333,7 +383,29 @@ const controlBody: FuzzTarget = {
   arbitrary: fc
     .tuple(
       fc.nat(BODIES.length - 1),
-      fc.dictionary(fc.constantFrom('peer', 'action', 'target', 'did', 'urls', 'name', 'id', 'ticket', 'count', 'uses', 'expires_ms', 'class'), fc.jsonValue()),
+      fc.dictionary(
+        fc.constantFrom(
+          'peer',
+          'action',
+          'target',
+          'did',
+          'urls',
+          'name',
+          'id',
+          'ticket',
+          'count',
+          'uses',
+          'expires_ms',
+          'class',
+          'topic',
+          'data',
+          'weight',
+          'labels',
+          'reason',
+          'members',
+        ),
+        fc.jsonValue(),
+      ),
     )
     .map(([route, body]) => Buffer.concat([Uint8Array.of(route), utf8(JSON.stringify({ ...BODIES[route]?.[1], ...body }))])),
   run(input) {

@@ -1,4 +1,5 @@
 import type { FuzzTarget } from '../mutate.ts'
+import { assemblyTargets } from './assembly.ts'
 import { blobTargets } from './blobs.ts'
 import { conductTargets } from './conduct.ts'
 import { coreTargets } from './core.ts'
@@ -35,5 +36,6 @@ export const allTargets: readonly FuzzTarget[] = [
   ...blobTargets,
   ...trustTargets,
   ...conductTargets,
+  ...assemblyTargets,
   ...daemonTargets,
 ]

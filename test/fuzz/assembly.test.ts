@@ -1,0 +1,4 @@
+import { fuzz } from './mutate.ts'
+import { assemblyTargets } from './targets/assembly.ts'
+
+for (const target of assemblyTargets) fuzz(target)
