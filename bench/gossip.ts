@@ -6,6 +6,7 @@ import type { BenchRow } from './harness.ts'
 import type { GossipAnswer, GossipLoad } from './support/gossip-world.mjs'
 import { startJson, stop } from './support/processes.ts'
 import { antiEntropy, SimGossip } from './support/sim-gossip.ts'
+import { stopwatch } from './support/stopwatch.ts'
 
 const SUPPORT: string = join(import.meta.dirname, 'support')
 const PEER = '@libp2p/gossipsub 17, TCP + noise + yamux'
@@ -37,8 +38,10 @@ interface Figures {
 
 async function load(child: ChildProcess, count: number): Promise<Figures> {
   const asked: GossipLoad = { count, size: 1_024, width: WIDTH }
+  const elapsed = stopwatch(child)
   child.send(asked)
-  const [{ delivered, awaited, seconds, bytes }] = (await once(child, 'message')) as [GossipAnswer]
+  const [{ delivered, awaited, bytes }] = (await once(child, 'message')) as [GossipAnswer]
+  const seconds = elapsed()
   if (delivered < awaited) throw new Error(`${delivered} of ${awaited} entries were delivered`)
   return { rate: delivered / seconds, bytes: bytes / delivered }
 }

@@ -7,7 +7,6 @@ export interface GossipLoad {
 export interface GossipAnswer {
   readonly delivered: number
   readonly awaited: number
-  readonly seconds: number
   readonly bytes: number
 }
 

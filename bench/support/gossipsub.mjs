@@ -51,7 +51,6 @@ process.on('message', async ({ count, size, width }) => {
     done = resolve
   })
   const bytes = loopbackBytes()
-  const started = performance.now()
   let next = 0
   await Promise.all(
     Array.from({ length: width }, async () => {
@@ -62,6 +61,6 @@ process.on('message', async ({ count, size, width }) => {
     }),
   )
   await Promise.race([all, new Promise((resolve) => setTimeout(resolve, 60_000))])
-  process.send({ delivered, awaited, seconds: (performance.now() - started) / 1_000, bytes: loopbackBytes() - bytes })
+  process.send({ delivered, awaited, bytes: loopbackBytes() - bytes })
 })
 process.on('disconnect', () => process.exit(0))

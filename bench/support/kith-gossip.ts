@@ -68,7 +68,6 @@ process.on('message', async ({ count, size, width }: GossipLoad) => {
     done = resolve
   })
   const bytes = loopbackBytes()
-  const started = performance.now()
   let next = 0
   await Promise.all(
     Array.from({ length: width }, async () => {
@@ -79,7 +78,7 @@ process.on('message', async ({ count, size, width }: GossipLoad) => {
     }),
   )
   await Promise.race([all, new Promise((resolve) => setTimeout(resolve, LOAD_MS))])
-  const answer: GossipAnswer = { delivered, awaited, seconds: (performance.now() - started) / 1_000, bytes: loopbackBytes() - bytes }
+  const answer: GossipAnswer = { delivered, awaited, bytes: loopbackBytes() - bytes }
   process.send?.(answer)
 })
 process.on('disconnect', () => process.exit(0))
