@@ -22,7 +22,7 @@ export interface EvidenceBridgeParts {
   readonly background: Background
 }
 
-const AGAIN: ReadonlySet<EvidenceOutcome> = new Set(['busy', 'proved', 'known'])
+const AGAIN: ReadonlySet<EvidenceOutcome> = new Set(['proved', 'known'])
 
 /** Evidence between those who find it, gossip and standing: found here it goes out, told by others it comes in; who told it does not matter. */
 export class EvidenceBridge {
@@ -53,7 +53,10 @@ export class EvidenceBridge {
       background,
       failure: 'evidence was not looked at',
       // What holds is looked at again: the history of whoever it accuses may show that a thief signed it.
-      take: async ({ data }) => (AGAIN.has(await this.#desk.take(data)) ? 'later' : 'done'),
+      take: async ({ data }) => {
+        const outcome = await this.#desk.take(data)
+        return outcome === 'busy' ? 'busy' : AGAIN.has(outcome) ? 'later' : 'done'
+      },
     })
   }
 

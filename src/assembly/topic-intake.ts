@@ -1,4 +1,5 @@
-import type { Clock, Timer } from '../core/clock.ts'
+import { type Clock, sleep, type Timer } from '../core/clock.ts'
+import { isKithError } from '../core/errors.ts'
 import type { Gossip, GossipEntry } from '../gossip/types.ts'
 import type { Background } from './background.ts'
 
@@ -6,6 +7,9 @@ import type { Background } from './background.ts'
 const MAX_WAITING = 1_000
 const AGAIN_MS = 3_600_000
 const PAGE = 500
+/** How often, and how long in all, one waits whose turn it is not. */
+const BUSY_MS = 250
+const BUSY_TRIES = 40
 
 export interface TopicIntakeParts {
   readonly gossip: Pick<Gossip, 'listen' | 'entries'>
@@ -14,8 +18,8 @@ export interface TopicIntakeParts {
   readonly background: Background
   /** For the log, when `take` fails. */
   readonly failure: string
-  /** Whether the entry is done with, or could be taken at another time. */
-  readonly take: (entry: GossipEntry) => Promise<'done' | 'later'>
+  /** Whether the entry is done with, could be taken at another time, or in a moment: those behind it wait then, so that a flood is worked off and hides nothing. */
+  readonly take: (entry: GossipEntry) => Promise<'done' | 'later' | 'busy'>
 }
 
 /**
@@ -65,10 +69,15 @@ export class TopicIntake {
   }
 
   async #take(entry: GossipEntry): Promise<void> {
-    const { background, failure, take } = this.#parts
+    const { background, clock, failure, take } = this.#parts
     if (background.signal.aborted) return
     try {
-      if ((await take(entry)) === 'later') this.#later = true
+      let outcome = await take(entry)
+      for (let tries = 0; outcome === 'busy' && tries < BUSY_TRIES; tries++) {
+        await sleep(clock, BUSY_MS, background.signal)
+        outcome = await take(entry)
+      }
+      if (outcome !== 'done') this.#later = true
     } catch (error) {
       // Those behind it are not held up.
       this.#later = true
@@ -87,13 +96,25 @@ export class TopicIntake {
   }
 
   async #again(): Promise<void> {
-    const { gossip, topic } = this.#parts
     let after: Uint8Array | undefined
     for (;;) {
-      const page = await gossip.entries(topic, { limit: PAGE, ...(after === undefined ? {} : { after }) })
+      const page = await this.#page(after)
+      if (page === undefined) return
       for (const entry of page) await this.#take(entry)
       after = page.at(-1)?.id
       if (page.length < PAGE || after === undefined) return
+    }
+  }
+
+  /** Undefined when the place to go on from is gone: the next round begins anew. */
+  async #page(after: Uint8Array | undefined): Promise<readonly GossipEntry[] | undefined> {
+    const { gossip, topic } = this.#parts
+    try {
+      return await gossip.entries(topic, { limit: PAGE, ...(after === undefined ? {} : { after }) })
+    } catch (error) {
+      this.#later = true
+      if (isKithError(error, 'NOT_FOUND')) return undefined
+      throw error
     }
   }
 }

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Background } from '../../src/assembly/background.ts'
+import { TopicIntake } from '../../src/assembly/topic-intake.ts'
 import { manualClock } from '../../src/core/clock.ts'
 import { silentLogger } from '../../src/core/observe/log.ts'
 import { createMemoryStore } from '../../src/core/store/memory.ts'
+import type { GossipEntry } from '../../src/gossip/types.ts'
 import { encodeChain } from '../../src/identity/chain-codec.ts'
 import type { Did } from '../../src/identity/did.ts'
 import type { ChainState } from '../../src/identity/types.ts'
@@ -108,4 +111,36 @@ test('evidence against many machines, bans each of them and never the identity',
   for (let i = 0; i < 18; i++) assert.equal(await at.desk.take(evidenceBy(identity, `thief ${i}`)), 'proved')
   assert.equal(at.standing.banOfPeer(identity.chain.did), undefined)
   assert.equal(at.standing.isolated(identity.chain.did), true)
+})
+
+test('a flood of rubbish on the topic of evidence, hides nothing that is among it', async () => {
+  const clock = manualClock(NOW)
+  const standing = await openStanding({ store: createMemoryStore(), clock, logger: silentLogger, own: testIdentity('me').chain.did })
+  const desk = new EvidenceDesk({ standing, clock, logger: silentLogger, papers: async () => undefined, revoked: async () => false })
+  const [ann, eve] = [signing('ann'), signing('eve')]
+  const rubbish = (i: number): Uint8Array => {
+    const [first, second] = pair(ann, ann.record('a', { seq: i }), ann.record('b', { seq: i })).proof
+    return encodeEvidence({ kind: 'equivocation', binding: eve.papers.binding, chain: eve.papers.chain, first, second })
+  }
+  const all = [...Array.from({ length: 60 }, (_, i) => rubbish(i + 1)), evidenceBy(eve.identity, 'eve')]
+  const background = new Background(silentLogger)
+  const intake = new TopicIntake({
+    gossip: {
+      listen: (_topic, told) => {
+        for (const data of all) told({ id: data, data } as unknown as GossipEntry)
+        return () => undefined
+      },
+      entries: async () => [],
+    },
+    topic: 'trust:evidence',
+    clock,
+    background,
+    failure: 'test',
+    take: async ({ data }) => ((await desk.take(data)) === 'busy' ? 'busy' : 'done'),
+  })
+  intake.start()
+  for (let i = 0; i < 40; i++) await clock.run(250)
+  assert.equal(standing.isolated(eve.did), true)
+  intake.close()
+  await background.close()
 })
