@@ -4,7 +4,9 @@ import type { RecordHead } from '../mesh/messages/types.ts'
 import type { Policy } from '../mesh/types.ts'
 import type { GossipCounters } from './gossip-metrics.ts'
 import type { Intake, Way } from './intake.ts'
+import { type Missing, MissingTable } from './missing.ts'
 import type { Neighbour } from './neighbour.ts'
+import { FIRST_BACKOFF_MS, Pace } from './pace.ts'
 import type { Topic } from './topic.ts'
 import { atOrBehind, idKey } from './topic-index.ts'
 import { type Bound, type Entries, encodeFrame, MAX_REQUESTED } from './wire.ts'
@@ -21,34 +23,12 @@ import { type Bound, type Entries, encodeFrame, MAX_REQUESTED } from './wire.ts'
  */
 const GRAFT_MS = 500
 export const ANSWER_MS = 5_000
-const MAX_MISSING = 16_384
-/** Of these, told first by one neighbour: nobody fills the table with ids that do not exist. */
-const MAX_MISSING_EACH = 4_096
-const MAX_SOURCES = 8
-const FIRST_BACKOFF_MS = 300
-const LAST_BACKOFF_MS = 5_000
 const MAX_PULLS = 64
-const PULLS_PER_SECOND = 4
-const AHEAD_MS = 4_000
 /** An answer that goes on and on ends, so that what was asked for can be asked of others, and so does a pull, so that others are compared with. */
 const MAX_REQUEST_MS = 20_000
 const MAX_PULL_MS = 60_000
 /** A neighbour whose pull ended so, with less than this brought, is not pulled from for a while that doubles. */
 const MIN_PULLED_BYTES = 2 ** 20
-const FIRST_REST_MS = 15_000
-const LAST_REST_MS = 3_600_000
-
-interface Missing {
-  readonly topic: Topic
-  readonly id: Uint8Array
-  readonly key: string
-  readonly sources: Neighbour[]
-  readonly way: Way
-  /** Who told of it first: its share of the table. */
-  readonly first: Neighbour
-  due: number
-  asked: Open | undefined
-}
 
 interface Open {
   readonly neighbour: Neighbour
@@ -81,19 +61,6 @@ interface Pulls {
   cursor: Uint8Array | undefined
 }
 
-interface State {
-  readonly open: Map<number, Open>
-  backoffMs: number
-  busyUntil: number
-  /** No ranges are pulled from it before. */
-  restUntil: number
-  restMs: number
-  /** When what it gave will have been paid off, at the rate of its class; all strangers pay into one. */
-  readonly paid: { untilMs: number }
-  /** Missing ids that it told first. */
-  listed: number
-}
-
 export interface FetchComponents {
   readonly clock: Clock
   readonly random: Random
@@ -106,16 +73,18 @@ export interface FetchComponents {
 
 export class Fetch {
   readonly #components: FetchComponents
-  readonly #missing: Map<string, Missing> = new Map()
-  readonly #states: Map<Neighbour, State> = new Map()
+  readonly #pace: Pace
+  readonly #missing: MissingTable = new MissingTable()
+  /** What was asked and is not answered, by the number of the question. */
+  readonly #open: Map<Neighbour, Map<number, Open>> = new Map()
   /** Ranges to pull, by topic; the first one is under way. */
   readonly #pulls: Map<Topic, Pulls> = new Map()
-  readonly #strangers = { untilMs: 0 }
   #timer: Timer | undefined
   #timerAt = Number.POSITIVE_INFINITY
 
   constructor(components: FetchComponents) {
     this.#components = components
+    this.#pace = new Pace(components.clock, components.random, components.policy)
   }
 
   get missing(): number {
@@ -128,25 +97,14 @@ export class Fetch {
     const key = idKey(id)
     if (topic.index.get(key) !== undefined || intake.alsoFrom(key, neighbour) || intake.refusedLately(key)) return
     const due = clock.monotonic() + (way === 'graft' ? GRAFT_MS : 0)
-    const known = this.#missing.get(key)
-    if (known !== undefined) {
-      if (known.sources.length < MAX_SOURCES && !known.sources.includes(neighbour)) known.sources.push(neighbour)
-      known.due = Math.min(known.due, due)
-    } else if (this.#missing.size < MAX_MISSING && this.#state(neighbour).listed < MAX_MISSING_EACH) {
-      this.#state(neighbour).listed++
-      this.#missing.set(key, { topic, id, key, sources: [neighbour], way, first: neighbour, due, asked: undefined })
-    } else {
-      counters.refused('missing_limit')
-      return
-    }
-    this.#arm(due)
+    if (this.#missing.add(topic, id, neighbour, way, due)) this.#arm(due)
+    else counters.refused('missing_limit')
   }
 
   /** The entry came, by whatever way. */
   arrived(key: string): void {
     const missing = this.#missing.get(key)
-    if (missing === undefined) return
-    this.#drop(missing)
+    if (missing !== undefined) this.#missing.drop(missing)
   }
 
   /** Pulls what stands between bounds, found by one comparison, unless another one has something of this topic pulled already. */
@@ -156,8 +114,8 @@ export class Fetch {
       if (!this.pullingElse(neighbour, topic, session) && current.ranges.length + ranges.length <= MAX_PULLS) current.ranges.push(...ranges)
       return
     }
+    if (ranges.length === 0 || this.#pace.resting(neighbour)) return
     const now = this.#components.clock.monotonic()
-    if (ranges.length === 0 || this.#state(neighbour).restUntil > now) return
     this.#pulls.set(topic, { neighbour, session, ranges: ranges.slice(0, MAX_PULLS), taken: 0, bytes: 0, untilMs: now + MAX_PULL_MS, cursor: undefined })
     this.#pullNext(topic)
   }
@@ -175,12 +133,12 @@ export class Fetch {
 
   /** Whether ENTRIES of this neighbour are awaited at all. */
   expects(neighbour: Neighbour): boolean {
-    return (this.#states.get(neighbour)?.open.size ?? 0) > 0
+    return this.#openOf(neighbour) > 0
   }
 
   entries(neighbour: Neighbour, frame: Entries): void {
     const { counters, intake } = this.#components
-    const open = this.#states.get(neighbour)?.open.get(frame.nonce)
+    const open = this.#open.get(neighbour)?.get(frame.nonce)
     if (open === undefined) {
       counters.refused('unsolicited')
       neighbour.useless(1 + frame.entries.length)
@@ -196,7 +154,7 @@ export class Fetch {
       })
     }
     open.taken += frame.entries.length
-    this.#charge(neighbour, frame.entries)
+    this.#pace.charge(neighbour, frame.entries)
     const pulls = this.#pulls.get(open.topic)
     if (open.pull !== undefined && pulls?.neighbour === neighbour) pulls.bytes += news
     if (frame.state === 'more') {
@@ -207,9 +165,8 @@ export class Fetch {
       return
     }
     this.#end(open)
-    const state = this.#state(neighbour)
-    if (frame.state === 'busy') this.#backOff(state)
-    else state.backoffMs = FIRST_BACKOFF_MS
+    if (frame.state === 'busy') this.#arm(this.#pace.backOff(neighbour))
+    else this.#pace.answered(neighbour)
     if (open.pull !== undefined) this.#pulled(open, open.pull, frame)
     else this.#answered(open, frame.state !== 'done')
     this.#run()
@@ -217,67 +174,37 @@ export class Fetch {
 
   /** A neighbour or its stream is gone: others are asked. */
   forget(neighbour: Neighbour): void {
-    const state = this.#states.get(neighbour)
-    if (state === undefined && this.#missing.size === 0) return
-    this.#states.delete(neighbour)
-    for (const open of state?.open.values() ?? []) {
+    const all = this.#open.get(neighbour)
+    this.#open.delete(neighbour)
+    if (neighbour.gone) this.#pace.forget(neighbour)
+    for (const open of all?.values() ?? []) {
       open.timer.cancel()
-      if (open.pull !== undefined) this.#pulls.delete(open.topic)
+      for (const missing of open.ids?.values() ?? []) if (missing.asked === open) missing.asked = undefined
     }
-    for (const missing of [...this.#missing.values()]) {
-      if (missing.asked?.neighbour === neighbour) missing.asked = undefined
-      this.#without(missing, neighbour)
-    }
+    for (const missing of [...this.#missing]) this.#missing.without(missing, neighbour)
     for (const [topic, pull] of this.#pulls) if (pull.neighbour === neighbour) this.#pulls.delete(topic)
     this.#run()
   }
 
   forgetTopic(topic: Topic): void {
-    for (const missing of [...this.#missing.values()]) if (missing.topic === topic) this.arrived(missing.key)
+    for (const missing of [...this.#missing]) if (missing.topic === topic) this.#missing.drop(missing)
     this.#pulls.delete(topic)
   }
 
   close(): void {
     this.#timer?.cancel()
-    for (const { open } of this.#states.values()) for (const { timer } of open.values()) timer.cancel()
-    this.#states.clear()
+    for (const all of this.#open.values()) for (const { timer } of all.values()) timer.cancel()
+    this.#open.clear()
     this.#missing.clear()
     this.#pulls.clear()
   }
 
-  #state(neighbour: Neighbour): State {
-    const known = this.#states.get(neighbour)
-    if (known !== undefined) return known
-    const stranger = this.#components.policy.classOf(neighbour.peer) === 'isolated'
-    const state: State = {
-      open: new Map(),
-      backoffMs: FIRST_BACKOFF_MS,
-      busyUntil: 0,
-      restUntil: 0,
-      restMs: FIRST_REST_MS,
-      paid: stranger ? this.#strangers : { untilMs: 0 },
-      listed: 0,
-    }
-    this.#states.set(neighbour, state)
-    return state
+  #openOf(neighbour: Neighbour): number {
+    return this.#open.get(neighbour)?.size ?? 0
   }
 
-  #mayAsk(neighbour: Neighbour, now: number): boolean {
-    if (neighbour.gone || !neighbour.outbox.open) return false
-    const state = this.#state(neighbour)
-    return (
-      state.busyUntil <= now &&
-      state.paid.untilMs <= now + AHEAD_MS &&
-      state.open.size < this.#components.policy.constraints(neighbour.peer).outstandingRequests
-    )
-  }
-
-  /** Entries cost checking whoever signed them, so no neighbour is asked for more than its class may give: four pulls a second, a few seconds ahead. */
-  #charge(neighbour: Neighbour, entries: readonly Uint8Array[]): void {
-    const { clock, policy } = this.#components
-    const bytes = entries.reduce((sum, { length }) => sum + length, 0)
-    const { paid } = this.#state(neighbour)
-    paid.untilMs = Math.max(clock.monotonic(), paid.untilMs) + (1_000 * bytes) / (PULLS_PER_SECOND * policy.constraints(neighbour.peer).pullBytes)
+  #mayAsk(neighbour: Neighbour): boolean {
+    return this.#pace.mayAsk(neighbour, this.#openOf(neighbour))
   }
 
   /** Asks for everything whose time has come, as far as neighbours may be asked. */
@@ -285,13 +212,13 @@ export class Fetch {
     const now = this.#components.clock.monotonic()
     const batches = new Map<Neighbour, Map<Topic, Missing[]>>()
     let next = Number.POSITIVE_INFINITY
-    for (const missing of this.#missing.values()) {
+    for (const missing of this.#missing) {
       if (missing.asked !== undefined) continue
       if (missing.due > now) {
         next = Math.min(next, missing.due)
         continue
       }
-      const source = missing.sources.find((neighbour) => neighbour.told.has(missing.topic) && this.#mayAsk(neighbour, now))
+      const source = missing.sources.find((neighbour) => neighbour.told.has(missing.topic) && this.#mayAsk(neighbour))
       if (source === undefined) {
         next = Math.min(next, now + FIRST_BACKOFF_MS)
         continue
@@ -303,7 +230,7 @@ export class Fetch {
       else if (list.length < MAX_REQUESTED) list.push(missing)
     }
     for (const [neighbour, topics] of batches) {
-      for (const [topic, list] of topics) if (this.#mayAsk(neighbour, now)) this.#request(neighbour, topic, list)
+      for (const [topic, list] of topics) if (this.#mayAsk(neighbour)) this.#request(neighbour, topic, list)
     }
     for (const topic of this.#pulls.keys()) this.#pullNext(topic)
     if (next < Number.POSITIVE_INFINITY) this.#arm(next)
@@ -331,11 +258,9 @@ export class Fetch {
       this.#pulls.delete(topic)
       return
     }
-    const state = this.#state(neighbour)
-    if ([...state.open.values()].some(({ pull, topic: other }) => pull !== undefined && other === topic)) return
-    const now = this.#components.clock.monotonic()
-    if (!this.#mayAsk(neighbour, now)) {
-      this.#arm(Math.max(state.busyUntil, now + FIRST_BACKOFF_MS))
+    for (const { pull, topic: other } of this.#open.get(neighbour)?.values() ?? []) if (pull !== undefined && other === topic) return
+    if (!this.#mayAsk(neighbour)) {
+      this.#arm(Math.max(this.#pace.busyUntil(neighbour), this.#components.clock.monotonic() + FIRST_BACKOFF_MS))
       return
     }
     const open = this.#begin(neighbour, topic, undefined, range)
@@ -361,7 +286,7 @@ export class Fetch {
       return
     }
     this.#pulls.delete(topic)
-    this.#state(neighbour).restMs = FIRST_REST_MS
+    this.#pace.pulled(neighbour)
     this.#components.onPulled(neighbour, topic, pulls.taken)
   }
 
@@ -371,30 +296,19 @@ export class Fetch {
     for (const missing of open.ids?.values() ?? []) {
       if (missing.asked !== open) continue
       missing.asked = undefined
-      if (this.#components.intake.settled(missing.topic, missing.key)) this.#drop(missing)
+      if (this.#components.intake.settled(missing.topic, missing.key)) this.#missing.drop(missing)
       else if (again) missing.due = now
       else {
         open.neighbour.useless()
-        this.#without(missing, open.neighbour)
+        this.#missing.without(missing, open.neighbour)
       }
     }
   }
 
-  #without(missing: Missing, neighbour: Neighbour): void {
-    const at = missing.sources.indexOf(neighbour)
-    if (at !== -1) missing.sources.splice(at, 1)
-    if (missing.sources.length === 0) this.#drop(missing)
-  }
-
-  #drop(missing: Missing): void {
-    this.#missing.delete(missing.key)
-    const state = this.#states.get(missing.first)
-    if (state !== undefined) state.listed--
-  }
-
   #begin(neighbour: Neighbour, topic: Topic, ids: ReadonlyMap<string, Missing> | undefined, pull: Range | undefined): Open {
     const nonce = Math.floor(this.#components.random.unit() * 0x1_0000_0000)
-    const { open: all } = this.#state(neighbour)
+    const all = this.#open.get(neighbour) ?? new Map<number, Open>()
+    this.#open.set(neighbour, all)
     const untilMs = (pull === undefined ? undefined : this.#pulls.get(topic)?.untilMs) ?? this.#components.clock.monotonic() + MAX_REQUEST_MS
     const open: Open = { neighbour, nonce, topic, ids, pull, timer: { cancel: () => undefined }, taken: 0, untilMs }
     open.timer = this.#deadline(open)
@@ -407,7 +321,7 @@ export class Fetch {
     return clock.after(Math.max(0, Math.min(ANSWER_MS, open.untilMs - clock.monotonic())), () => {
       this.#components.counters.refused('request_timeout')
       this.#end(open)
-      this.#backOff(this.#state(open.neighbour))
+      this.#arm(this.#pace.backOff(open.neighbour))
       if (open.pull !== undefined) this.#endPulls(open.topic)
       else this.#answered(open, false)
       this.#run()
@@ -418,21 +332,12 @@ export class Fetch {
   #endPulls(topic: Topic): void {
     const pulls = this.#pulls.get(topic)
     this.#pulls.delete(topic)
-    if (pulls === undefined || pulls.bytes >= MIN_PULLED_BYTES) return
-    const state = this.#state(pulls.neighbour)
-    state.restUntil = this.#components.clock.monotonic() + state.restMs
-    state.restMs = Math.min(LAST_REST_MS, 2 * state.restMs)
+    if (pulls !== undefined && pulls.bytes < MIN_PULLED_BYTES) this.#pace.rest(pulls.neighbour)
   }
 
   #end(open: Open): void {
     open.timer.cancel()
-    this.#states.get(open.neighbour)?.open.delete(open.nonce)
-  }
-
-  #backOff(state: State): void {
-    state.busyUntil = this.#components.clock.monotonic() + state.backoffMs * (1 + this.#components.random.unit() / 4)
-    state.backoffMs = Math.min(LAST_BACKOFF_MS, 2 * state.backoffMs)
-    this.#arm(state.busyUntil)
+    this.#open.get(open.neighbour)?.delete(open.nonce)
   }
 
   /** One timer, for the earliest thing that is due. While much is being verified the rest is surely on its way, so nothing is asked for then. */
