@@ -6,6 +6,7 @@ import type { Mail } from '../mesh/mailbox/types.ts'
 import type { Mesh } from '../mesh/mesh-types.ts'
 import type { Messages } from '../mesh/messages/types.ts'
 import type { Transport } from '../transport/types.ts'
+import { auditedGossip } from './audited-gossip.ts'
 import { auditedMail } from './audited-mail.ts'
 import { AuditedMesh } from './audited-mesh.ts'
 import { openParts, type Parts } from './open.ts'
@@ -44,7 +45,7 @@ class Assembled implements Assembly {
     this.audit = audit
     this.trust = createTrustDesk({ book: this.mesh.book, graph, standing, bookTrust, audit })
     this.messages = parts.messages
-    this.gossip = parts.gossip
+    this.gossip = auditedGossip(parts.gossip, audit)
     this.mail = auditedMail(parts.mail, parts.mesh.book, audit)
     this.blobs = parts.blobs
     this.#parts = parts

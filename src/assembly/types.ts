@@ -59,6 +59,7 @@ export interface Assembly extends AsyncDisposable {
   readonly trust: TrustDesk
   /** Signed messages to machines that are linked. */
   readonly messages: Messages
+  /** What the owner makes and removes is in the audit log; topics of the node itself stay as they are. */
   readonly gossip: Gossip
   /** Messages to peers who may be away. What the owner agrees to is in the audit log. */
   readonly mail: Mail

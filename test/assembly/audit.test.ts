@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { auditText } from '../../src/assembly/audit-text.ts'
+import { isKithError } from '../../src/core/errors.ts'
 import { createTown } from './support.ts'
 
 const TIMEOUT = { timeout: 60_000 }
@@ -32,6 +33,38 @@ test('audit, what the owner changes about peers and rules, is a row each, newest
     ],
   )
   assert.equal((await audit.verify()).brokenAt, undefined)
+  await town.close()
+})
+
+test('audit, a topic that the owner makes or removes, is a row each; making it again is none', TIMEOUT, async () => {
+  const town = createTown()
+  const { gossip, audit, mesh } = (await town.member('ann')).assembly
+  await gossip.define({ name: 'news', access: { kind: 'open' } })
+  await gossip.define({ name: 'news', access: { kind: 'open' } })
+  await gossip.define({ name: 'board', access: { kind: 'list', members: [mesh.did] } })
+  await gossip.define({ name: 'elite', access: { kind: 'score', min: 4_000 } })
+  await gossip.remove('news')
+  assert.deepEqual(
+    (await audit.list()).map(({ actor, action, subject, details }) => [actor, action, subject, details ?? {}]),
+    [
+      ['owner', 'topic.remove', 'news', {}],
+      ['owner', 'topic.create', 'elite', { access: 'score', min: 4_000 }],
+      ['owner', 'topic.create', 'board', { access: 'list', members: 1 }],
+      ['owner', 'topic.create', 'news', { access: 'open' }],
+    ],
+  )
+  await town.close()
+})
+
+test('a topic of the node itself, cannot be removed or made with other rules by its owner', TIMEOUT, async () => {
+  const town = createTown()
+  const { gossip } = (await town.member('ann')).assembly
+  await assert.rejects(gossip.remove('identity:updates'), (error) => isKithError(error, 'TOPIC_RESERVED') && /belongs to the node/.test(error.message))
+  await assert.rejects(gossip.define({ name: 'blob:announce', access: { kind: 'open' } }), (error) => isKithError(error, 'TOPIC_RESERVED'))
+  assert.equal(
+    gossip.topics().some(({ name }) => name === 'identity:updates'),
+    true,
+  )
   await town.close()
 })
 
