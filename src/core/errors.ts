@@ -57,10 +57,13 @@ export function codeOfNumber(number: number): ErrorCode {
   return BY_NUMBER.get(number) ?? 'REMOTE_ERROR'
 }
 
+/** What reads the wrong way round for the side that is told. */
+const TOLD: Partial<Readonly<Record<ErrorCode, string>>> = { BANNED: 'The other side has banned this machine.' }
+
 /** An error as the other side reported it by number. */
 export function remoteError(number: number, detail = ''): KithError {
   const code = codeOfNumber(number)
-  return new KithError(code, ERROR_TABLE[code].meaning, {
+  return new KithError(code, TOLD[code] ?? ERROR_TABLE[code].meaning, {
     remote: true,
     details: detail === '' ? { number } : { number, detail },
   })

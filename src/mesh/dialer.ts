@@ -11,6 +11,7 @@ import { abortError } from './errors.ts'
 import type { KnownKeys } from './known-keys.ts'
 import type { Member } from './link-member.ts'
 import { locate } from './locate.ts'
+import { unbanCommand } from './mesh-rules.ts'
 import { race } from './race.ts'
 import type { CandidateResult } from './types.ts'
 
@@ -22,6 +23,7 @@ export interface Candidate {
 }
 
 export interface DialerComponents {
+  readonly own: Did
   readonly transports: ReadonlyMap<string, Transport>
   readonly localKey: () => PublicKey
   readonly clock: Clock
@@ -200,7 +202,7 @@ export class Dialer {
       await this.#note(did, candidate.url, { ok: true, linkKey: member.link.linkKey })
       return member
     } catch (thrown) {
-      const error = signal.aborted ? abortError(signal) : late.signal.aborted ? late.signal.reason : asKithError(thrown, 'INTERNAL')
+      const error = signal.aborted ? abortError(signal) : late.signal.aborted ? late.signal.reason : this.#withNext(asKithError(thrown, 'INTERNAL'))
       if (!signal.aborted) {
         this.#remember(did, { url: candidate.url, result: error.code, reason: error.message })
         await this.#note(did, candidate.url, { ok: false })
@@ -209,6 +211,13 @@ export class Dialer {
     } finally {
       timer.cancel()
     }
+  }
+
+  /** Only the owner of the other machine ends its ban of this one. */
+  #withNext(error: KithError): KithError {
+    if (error.code !== 'BANNED' || !error.remote) return error
+    const next = `${unbanCommand(this.#components.own)} (on the other machine)`
+    return new KithError('BANNED', error.message, { remote: true, details: error.details, next, cause: error })
   }
 
   close(): void {

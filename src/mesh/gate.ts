@@ -16,6 +16,7 @@ import type { KnownKeys } from './known-keys.ts'
 import type { LinkFacts, Member } from './link-member.ts'
 import type { LinkTable } from './link-table.ts'
 import type { LinkMetrics } from './mesh-metrics.ts'
+import { unbanCommand } from './mesh-rules.ts'
 import type { Conduct, LinkViolation, PeerClass } from './types.ts'
 
 export interface GateComponents {
@@ -180,7 +181,7 @@ export class Gate {
 
   /** @throws KithError `BANNED`. */
   #checkBan({ did, linkKey }: AuthenticatedLink): void {
-    if (this.#components.conduct?.banOf(did, linkKey) !== undefined) throw new KithError('BANNED')
+    if (this.#components.conduct?.banOf(did, linkKey) !== undefined) throw new KithError('BANNED', undefined, { next: unbanCommand(did) })
   }
 
   #take(link: AuthenticatedLink): Member {

@@ -157,6 +157,7 @@ class MeshNode implements Mesh {
       metrics: this.#metrics,
     })
     this.#dialer = new Dialer({
+      own: this.did,
       transports: this.#transports,
       localKey: () => this.#device.linkSigner.publicKey,
       clock,

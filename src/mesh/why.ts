@@ -47,7 +47,8 @@ export function explain(input: WhyInput): Explanation {
     results.delete(url)
   }
   for (const result of results.values()) candidates.push({ ...result, reason: withNote(result.reason, clock) })
-  for (const scheme of betterSchemes(input, current?.path.scheme)) {
+  // Other schemes are worth naming where one of them would help.
+  for (const scheme of ban !== undefined ? [] : betterSchemes(input, current?.path.scheme)) {
     if (candidates.some(({ url }) => schemeOf(url) === scheme)) continue
     const here = input.schemes.includes(scheme)
     candidates.push({
@@ -73,11 +74,12 @@ function banned({ did, decision, ban }: WhyInput): Decision | undefined {
 
 /** What a class, a score or a topic's least standing was compared with. */
 function whereabouts({ standing }: WhyInput): string {
-  return `; this peer is ${standing.class}${standing.low ? ' for what it did,' : ''} with a score of ${standing.score}`
+  return `; this peer is ${standing.class}${standing.low ? ' for what it did,' : ''} with a standing of ${(standing.score / 10_000).toFixed(2)}`
 }
 
 function untried(url: string, tried: CandidateResult | undefined, input: WhyInput, active: string | undefined, clock: string | undefined): CandidateResult {
   const scheme = schemeOf(url)
+  if (input.ban !== undefined) return { url, result: 'BANNED', reason: banRule(input.ban).replace(/^banned/, 'banned here') }
   if (!input.schemes.includes(scheme)) return { url, result: 'SCHEME_UNAVAILABLE', reason: `this node has no transport for ${scheme}` }
   if (tried !== undefined && tried.result !== 'ok') return { ...tried, reason: withNote(tried.reason, clock) }
   if (tried !== undefined) return { url, result: 'ok', reason: 'worked before' }

@@ -112,7 +112,7 @@ test('pub and sub, a topic nobody made, exit 1 and name the command that makes i
 test('why, a peer a topic does not admit, says the rule, and its command opens the topic', async () => {
   await stage.json(on('alice', 'topics', 'create', 'inner', '--access', 'partner'))
   const why = await stage.kith(on('alice', 'why', 'bob', 'publish', 'inner'))
-  assert.match(why.stdout, /^denied {2}by the topic inner asks for a standing of 0\.4, which the peer does not have/)
+  assert.match(why.stdout, /^denied {2}the topic inner asks for a standing of 0\.4, which the peer does not have/)
   const command = /to change it: .*kith\.mjs (allow bob publish inner) --home/.exec(why.stdout)?.[1] ?? ''
   assert.equal((await stage.kith(on('alice', ...command.split(' ')))).status, 0)
   assert.equal((await stage.kith(on('alice', 'why', 'bob', 'publish', 'inner', '--quiet'))).stdout, 'allowed\n')

@@ -72,13 +72,28 @@ test('a ban, closes the links there are, refuses new ones after the proof, and e
   assert.ok(down?.type === 'down' && isKithError(down.error, 'BANNED'))
   await assert.rejects(world.settle(ben.mesh.dial('ann')), (error) => isKithError(error, 'BANNED') || isKithError(error, 'PEER_UNREACHABLE'))
   const refused = ben.mesh.why('ann')
-  assert.equal(refused.candidates.find(({ url }) => url === 'memory://ann')?.result, 'BANNED')
+  const told = refused.candidates.find(({ url }) => url === 'memory://ann')
+  assert.deepEqual([told?.result, told?.reason], ['BANNED', 'The other side has banned this machine.'])
+  const again = await world.settle(ben.mesh.dial('ann', { url: 'memory://ann' })).then(
+    () => assert.fail('linked'),
+    (error: unknown) => error,
+  )
+  assert.ok(isKithError(again, 'BANNED') && again.remote)
+  assert.equal(again.next, `kith trust unban ${ben.mesh.did} --reason pardoned (on the other machine)`)
   assert.equal(refused.next, `kith trust unban ${ben.mesh.did} --reason pardoned (on the other machine)`)
   await assert.rejects(world.settle(ann.mesh.dial('ben')), (error) => isKithError(error, 'BANNED') || isKithError(error, 'PEER_UNREACHABLE'))
   const why = ann.mesh.why('ben', 'link')
   assert.equal(why.decision, 'denied')
   assert.match(why.rule ?? '', /^its devices are banned until 20.*: because/)
   assert.equal(why.next, `kith trust unban ${ben.mesh.did} --reason pardoned`)
+  assert.ok(why.candidates.length > 0)
+  for (const { result, reason } of why.candidates) assert.deepEqual([result, /^banned here until 20.*: because/.test(reason)], ['BANNED', true])
+  const here = await world.settle(ann.mesh.dial('ben', { url: 'memory://ben' })).then(
+    () => assert.fail('linked'),
+    (error: unknown) => error,
+  )
+  assert.ok(isKithError(here, 'BANNED') && !here.remote)
+  assert.equal(here.next, `kith trust unban ${ben.mesh.did} --reason pardoned`)
   assert.equal(linked(ann), false)
   await world.clock.run(HOUR)
   await world.until(() => linked(ann) && linked(ben), 2 * HOUR)
@@ -124,7 +139,7 @@ test('quarantine, gives a partner the limits of strangers and suspends what its 
   assert.deepEqual(ann.mesh.policy.constraints(ben.mesh.did), DEFAULT_CONSTRAINTS.isolated)
   assert.ok(ann.mesh.policy.scoreOf(ben.mesh.did) < 1_000)
   assert.equal(mayForward().allowed, false)
-  assert.equal(ann.mesh.why('ben', 'forward', '10.0.0.1:80').rule, 'default: forward is denied; this peer is isolated for what it did, with a score of 0')
+  assert.equal(ann.mesh.why('ben', 'forward', '10.0.0.1:80').rule, 'default: forward is denied; this peer is isolated for what it did, with a standing of 0.00')
   assert.deepEqual(heard, [[ben.mesh.did]], 'whoever lets something run under it is told')
   assert.equal(linked(ann), true, 'a link is not taken away')
   assert.equal(ann.mesh.network().stats.isolatedLinks, 1)
@@ -253,7 +268,7 @@ test('topics, are allowed and denied by name and wildcard, why names rule, class
   for (const action of ['publish', 'subscribe']) ann.mesh.policy.provide(action, ({ peer, target }) => (target === 'blob:news' ? least(peer) : undefined))
   const why = ann.mesh.why('ben', 'publish', 'blob:news')
   assert.equal(why.decision, 'denied')
-  assert.equal(why.rule, 'the topic asks for a score of 4000; this peer is known with a score of 1000')
+  assert.equal(why.rule, 'the topic asks for a score of 4000; this peer is known with a standing of 0.10')
   assert.equal(why.next, `kith allow ${ben.mesh.did} publish blob:news`)
   const [, verb, principal, action, target] = (why.next ?? '').split(' ')
   assert.equal(verb, 'allow')

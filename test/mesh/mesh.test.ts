@@ -129,7 +129,7 @@ test('why, of a peer with several addresses, names the path and what came of eac
   assert.equal(why.decision, null)
   const denied = ann.mesh.why('ben', 'forward', 'localhost:5432')
   assert.equal(denied.decision, 'denied')
-  assert.equal(denied.rule, 'default: forward is denied; this peer is known with a score of 1000')
+  assert.equal(denied.rule, 'default: forward is denied; this peer is known with a standing of 0.10')
   assert.equal(denied.next, `kith allow ${ben.mesh.did} forward localhost:5432`)
   const [, , principal, action, target] = (denied.next as string).split(' ')
   await ann.mesh.policy.allow(principal as string, action as string, target)

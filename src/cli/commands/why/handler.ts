@@ -2,6 +2,11 @@ import { shellWord } from '../../home.ts'
 import type { CommandHandler } from '../../spec.ts'
 import { type Palette, table } from '../../style.ts'
 
+/** What names a rule decides by it; everything else is a reason of its own. */
+function because(rule: string | null): string {
+  return rule !== null && !/^(allow|deny|default)\b/.test(rule) ? rule : `by ${rule ?? 'no rule'}`
+}
+
 export const run: CommandHandler = async ({ daemon, output, command }, { args }) => {
   const [peer = '', action, target] = args
   const why = await (await daemon()).call('POST /v1/why', { peer, ...(action === undefined ? {} : { action }), ...(target === undefined ? {} : { target }) })
@@ -9,7 +14,7 @@ export const run: CommandHandler = async ({ daemon, output, command }, { args })
   const human = (palette: Palette, columns: number): string[] => {
     const after = next === null ? [] : [palette.quiet(`${why.decision === null ? 'next' : 'to change it'}: ${next}`)]
     if (why.decision !== null) {
-      return [`${why.decision === 'allowed' ? palette.good('allowed') : palette.bad('denied')}  by ${why.rule ?? 'no rule'}`, ...after]
+      return [`${why.decision === 'allowed' ? palette.good('allowed') : palette.bad('denied')}  ${because(why.rule)}`, ...after]
     }
     const path =
       why.path === null
