@@ -39,3 +39,8 @@ export function bytes(count: number): string {
   }
   return `${unit === 0 || value >= 99.95 ? Math.round(value) : value.toPrecision(3)} ${UNITS[unit]}`
 }
+
+/** A score, weight or reputation: two digits are enough for people, and a half is rounded up everywhere. */
+export function decimal(share: number): string {
+  return (Math.round(share * 100) / 100).toFixed(2)
+}

@@ -74,7 +74,7 @@ export function peerStatus(link: LinkStatus, { mesh, trust }: Pick<Assembly, 'me
     state: link.state,
     class: link.class,
     pending_class: link.pendingClass,
-    score: mesh.policy.scoreOf(link.did) / ONE,
+    score: trust.explain(link.did).score / ONE,
     reputation: reputation / ONE,
     standing: state,
     rate: { ...rateOf(limits), shared: link.class === 'isolated' || limits.bucket !== undefined },

@@ -75,7 +75,7 @@ test('mailbox, agreed on both sides, is shown on both and noted', async () => {
   assert.deepEqual(using.hosts, [{ did: dids.alice, name: 'alice' }])
   assert.match(
     (await stage.kith(on('bob', 'mailbox'))).stdout,
-    /^kept by +alice\nkeeps for +nobody\ninbox +\d+ messages, \d+ unread\non the way +0 of this node\n/,
+    /^kept by +alice\nkeeps for +nobody\ninbox +\d+ messages?, \d+ unread\non the way +0 of this node\n/,
   )
   assert.deepEqual((await stage.json<MailboxShown>(on('bob', 'mailbox', 'use'))).hosts, [])
   assert.deepEqual((await stage.json<MailboxShown>(on('alice', 'mailbox', 'unhost', 'bob'))).hosting, [])

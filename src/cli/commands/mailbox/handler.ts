@@ -7,8 +7,10 @@ import { type Cell, type Palette, table } from '../../style.ts'
 export const show: CommandHandler = async (context) => print(context, await (await context.daemon()).call('GET /v1/mailbox', {}))
 
 export const host: CommandHandler = async (context, { args: [peer = ''] }) => {
-  print(context, await (await context.daemon()).call('POST /v1/mailbox/host', { peer }))
-  context.output.note('next: on the other machine: kith mailbox use THIS-PEER')
+  const daemon = await context.daemon()
+  print(context, await daemon.call('POST /v1/mailbox/host', { peer }))
+  const { did } = await daemon.call('GET /v1/status', {})
+  context.output.note(`next: on the other machine: kith mailbox use ${did}`)
   return undefined
 }
 
@@ -30,10 +32,14 @@ function lines({ hosts, hosting, kept, inbox, pending }: MailboxShown, palette: 
     [
       row('kept by', names(hosts, 'nobody: what is sent while this node is away waits at the sender')),
       row('keeps for', names(hosting, 'nobody')),
-      ...(hosting.length === 0 ? [] : [row('kept here', `${kept.messages} messages, ${bytes(kept.bytes)}`)]),
-      row('inbox', `${inbox.messages} messages, ${inbox.unread} unread`),
+      ...(hosting.length === 0 ? [] : [row('kept here', `${counted(kept.messages)}, ${bytes(kept.bytes)}`)]),
+      row('inbox', `${counted(inbox.messages)}, ${inbox.unread} unread`),
       row('on the way', `${pending} of this node`),
     ],
     { columns },
   )
+}
+
+function counted(messages: number): string {
+  return `${messages} ${messages === 1 ? 'message' : 'messages'}`
 }

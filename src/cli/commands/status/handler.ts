@@ -1,5 +1,5 @@
 import type { NodeStatus, PeerStatus } from '../../../daemon/status.ts'
-import { ago, bytes, duration } from '../../format.ts'
+import { ago, bytes, decimal, duration } from '../../format.ts'
 import type { CommandHandler } from '../../spec.ts'
 import { type Cell, harmless, type Palette, table } from '../../style.ts'
 import { tunnelLines } from '../tunnels/handler.ts'
@@ -117,7 +117,7 @@ function row(peer: PeerStatus, palette: Palette): (string | Cell)[] {
     { text: peer.name ?? peer.did, style: palette.strong },
     stateCell(peer, palette),
     held,
-    peer.score.toFixed(2),
+    decimal(peer.score),
     `${peer.rate.messages_per_second}/s${peer.rate.shared ? ' shared' : ''}`,
     peer.path === null ? trouble : `${peer.path.address}${peer.path.via === null ? '' : ` via ${peer.path.via}`}`,
     peer.rtt_ms === null ? '' : `${peer.rtt_ms.toFixed(1)} ms`,

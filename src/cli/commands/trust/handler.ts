@@ -1,7 +1,7 @@
 import { KithError } from '../../../core/errors.ts'
 import type { TrustListed, TrustShown } from '../../../daemon/control/routes/trust-api.ts'
 import type { CommandContext } from '../../context.ts'
-import { duration, localTime } from '../../format.ts'
+import { decimal, duration, localTime } from '../../format.ts'
 import type { CommandHandler, CommandInput } from '../../spec.ts'
 import { type Cell, harmlessLine, type Palette, table } from '../../style.ts'
 import { parseWeight, weightOf } from './weight.ts'
@@ -139,9 +139,4 @@ function stateCell({ state, until }: TrustListed, palette: Palette): Cell {
 
 function labelled(labels: readonly string[]): string {
   return labels.length === 0 ? '' : ` (${labels.map(harmlessLine).join(', ')})`
-}
-
-/** Two digits are enough for people. */
-function decimal(share: number): string {
-  return (Math.round(share * 100) / 100).toFixed(2)
 }
