@@ -64,15 +64,21 @@ test('an entry, published while one of three nodes is away, reaches both others,
 })
 
 test('a peer below the standing that a topic asks for, is refused, and why says the same on the other machine', { timeout: 180_000 }, async () => {
-  await stage.json(on('alice', 'topics', 'create', 'board', '--access', 'open'))
   await stage.json(on('bob', 'topics', 'create', 'board', '--access', 'partner'))
+  await stage.json(on('alice', 'topics', 'create', 'board', '--access', 'open'))
   await stage.json(on('alice', 'pub', 'board', 'let me in'))
   const why = await stage.json<{ decision: string; rule: string; next: string }>(on('bob', 'why', 'alice', 'publish', 'board'))
   assert.equal(why.decision, 'denied')
   assert.match(why.rule, /the topic board asks for a standing of 0\.4, which the peer does not have/)
+  const counted = /^kith_gossip_refused_total\{reason="(carrier|author|reader)_denied"\} [1-9]/m
+  const metrics = await eventually(
+    () => stage.kith(on('bob', 'metrics')),
+    ({ stdout }) => counted.test(stdout),
+  )
+  assert.match(metrics.stdout, counted, 'the refusal is counted by its reason')
   const { topics } = await stage.json<{ topics: { name: string; entries: number }[] }>(on('bob', 'topics'))
   assert.equal(topics.find(({ name }) => name === 'board')?.entries, 0)
-  // The printed command makes the difference.
+  // The standing that the rule names makes the difference.
   const allowed = await stage.kith(on('bob', 'trust', 'set', 'alice', 'partner'))
   assert.equal(allowed.status, 0, allowed.stderr)
   const entry = JSON.parse((await stage.kith(on('bob', 'sub', 'board', '--replay', '-n', '1', '--json'))).stdout) as EntryLine
