@@ -73,6 +73,11 @@ export class HoldBack {
     this.#arm()
   }
 
+  /** Something that was waited for will not come: those that waited for nothing else go. */
+  over(key: string): void {
+    this.#deliverAll(this.#released(key))
+  }
+
   /** Delivers what still waits. */
   flush(): void {
     while (this.#held.size > 0) this.#forceOldest()
@@ -86,19 +91,26 @@ export class HoldBack {
 
   /** Delivers, then whatever waited only for that; a long chain does not deepen the stack. */
   #deliver(arrival: Arrival, gap: boolean): void {
-    const ready: [Arrival, boolean][] = [[arrival, gap]]
+    this.#deliverAll([[arrival, gap]])
+  }
+
+  #deliverAll(ready: [Arrival, boolean][]): void {
     for (let next = ready.shift(); next !== undefined; next = ready.shift()) {
       this.#hooks.deliver(...next)
-      const { key } = next[0]
-      const others = this.#waiting.get(key)
-      if (others === undefined) continue
-      this.#waiting.delete(key)
-      for (const held of others) {
-        held.waitsFor.delete(key)
-        if (held.waitsFor.size > 0 || !this.#take(held)) continue
-        ready.push([held.arrival, false])
-      }
+      ready.push(...this.#released(next[0].key))
     }
+  }
+
+  /** Those that waited for this one alone. */
+  #released(key: string): [Arrival, boolean][] {
+    const others = this.#waiting.get(key)
+    this.#waiting.delete(key)
+    const ready: [Arrival, boolean][] = []
+    for (const held of others ?? []) {
+      held.waitsFor.delete(key)
+      if (held.waitsFor.size === 0 && this.#take(held)) ready.push([held.arrival, false])
+    }
+    return ready
   }
 
   #take(held: Held): boolean {

@@ -93,6 +93,7 @@ class GossipNode implements Gossip {
       logger,
       counters,
       maxTopics: components.maxTopics ?? DEFAULT_TOPICS,
+      rejected: (key) => this.#intake.rejected(key),
       missing: (topic, reference) => this.#missing(topic, reference),
     })
     const topics = this.#topics
@@ -131,6 +132,7 @@ class GossipNode implements Gossip {
         },
         malformed: (from, error, bytes) => neighbours.malformed(from, error, bytes),
         equivocation: (topic, kept, found) => void this.#equivocation(topic, kept, found),
+        refused: (topic, key) => topic.holdBack.over(key),
       },
     })
     const intake = this.#intake

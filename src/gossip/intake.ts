@@ -38,6 +38,8 @@ export interface IntakeHooks {
   /** The neighbour sent bytes that are no envelope. */
   malformed(from: Neighbour, error: KithError, bytes: Uint8Array): void
   equivocation(topic: Topic, kept: Item, found: RecordMessage): void
+  /** Will not be taken here, whoever brings it: nothing waits for it. */
+  refused(topic: Topic, key: string): void
 }
 
 export interface IntakeComponents {
@@ -65,7 +67,7 @@ export class Intake {
   readonly #components: IntakeComponents
   /** By id: who else offered the same bytes while they are verified. */
   readonly #pending: Map<string, Neighbour[]> = new Map()
-  #refused: Lru<string, number> = new Lru(MAX_REFUSED)
+  #refused: Lru<string, { readonly untilMs: number; readonly final: boolean }> = new Lru(MAX_REFUSED)
   readonly #rate: AuthorRate
   readonly #papers: Papers
 
@@ -86,8 +88,12 @@ export class Intake {
   }
 
   refusedLately(key: string): boolean {
-    const until = this.#refused.get(key)
-    return until !== undefined && this.#components.clock.monotonic() < until
+    return this.#refusal(key) !== undefined
+  }
+
+  /** Refused lately for what it is or who signed it, not for coming too fast. */
+  rejected(key: string): boolean {
+    return this.#refusal(key)?.final === true
   }
 
   /** Rules have changed: what was refused may be taken now. */
@@ -140,7 +146,7 @@ export class Intake {
     }
     const refusal = this.#judge(topic, head, bytes.length)
     if (refusal !== undefined) {
-      this.#remember(key, refusal === 'author_denied' ? DENIED_MS : REFUSED_MS)
+      this.#remember(topic, key, refusal === 'author_denied' ? DENIED_MS : REFUSED_MS)
       this.#refuse(from, refusal, head)
       return
     }
@@ -172,9 +178,9 @@ export class Intake {
       const error = asKithError(thrown, 'INTERNAL')
       if (error.code === 'INTERNAL') logger.error('gossip verification failed', { error: thrown })
       const refusal = REFUSAL_OF[error.code] ?? 'device'
-      if (refusal === 'device' || refusal === 'suite') this.#remember(key)
+      if (refusal === 'device' || refusal === 'suite') this.#remember(topic, key)
       // Nobody who has it has the papers: not asked for again at once.
-      if (refusal === 'unknown_device' && others.length === 0) this.#remember(key, DENIED_MS)
+      if (refusal === 'unknown_device' && others.length === 0) this.#remember(topic, key, DENIED_MS)
       this.#refuse(from, refusal, head)
     }
     this.#pending.delete(key)
@@ -203,7 +209,7 @@ export class Intake {
     // The topic may have gone while the signature was checked.
     if (hooks.topic(topic.name) !== topic || topic.index.get(key) !== undefined) return
     if (way !== 'fetch' && !this.#rate.take(record.from)) {
-      this.#remember(key, RATE_MS)
+      this.#remember(topic, key, RATE_MS)
       this.#refuse(from, 'author_rate', record)
       return
     }
@@ -212,21 +218,21 @@ export class Intake {
       payload = readPayload(record.payload)
       // An author's entry is measured as its readers get it: a small one that inflates to a large one is a large one.
       if (payload.length > this.#components.policy.constraints(record.from).messageBytes) {
-        this.#remember(key)
+        this.#remember(topic, key)
         this.#refuse(from, 'too_large', record)
         return
       }
       // Looked into once, so that nobody passes on what nobody can read.
       payload.inflate()
     } catch {
-      this.#remember(key)
+      this.#remember(topic, key)
       this.#refuse(from, 'payload', record)
       return
     }
     const item: Item = { key, id: record.id, timeMs: record.timeMs, size, author: record.from, slot: slotOf(record) }
     const kept = topic.index.ofSlot(item.slot)
     if (kept !== undefined) {
-      this.#remember(key)
+      this.#remember(topic, key)
       hooks.equivocation(topic, kept, record)
       this.#refuse(from, 'equivocation', record)
       return
@@ -234,8 +240,15 @@ export class Intake {
     hooks.accepted(topic, item, record, payload, from, way)
   }
 
-  #remember(key: string, ms = REFUSED_MS): void {
-    this.#refused.set(key, this.#components.clock.monotonic() + ms)
+  #refusal(key: string): { readonly final: boolean } | undefined {
+    const refusal = this.#refused.get(key)
+    return refusal !== undefined && this.#components.clock.monotonic() < refusal.untilMs ? refusal : undefined
+  }
+
+  #remember(topic: Topic, key: string, ms = REFUSED_MS): void {
+    const final = ms !== RATE_MS
+    this.#refused.set(key, { untilMs: this.#components.clock.monotonic() + ms, final })
+    if (final) this.#components.hooks.refused(topic, key)
   }
 
   /** Counted, and told to whoever looks closer: `why` says the same of access. */

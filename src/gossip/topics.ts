@@ -27,6 +27,8 @@ export interface TopicsComponents {
   readonly logger: Logger
   readonly counters: GossipCounters
   readonly maxTopics: number
+  /** An entry that was refused here: nothing waits for it. */
+  rejected(key: string): boolean
   /** An entry that one refers to is not here. */
   missing(topic: Topic, reference: Reference): void
 }
@@ -191,7 +193,7 @@ export class Topics {
   }
 
   #add(rules: TopicRules, broken: boolean): Topic {
-    const { clock, logger, counters, missing } = this.#components
+    const { clock, logger, counters, missing, rejected } = this.#components
     const hash = topicHash(rules.name)
     const retention = new Retention(rules)
     const index = new TopicIndex()
@@ -199,7 +201,8 @@ export class Topics {
     const readers = new Readers(logger)
     const holdBack: HoldBack = new HoldBack(rules.causal, {
       clock,
-      known: ({ id, timeMs }) => index.get(idKey(id)) !== undefined || timeMs < Math.max(retention.cutoff(clock.now()), retention.droppedMs),
+      known: ({ id, timeMs }) =>
+        index.get(idKey(id)) !== undefined || timeMs < Math.max(retention.cutoff(clock.now()), retention.droppedMs) || rejected(idKey(id)),
       missing: (reference) => missing(topic, reference),
       forced: () => counters.gap(),
       deliver(arrival, gap) {

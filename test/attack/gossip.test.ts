@@ -92,3 +92,22 @@ test('a neighbour that may not read a topic, cannot tell it from one that does n
   assert.equal(subscribersOf(ann, 'plans'), 0)
   await world.close()
 })
+
+test('an author whom only one neighbour lets publish, does not hold up what that neighbour says', async () => {
+  const world = gossipWorld()
+  const ann = await world.gossip('ann')
+  const ben = await world.gossip('ben')
+  const eve = await hostile(world, 'eve', ann, { class: 'partner', subscribe: ['news'] })
+  await ben.mesh.policy.deny(eve.mesh.did, 'publish', 'news')
+  await world.link(ann, ben)
+  await world.until(() => subscribersOf(ann, 'news') === 2 && subscribersOf(ben, 'news') === 1)
+  for (let i = 0; i < 5; i++) {
+    eve.say({ kind: 'push', envelope: eve.craft({ data: utf8(`eve ${i}`) }) })
+    await world.until(() => ann.hears('news').includes(`eve ${i}`))
+    await world.run(100)
+    await ann.gossip.publish('news', utf8(`ann ${i}`))
+    await world.run(1_000)
+    assert.equal(ben.hears('news').at(-1), `ann ${i}`)
+  }
+  await world.close()
+})
