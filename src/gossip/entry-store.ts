@@ -1,6 +1,9 @@
 import { KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import { MAX_BATCH_OPERATIONS, type Store, type StoreOp } from '../core/store/types.ts'
+import type { Did } from '../identity/did.ts'
+import { clearDropped, droppedOperation, loadDropped } from './dropped-store.ts'
+import type { Place } from './retention.ts'
 import type { Topic } from './topic.ts'
 import type { Item } from './topic-index.ts'
 
@@ -43,7 +46,9 @@ export class EntryStore {
     this.#schedule()
   }
 
-  delete(topic: Topic, items: Iterable<Item>): void {
+  /** Deletes entries, and notes in front of that what was dropped of their authors. */
+  delete(topic: Topic, items: Iterable<Item>, dropped: Iterable<readonly [Did, Place | undefined]> = []): void {
+    for (const [author, place] of dropped) this.#operations.push(droppedOperation(topic, author, place))
     for (const item of items) {
       this.#operations.push({ type: 'delete', ns: NAMESPACE, key: keyOf(topic, item) })
       this.#fresh.delete(item.key)
@@ -65,6 +70,11 @@ export class EntryStore {
     return this.#fresh.get(item.key) ?? this.#recent.get(item.key) ?? (await this.#store.get(NAMESPACE, keyOf(topic, item)))
   }
 
+  /** By author, the newest entry that was dropped for want of space. @throws KithError `STORE_FAILED`, `WIRE_MALFORMED`. */
+  dropped(topic: Topic): Promise<ReadonlyMap<Did, Place>> {
+    return loadDropped(this.#store, topic)
+  }
+
   async *scan(topic: Topic): AsyncGenerator<Uint8Array> {
     for await (const { value } of this.#store.scan(NAMESPACE, { prefix: topic.hash.subarray(0, TOPIC_BYTES) })) yield value
   }
@@ -80,6 +90,7 @@ export class EntryStore {
       batch = []
     }
     if (batch.length > 0) await this.#store.batch(batch)
+    await clearDropped(this.#store, topic)
   }
 
   /** Writes what waits. Failures are logged and told to those who wait for durability. */

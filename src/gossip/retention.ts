@@ -15,7 +15,7 @@ import { compareItems, type Item } from './topic-index.ts'
  *
  * One author alone has all the space; among n each has at least an nth of it, whatever the others publish. L never rises while entries arrive, so what is dropped is
  * never missed later, and nodes with equal options that have seen the same entries keep the same ones, in whatever order they came. An entry that was dropped is
- * recognised when it comes again: it is older than the newest one of its author that was dropped.
+ * recognised when it comes again: it is not newer than the newest one of its author that was dropped. That one is remembered over a restart (`dropped-store.ts`).
  */
 export interface RetentionLimits {
   readonly retainMs: number
@@ -23,18 +23,25 @@ export interface RetentionLimits {
   readonly maxBytes: number
 }
 
+/** Authors of whom something was dropped and nothing is kept. */
+const MAX_DROPPED = 8_192
+
+/** As much of an entry as its place among others needs. */
+export type Place = Pick<Item, 'timeMs' | 'id'>
+
 interface Author {
   /** Kept ones, oldest first. */
   readonly items: Item[]
   weight: number
   /** The newest that was dropped for space. */
-  dropped: Item | undefined
+  dropped: Place | undefined
 }
 
 export class Retention {
   readonly #limits: RetentionLimits
   readonly #unit: number
   readonly #authors: Map<Did, Author> = new Map()
+  #changed: Set<Did> = new Set()
   #weight = 0
   #droppedMs = 0
 
@@ -53,6 +60,17 @@ export class Retention {
     return (this.#authors.get(author)?.items.length ?? 0) > 0
   }
 
+  /** The newest one of this author that was dropped for space. */
+  dropped(author: Did): Place | undefined {
+    return this.#authors.get(author)?.dropped
+  }
+
+  /** What an earlier run dropped; before anything is added. */
+  recall(author: Did, dropped: Place): void {
+    this.#authors.set(author, { items: [], weight: 0, dropped })
+    this.#droppedMs = Math.max(this.#droppedMs, dropped.timeMs)
+  }
+
   /** The newest entry that was dropped for space, as far as it is remembered. */
   get droppedMs(): number {
     return this.#droppedMs
@@ -62,7 +80,7 @@ export class Retention {
   refuses(item: Pick<Item, 'timeMs' | 'id' | 'author' | 'size'>): boolean {
     if (this.#weightOf(item) > this.#limits.maxBytes) return true
     const dropped = this.#authors.get(item.author)?.dropped
-    return dropped !== undefined && compareItems(item as Item, dropped) <= 0
+    return dropped !== undefined && compareItems(item, dropped) <= 0
   }
 
   add(item: Item): void {
@@ -82,25 +100,50 @@ export class Retention {
     return this.#weight > this.#limits.maxBytes
   }
 
+  /** Authors whose newest dropped one is another than when this was last asked. */
+  takeChanged(): ReadonlySet<Did> {
+    const changed = this.#changed
+    this.#changed = new Set()
+    return changed
+  }
+
   /** What must go now, and is forgotten here. */
   settle(now: number): Set<Item> {
     const gone = new Set<Item>()
     const cutoff = this.cutoff(now)
     for (const [did, author] of this.#authors) {
       while (author.items[0] !== undefined && author.items[0].timeMs < cutoff) gone.add(this.#drop(author))
-      if (author.dropped !== undefined && author.dropped.timeMs < cutoff) author.dropped = undefined
+      if (author.dropped !== undefined && author.dropped.timeMs < cutoff) {
+        author.dropped = undefined
+        this.#changed.add(did)
+      }
       if (author.items.length === 0 && author.dropped === undefined) this.#authors.delete(did)
     }
     const level = this.#level()
-    for (const author of this.#authors.values()) {
+    for (const [did, author] of this.#authors) {
       while (author.weight > level && author.items.length > 0) {
         const item = this.#drop(author)
         author.dropped = item
+        this.#changed.add(did)
         this.#droppedMs = Math.max(this.#droppedMs, item.timeMs)
         gone.add(item)
       }
     }
+    this.#forget()
     return gone
+  }
+
+  /** Identities cost nothing: of those nothing is kept of, only so many are remembered. */
+  #forget(): void {
+    if (this.#authors.size <= 2 * MAX_DROPPED) return
+    let surplus = this.#authors.size - MAX_DROPPED
+    for (const [did, { items }] of this.#authors) {
+      if (surplus === 0) return
+      if (items.length > 0) continue
+      this.#authors.delete(did)
+      this.#changed.add(did)
+      surplus--
+    }
   }
 
   #drop(author: Author): Item {

@@ -19,7 +19,7 @@ export const START: Bound = { timeMs: 0, prefix: new Uint8Array(0) }
 export const END: Bound = { timeMs: END_OF_TIME, prefix: new Uint8Array(0) }
 
 /** The one order in which nodes list, reconcile and retire entries: signed time, then id. */
-export function compareItems(a: Item, b: Item): number {
+export function compareItems(a: Pick<Item, 'timeMs' | 'id'>, b: Pick<Item, 'timeMs' | 'id'>): number {
   return a.timeMs - b.timeMs || compare(a.id, b.id)
 }
 

@@ -115,7 +115,12 @@ export class Topics {
     const gone = topic.retention.settle(now)
     topic.index.remove(gone)
     for (const { key } of gone) topic.heads.delete(key)
-    this.#components.entries.delete(topic, gone)
+    const { retention } = topic
+    this.#components.entries.delete(
+      topic,
+      gone,
+      [...retention.takeChanged()].map((author) => [author, retention.dropped(author)] as const),
+    )
   }
 
   /** What is kept now and was delivered, in causal order; what comes later is not in it. */
@@ -227,12 +232,19 @@ export class Topics {
 
   async #restore(topic: Topic): Promise<void> {
     const { entries, messages, logger } = this.#components
+    for (const [author, place] of await entries.dropped(topic)) topic.retention.recall(author, place)
+    const gone: Item[] = []
     for await (const bytes of entries.scan(topic)) {
       try {
         const head = messages.readRecord(bytes)
         const { references } = readPayload(head.payload)
         const { id, timeMs, from: author } = head
         const item: Item = { key: idKey(id), id: Uint8Array.from(id), timeMs, size: bytes.length, author, slot: slotOf(head) }
+        if (topic.retention.refuses(item)) {
+          // The power failed between noting that it goes and deleting it.
+          gone.push(item)
+          continue
+        }
         topic.index.add(item)
         topic.retention.add(item)
         follow(topic.heads, { ...item, references })
@@ -240,6 +252,7 @@ export class Topics {
         logger.warn('a kept gossip entry cannot be read', { topic: topic.name, error })
       }
     }
+    if (gone.length > 0) entries.delete(topic, gone)
     this.settle(topic)
   }
 }

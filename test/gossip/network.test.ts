@@ -6,7 +6,7 @@ import { seededRandom } from '../../src/core/random.ts'
 import { createMemoryStore } from '../../src/core/store/memory.ts'
 import type { TopicOptions } from '../../src/gossip/types.ts'
 import { testIdentity } from '../mesh/fixtures.ts'
-import { assertEqualState, entriesOf, type GossipNode, type GossipWorld, gossipWorld, subscribersOf, textOf } from './support.ts'
+import { assertEqualState, entriesOf, type GossipNode, type GossipWorld, gossipWorld, hostile, subscribersOf, textOf } from './support.ts'
 
 /** Each node linked with the next ones. */
 async function ring(world: GossipWorld, count: number, steps: readonly number[], topics: readonly (string | TopicOptions)[] = ['news']): Promise<GossipNode[]> {
@@ -171,6 +171,31 @@ test('restart, topics and entries are there again, numbers go on, and nothing is
   assert.deepEqual(live, ['3'])
   assert.deepEqual(replayed, ['0', '1', '2', '3'])
   assert.equal(fourth.epoch, 2)
+  await world.close()
+})
+
+test('restart, an entry that was dropped for space, is known again and not delivered when somebody repeats it', async () => {
+  const world = gossipWorld()
+  const store = createMemoryStore()
+  const identity = testIdentity('ann')
+  const topics = [{ name: 'news', access: { kind: 'open' }, maxEntries: 4 } as const]
+  const bob = await world.gossip('bob', { topics })
+  const first = await world.gossip('ann', { store, identity, topics })
+  await world.link(bob, first)
+  const records: Uint8Array[] = []
+  for (let i = 0; i < 4; i++) {
+    for (const node of [bob, first]) records.push((await world.settle(node.gossip.publish('news', utf8(`${node.name} ${i}`)))).record.bytes)
+    await world.run(1_000)
+  }
+  await world.until(() => first.hears('news').length === 8 && entriesOf(first, 'news') === 4)
+  await first.gossip.close()
+  await world.settle(first.mesh.close())
+  const again = await world.gossip('ann', { store, identity, topics, listen: 'memory://ann-again' })
+  const eve = await hostile(world, 'eve', again, { class: 'partner', subscribe: ['news'] })
+  for (const envelope of records.slice(0, 4)) eve.say({ kind: 'push', envelope })
+  await world.until(() => (again.gossip.refusals.no_room ?? 0) === 4)
+  assert.deepEqual(again.hears('news'), [])
+  assert.deepEqual((await again.gossip.entries('news')).map(textOf).sort(), ['ann 2', 'ann 3', 'bob 2', 'bob 3'])
   await world.close()
 })
 
