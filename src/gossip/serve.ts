@@ -110,7 +110,7 @@ export class Serve {
   }
 
   async #give(neighbour: Neighbour, topic: Topic, nonce: number, items: readonly Item[], cut: boolean, pull: boolean): Promise<void> {
-    const { store, cursors } = this.#components
+    const { store, cursors, access } = this.#components
     let entries: Uint8Array[] = []
     let length = 0
     for (const item of items) {
@@ -122,6 +122,11 @@ export class Serve {
         entries = []
         length = 0
         await neighbour.outbox.room()
+        // A neighbour that takes its time is not given what it may not read any more.
+        if (!access.may(neighbour.peer, 'subscribe', topic)) {
+          this.#say(neighbour, nonce, 'done', [])
+          return
+        }
       }
       entries.push(bytes)
       length += bytes.length

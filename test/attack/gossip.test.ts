@@ -1,9 +1,20 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { utf8 } from '../../src/core/bytes.ts'
-import { END, START } from '../../src/gossip/topic-index.ts'
-import { topicHash } from '../../src/gossip/wire.ts'
-import type { ViolationReport } from '../../src/mesh/types.ts'
+import { manualClock } from '../../src/core/clock.ts'
+import { silentLogger } from '../../src/core/observe/log.ts'
+import { seededRandom } from '../../src/core/random.ts'
+import type { Access } from '../../src/gossip/access.ts'
+import { Cursors } from '../../src/gossip/cursor.ts'
+import type { EntryStore } from '../../src/gossip/entry-store.ts'
+import { gossipCounters } from '../../src/gossip/gossip-metrics.ts'
+import type { Neighbour } from '../../src/gossip/neighbour.ts'
+import { Serve } from '../../src/gossip/serve.ts'
+import type { Topic } from '../../src/gossip/topic.ts'
+import { END, type Item, START } from '../../src/gossip/topic-index.ts'
+import { decodeFrame, type Frame, topicHash } from '../../src/gossip/wire.ts'
+import type { Did } from '../../src/identity/did.ts'
+import type { ConstraintSet, ViolationReport } from '../../src/mesh/types.ts'
 import { EVERYTHING, entriesOf, gossipWorld, type Hostile, hostile, subscribersOf } from '../gossip/support.ts'
 
 /** A linked neighbour that wants entries of others to vanish, or to learn which topics a node has. */
@@ -110,4 +121,49 @@ test('an author whom only one neighbour lets publish, does not hold up what that
     assert.equal(ben.hears('news').at(-1), `ann ${i}`)
   }
   await world.close()
+})
+
+test('a reader that is shut out while an answer to it waits for room, gets no more of it', async () => {
+  const clock = manualClock()
+  let admitted = true
+  let makeRoom = (): void => undefined
+  const frames: Frame[] = []
+  const neighbour = {
+    peer: 'eve',
+    useless: () => undefined,
+    outbox: {
+      control: (bytes: Uint8Array) => void frames.push(decodeFrame(bytes.subarray(1 + bytes.findIndex((byte) => byte < 0x80)))),
+      room: () => new Promise<void>((resolve) => (makeRoom = resolve)),
+    },
+  } as unknown as Neighbour
+  const items = Array.from(
+    { length: 4 },
+    (_, i): Item => ({ key: `${i}`, id: new Uint8Array(32).fill(i), timeMs: i, size: 40_000, author: 'ann' as Did, slot: `${i}` }),
+  )
+  const topic = { name: 'plans', index: { get: (key: string) => items[Buffer.from(key, 'latin1')[0] ?? 0] } } as unknown as Topic
+  const serve = new Serve({
+    clock,
+    logger: silentLogger,
+    policy: { constraints: () => ({ pullBytes: 1_000_000, outstandingRequests: 4 }) as ConstraintSet },
+    access: { may: () => admitted } as unknown as Access,
+    store: { get: async () => new Uint8Array(40_000) } as unknown as EntryStore,
+    cursors: new Cursors(clock, seededRandom('cursors')),
+    counters: gossipCounters(),
+  })
+  serve.request(neighbour, topic, { nonce: 1, handle: 1, graft: false, ids: items.map(({ id }) => id) })
+  const settled = async (): Promise<void> => {
+    for (let i = 0; i < 20; i++) await Promise.resolve()
+  }
+  await settled()
+  admitted = false
+  makeRoom()
+  await settled()
+  const answers = frames.filter((frame): frame is Extract<Frame, { kind: 'entries' }> => frame.kind === 'entries')
+  assert.deepEqual(
+    answers.map(({ state, entries }) => [state, entries.length]),
+    [
+      ['more', 1],
+      ['done', 0],
+    ],
+  )
 })
