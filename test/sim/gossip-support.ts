@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { toHex } from '../../src/core/bytes.ts'
-import { FOUNDING_TOPICS } from '../../src/gossip/founding-topics.ts'
 import type { Gossip, GossipEntry, TopicOptions } from '../../src/gossip/types.ts'
 import type { SimNode, SimNodeOptions } from '../../src/testing/node.ts'
 import type { Simulation } from '../../src/testing/simulation.ts'
-import { CLASSICAL } from './support.ts'
+import { CLASSICAL, keepPapers } from './support.ts'
 
 export const TOPIC: TopicOptions = { name: 'room:sim', access: { kind: 'open' } }
 
@@ -99,7 +98,7 @@ export class GossipWorld {
 
   async #start(node: SimNode): Promise<void> {
     const { gossip } = node.assembly
-    if (this.#bare) this.#sim.after(0, () => strip(gossip))
+    if (this.#bare) await keepPapers(node)
     const seen = new Set<string>()
     await gossip.define(this.#topic)
     gossip.listen(this.#topic.name, ({ id, author }) => {
@@ -111,9 +110,4 @@ export class GossipWorld {
       this.#sim.samples('delivery').add(this.#sim.now - (this.#published.get(key) ?? this.#sim.now))
     })
   }
-}
-
-/** Once the node has begun, and before anybody is linked. */
-async function strip(gossip: Gossip): Promise<void> {
-  for (const { name } of FOUNDING_TOPICS) await gossip.remove(name)
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { startChurn } from '../../src/testing/churn.ts'
 import type { SimNodeOptions } from '../../src/testing/node.ts'
 import type { Simulation } from '../../src/testing/simulation.ts'
-import { allLinked, CLASSICAL, linkedNodes, scenario } from './support.ts'
+import { allLinked, CLASSICAL, keepPapers, linkedNodes, scenario } from './support.ts'
 
 const MINUTE_MS = 60_000
 
@@ -11,7 +11,10 @@ function traffic(sim: Simulation): string {
   return `${(bytes / 1e6).toFixed(1)} MB, ${retransmissions} retransmissions`
 }
 
-async function comeUp(sim: Simulation, count: number, options: SimNodeOptions = CLASSICAL): Promise<string> {
+/** Nodes of which only the links matter. */
+const BARE: SimNodeOptions = { ...CLASSICAL, onStart: keepPapers }
+
+async function comeUp(sim: Simulation, count: number, options: SimNodeOptions = BARE): Promise<string> {
   await linkedNodes(sim, count, 6, { latencyMs: 20, jitterMs: 10 }, options)
   const up = sim.now
   await sim.run({ forMs: 10 * MINUTE_MS })
@@ -29,7 +32,7 @@ scenario('50 nodes with six neighbours each, come up and stay', (sim) => comeUp(
 scenario('200 nodes with six neighbours each, come up and stay', (sim) => comeUp(sim, 200))
 
 scenario('50 nodes under a fifth of loss, link all the same', async (sim) => {
-  const edges = await linkedNodes(sim, 50, 6, { latencyMs: 30, jitterMs: 10, loss: 0.2 })
+  const edges = await linkedNodes(sim, 50, 6, { latencyMs: 30, jitterMs: 10, loss: 0.2 }, BARE)
   const up = sim.now
   await sim.run({ forMs: 10 * MINUTE_MS })
   await sim.until(() => allLinked(sim, edges), { withinMs: 10 * MINUTE_MS, everyMs: 500 })
@@ -37,7 +40,7 @@ scenario('50 nodes under a fifth of loss, link all the same', async (sim) => {
 })
 
 scenario('a partition of a third for an hour, heals by itself', async (sim) => {
-  const edges = await linkedNodes(sim, 50)
+  const edges = await linkedNodes(sim, 50, 6, {}, BARE)
   const names = sim.all().map(({ name }) => name)
   const minority = names.slice(0, 17)
   sim.partition(minority)
@@ -57,7 +60,7 @@ scenario('a partition of a third for an hour, heals by itself', async (sim) => {
 
 for (const what of ['process', 'machine'] as const) {
   scenario(`a tenth of all nodes lost and back each minute by a failing ${what}, all links in the end`, async (sim) => {
-    const edges = await linkedNodes(sim, 50)
+    const edges = await linkedNodes(sim, 50, 6, {}, BARE)
     const churn = startChurn(sim, { perMinute: 0.1, crash: { of: what } })
     await sim.run({ forMs: 20 * MINUTE_MS })
     churn.stop()

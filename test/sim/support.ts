@@ -1,6 +1,7 @@
 import { type TestContext, test } from 'node:test'
 import { ml_dsa65 } from '@noble/post-quantum/ml-dsa.js'
-import type { SimNodeOptions } from '../../src/testing/node.ts'
+import { FOUNDING_TOPICS } from '../../src/gossip/founding-topics.ts'
+import type { SimNode, SimNodeOptions } from '../../src/testing/node.ts'
 import { type RunResult, runTwice, type Scenario } from '../../src/testing/run-twice.ts'
 import type { LinkOptions, Simulation, SimulationOptions } from '../../src/testing/simulation.ts'
 import { type Edge, randomRegular } from '../../src/testing/topology.ts'
@@ -27,6 +28,15 @@ export function scenario(name: string, play: Scenario<string>, options: Scenario
 
 /** Without ML-DSA: a tenth of the computing, for many nodes. What is the same with it is shown by few. */
 export const CLASSICAL: SimNodeOptions = { postQuantum: false }
+
+/**
+ * The owner lets nobody read what all nodes tell all nodes: checking each other's papers is what many nodes compute longest on, and what is the same without them
+ * need not wait for it.
+ */
+export async function keepPapers({ mesh, runs }: SimNode): Promise<void> {
+  if (runs > 1) return
+  for (const { name } of FOUNDING_TOPICS) await mesh.policy.deny('*', 'subscribe', name)
+}
 
 /** `count` nodes in a random graph in which everybody knows `degree` others, all links up. */
 export async function linkedNodes(
