@@ -54,6 +54,11 @@ export class HoldBack {
     return this.#held.has(key)
   }
 
+  /** Whether something here waits for this one. */
+  awaits(key: string): boolean {
+    return this.#waiting.has(key)
+  }
+
   offer(arrival: Arrival): void {
     const missing = this.#causal ? arrival.references.filter((reference) => this.#held.has(idKey(reference.id)) || !this.#hooks.known(reference)) : []
     if (missing.length === 0) {

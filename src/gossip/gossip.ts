@@ -132,6 +132,7 @@ class GossipNode implements Gossip {
         },
         malformed: (from, error, bytes) => neighbours.malformed(from, error, bytes),
         equivocation: (topic, kept, found) => void this.#equivocation(topic, kept, found),
+        late: (key, from) => this.#spread.note(key, from),
         refused: (topic, key) => topic.holdBack.over(key),
       },
     })
@@ -367,9 +368,10 @@ class GossipNode implements Gossip {
 
   /** An entry refers to one that is not here: whoever reads the topic may have it. */
   #missing(topic: Topic, { id }: Reference): void {
+    const key = idKey(id)
+    const way = this.#intake.wanted(key) ? 'fetch' : 'graft'
     for (const neighbour of this.#neighbours) {
-      const key = idKey(id)
-      if (neighbour.sharing(topic) !== undefined && this.#spread.has(key, neighbour)) this.#fetch.heard(topic, id, neighbour, 'graft')
+      if (neighbour.sharing(topic) !== undefined && this.#spread.has(key, neighbour)) this.#fetch.heard(topic, id, neighbour, way)
     }
   }
 

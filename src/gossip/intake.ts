@@ -38,6 +38,8 @@ export interface IntakeHooks {
   /** The neighbour sent bytes that are no envelope. */
   malformed(from: Neighbour, error: KithError, bytes: Uint8Array): void
   equivocation(topic: Topic, kept: Item, found: RecordMessage): void
+  /** Came too fast; the neighbour has it. */
+  late(key: string, from: Neighbour): void
   /** Will not be taken here, whoever brings it: nothing waits for it. */
   refused(topic: Topic, key: string): void
 }
@@ -94,6 +96,11 @@ export class Intake {
   /** Refused lately for what it is or who signed it, not for coming too fast. */
   rejected(key: string): boolean {
     return this.#refusal(key)?.final === true
+  }
+
+  /** Something that is held back refers to it: it is not too early for it any more. @returns whether it was refused for coming too fast. */
+  wanted(key: string): boolean {
+    return this.#refusal(key)?.final === false && this.#refused.delete(key)
   }
 
   /** Rules have changed: what was refused may be taken now. */
@@ -208,8 +215,10 @@ export class Intake {
     const { hooks } = this.#components
     // The topic may have gone while the signature was checked.
     if (hooks.topic(topic.name) !== topic || topic.index.get(key) !== undefined) return
-    if (way !== 'fetch' && !this.#rate.take(record.from)) {
+    // What others refer to holds them up: it is taken now, as a comparison would take it soon.
+    if (way !== 'fetch' && !topic.holdBack.awaits(key) && !this.#rate.take(record.from)) {
       this.#remember(topic, key, RATE_MS)
+      hooks.late(key, from)
       this.#refuse(from, 'author_rate', record)
       return
     }

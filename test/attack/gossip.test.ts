@@ -167,3 +167,22 @@ test('a reader that is shut out while an answer to it waits for room, gets no mo
     ],
   )
 })
+
+test('an author who floods, does not hold up others who refer to what came too fast for somebody', async () => {
+  const world = gossipWorld()
+  const ann = await world.gossip('ann')
+  const ben = await world.gossip('ben', { config: { limits: { isolated: { messagesPerSecond: 1, burst: 1 } } } })
+  const eve = await hostile(world, 'eve', ann, { class: 'federated', subscribe: ['news'] })
+  await world.link(ann, ben)
+  await world.until(() => subscribersOf(ann, 'news') === 2 && subscribersOf(ben, 'news') === 1)
+  for (let i = 0; i < 40; i++) eve.say({ kind: 'push', envelope: eve.craft({ data: utf8(`eve ${i}`) }) })
+  await world.until(() => ann.hears('news').length === 40 && (ben.gossip.refusals.author_rate ?? 0) > 30)
+  await ann.gossip.publish('news', utf8('ann'))
+  await world.run(1_000)
+  const heard = ben.hears('news')
+  assert.equal(heard.at(-1), 'ann')
+  // In order: what ann had seen last came before, and nothing says that something is missing.
+  assert.ok(heard.includes('eve 39'))
+  assert.ok(heard.length < 40, 'the flood itself is taken at its author’s rate')
+  await world.close()
+})
