@@ -62,6 +62,7 @@ export class Neighbours {
       mesh.handleLean(GOSSIP_PROTOCOL, (stream, context) => this.#accept(stream, context), { access: 'handler' }),
       mesh.onEvent((event) => {
         if (event.type === 'up') this.#up(event.peer, event.linkKey)
+        else if (event.type === 'moved') this.#moved(event.linkKey)
         else if (event.type === 'down') this.#down(event.linkKey)
       }),
     ]
@@ -126,6 +127,18 @@ export class Neighbours {
     }
     neighbour.renew()
     this.#hooks.gone(neighbour)
+  }
+
+  /** The link goes on over another connection: a stream that stayed would keep the old one from ending. What was written leaves first. */
+  #moved(key: string): void {
+    const neighbour = this.#all.get(key)
+    const stream = neighbour?.outbound
+    if (neighbour === undefined || stream === undefined) return
+    neighbour.outbound = undefined
+    neighbour.outbox.attach(undefined)
+    this.#hooks.shut(neighbour)
+    stream.end()
+    this.#open(neighbour)
   }
 
   #open(neighbour: Neighbour): void {
