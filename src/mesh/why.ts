@@ -74,7 +74,7 @@ function banned({ did, decision, ban }: WhyInput): Decision | undefined {
 
 /** What a class, a score or a topic's least standing was compared with. */
 function whereabouts({ standing }: WhyInput): string {
-  return `; this peer is ${standing.class}${standing.low ? ' for what it did,' : ''} with a standing of ${(standing.score / 10_000).toFixed(2)}`
+  return `; this peer is ${standing.class}${standing.low ? ' for what it did,' : ''} with a standing of ${(Math.round(standing.score / 100) / 100).toFixed(2)}`
 }
 
 function untried(url: string, tried: CandidateResult | undefined, input: WhyInput, active: string | undefined, clock: string | undefined): CandidateResult {

@@ -77,6 +77,15 @@ test('pub and sub, between two nodes, carry text and bytes, each entry once and 
   assert.equal(topics.find(({ name }) => name === 'news')?.entries, 2)
 })
 
+test('pub, too much, nothing on standard input or a topic misspelt, says what would work', async () => {
+  const large = await stage.kith(on('alice', 'pub', 'news', '-', '--json'), { input: 'x'.repeat(1_048_576) })
+  assert.match(errorOf(large.stderr).message, /^The entry is larger than a topic carries: 1048576 of at most \d+ bytes\.$/)
+  const empty = await stage.kith(on('alice', 'pub', 'news', '--json'), { input: '' })
+  assert.deepEqual([empty.status, errorOf(empty.stderr).code], [2, 'USAGE'])
+  assert.match(errorOf((await stage.kith(on('alice', 'pub', 'newz', 'x', '--json'))).stderr).message, /newz; did you mean news\?$/)
+  assert.equal((await stage.json<EntryLine>(on('alice', 'pub', 'news', 'by me'))).author_name, 'alice')
+})
+
 test('sub, interrupted, exits 130; the node stopped, says so', async () => {
   await stage.json(on('alice', 'pub', 'news', 'before'))
   const reading = await reader('bob', 'news')

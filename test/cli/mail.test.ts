@@ -88,3 +88,11 @@ test('mailbox, agreed on both sides, is shown on both and noted', async () => {
     ],
   )
 })
+
+test('tell, somebody banned, says that a ban stands between and not that the peer is away', async () => {
+  await stage.json(on('alice', 'trust', 'ban', 'bob', '--reason', 'x', '--for', '1h'))
+  const { stdout, stderr } = await stage.kith(on('alice', 'tell', 'bob', 'hello'))
+  assert.match(stdout, /^waiting {2}a ban stands between this node and bob; this node goes on trying/)
+  assert.match(stderr, /next: .*why bob/)
+  await stage.json(on('alice', 'trust', 'unban', 'bob', '--reason', 'x'))
+})

@@ -61,6 +61,8 @@ test('trust, wrong words, exit 2 and say what is expected', async () => {
     const { status, stderr } = await stage.kith(on('alice', 'trust', ...args, '--json'))
     assert.deepEqual([status, errorOf(stderr).code], [2, 'USAGE'], args.join(' '))
   }
+  const long = await stage.kith(on('alice', 'trust', 'ban', 'bob', '--reason', 'x', '--for', '31d', '--json'))
+  assert.equal(errorOf(long.stderr).message, '--for is from 1s to 30d.')
   const unknown = await stage.kith(on('alice', 'trust', 'show', 'bbo', '--json'))
   assert.equal(errorOf(unknown.stderr).code, 'PEER_UNKNOWN')
   const innocent = await stage.kith(on('alice', 'trust', 'pardon', 'bob', '--reason', 'x', '--json'))

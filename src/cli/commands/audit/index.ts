@@ -12,7 +12,8 @@ const list = {
 export const spec: CommandSpec = {
   name: 'audit',
   summary: 'Show what was done here, by whom and why',
-  about: 'Bans, pardons, classes, rules and trust, newest first. Each row names the hash of the one before, so that a row that was changed or taken out shows.',
+  about:
+    'Bans, pardons, classes, rules, topics and trust, newest first. Each row names the hash of the one before, so that a row that was changed or taken out shows.',
   examples: ['kith audit', 'kith audit -n 10 --json'],
   ...list,
   subcommands: [

@@ -1,3 +1,4 @@
+import { KithError } from '../../../core/errors.ts'
 import { bytes } from '../../format.ts'
 import type { CommandHandler } from '../../spec.ts'
 import { harmlessLine } from '../../style.ts'
@@ -9,6 +10,8 @@ export const run: CommandHandler = async ({ daemon, output, terminal, signal }, 
   const client = await daemon()
   if (word === '-' && terminal.interactive) output.note('Type the entry, then Enter.')
   const data = word === '-' ? await terminal.readInput(MAX_DATA_BYTES, signal) : Buffer.from(word)
+  // What was published cannot be taken back: a command before the pipe that failed publishes nothing. pub TOPIC '' does.
+  if (word === '-' && data.length === 0) throw new KithError('USAGE', 'There is nothing to publish: standard input is empty.', { next: 'kith pub --help' })
   const entry = await client.call('POST /v1/publish', { topic, data: data.toString('base64') })
   output.result(
     entry,

@@ -15,6 +15,7 @@ export const run: CommandHandler = async (context, { args, options }) => {
   const client = await daemon()
   if (word === '-' && terminal.interactive) output.note('Type the message, then Enter.')
   const data = word === '-' ? await terminal.readInput(MAX_DATA_BYTES, signal) : Buffer.from(word)
+  if (word === '-' && data.length === 0) throw new KithError('USAGE', 'There is nothing to tell: standard input is empty.', { next: 'kith tell --help' })
   const life = options.durationMs('life')
   const wait = options.durationMs('wait')
   const told = await client.call('POST /v1/tell', {
@@ -23,8 +24,16 @@ export const run: CommandHandler = async (context, { args, options }) => {
     ...(life === undefined ? {} : { life_ms: life }),
     ...(wait === undefined ? {} : { wait_ms: wait }),
   })
-  output.result(told, (palette) => sentence(told, palette), told.state)
+  const banned = told.state === 'waiting' && (await keptBack(context, told.id)) === 'BANNED'
+  output.result(told, (palette) => sentence(told, palette, banned), told.state)
+  if (banned) output.note(`next: ${context.command(`kith why ${peer}`)}`)
   return undefined
+}
+
+/** What kept a message back so far. */
+async function keptBack({ daemon }: CommandContext, id: string): Promise<string | null> {
+  const { messages } = await (await daemon()).call('GET /v1/outbox', {})
+  return messages.find((message) => message.id === id)?.last_error ?? null
 }
 
 async function list({ daemon, output }: CommandContext): Promise<undefined> {
@@ -50,7 +59,7 @@ async function list({ daemon, output }: CommandContext): Promise<undefined> {
   return undefined
 }
 
-function sentence(told: ToldShown, palette: Palette): string {
+function sentence(told: ToldShown, palette: Palette, banned: boolean): string {
   const name = palette.strong(harmlessLine(told.name ?? told.peer))
   const sealed = told.forward_secret ? '' : palette.warn('  sealed to a long-lived key: the peer has no fresh one yet')
   switch (told.state) {
@@ -61,7 +70,7 @@ function sentence(told: ToldShown, palette: Palette): string {
     case 'expired':
       return `${palette.bad('expired')}  it never reached ${name}`
     default:
-      return `${palette.warn('waiting')}  ${name} is away; this node goes on trying${sealed}`
+      return `${palette.warn('waiting')}  ${banned ? `a ban stands between this node and ${name}` : `${name} is away`}; this node goes on trying${sealed}`
   }
 }
 

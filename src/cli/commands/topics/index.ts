@@ -6,7 +6,7 @@ export const spec: CommandSpec = {
   name: 'topics',
   summary: 'List, make and remove topics',
   about:
-    'A topic is made on each machine that takes part: nobody can make one for somebody else, and entries of an unknown topic are refused. Names with a colon, such as identity:updates, are those of the node itself.',
+    'A topic is made on each machine that takes part: nobody can make one for somebody else, and entries of an unknown topic are refused. Those of the node itself, such as identity:updates, stay as they are.',
   examples: ['kith topics', 'kith topics create news --access partner'],
   json: `{topics: [${listed}]}`,
   load: async () => ({ run: (await import('./handler.ts')).list }),
@@ -24,7 +24,7 @@ export const spec: CommandSpec = {
       about:
         'Who may publish and read here is the access; kith allow and kith deny with publish or subscribe make exceptions. Making the same topic twice is fine.',
       arguments: [
-        { name: '<name>', about: 'letters, digits and . _ : -' },
+        { name: '<name>', about: 'letters, digits and . _ : / -' },
         { name: '[peer...]', about: 'with --access list: DIDs, prefixes or names' },
       ],
       options: [{ flags: '--access <who>', about: 'open, known (default), partner, federated or list', kind: 'text' }],

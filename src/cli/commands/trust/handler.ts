@@ -6,6 +6,8 @@ import type { CommandHandler, CommandInput } from '../../spec.ts'
 import { type Cell, harmlessLine, type Palette, table } from '../../style.ts'
 import { parseWeight, weightOf } from './weight.ts'
 
+const MAX_BAN_MS = 30 * 86_400_000
+
 export const list: CommandHandler = async ({ daemon, output, command }) => {
   const result = await (await daemon()).call('GET /v1/trust', {})
   output.result(
@@ -54,6 +56,7 @@ export const revoke: CommandHandler = async (context, { args: [peer = ''] }) =>
 
 export const ban: CommandHandler = async (context, input) => {
   const forMs = input.options.durationMs('for')
+  if (forMs !== undefined && (forMs < 1_000 || forMs > MAX_BAN_MS)) throw new KithError('USAGE', '--for is from 1s to 30d.', { next: 'kith trust ban --help' })
   const given = { ...peerAndReason(input, 'ban'), ...(forMs === undefined ? {} : { for_ms: forMs }) }
   return print(context, await (await context.daemon()).call('POST /v1/trust/ban', given))
 }

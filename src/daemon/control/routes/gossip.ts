@@ -2,11 +2,13 @@ import { isUtf8 } from 'node:buffer'
 import { z } from 'zod'
 import { toHex } from '../../../core/bytes.ts'
 import { isKithError, KithError } from '../../../core/errors.ts'
+import { nearest } from '../../../core/nearest.ts'
 import { isTopicName } from '../../../gossip/topic.ts'
 import type { GossipEntry, TopicAccess, TopicStatus } from '../../../gossip/types.ts'
 import { CLASS_SCORE } from '../../../mesh/constraints.ts'
 import type { Mesh } from '../../../mesh/mesh-types.ts'
 import type { PeerClass } from '../../../mesh/types.ts'
+import type { NodeContext } from '../../context.ts'
 import { callersWords, json, lines, type RoutesOf } from '../route.ts'
 import type { AccessName, EntryLine, GossipApi, TopicInput, TopicListed } from './gossip-api.ts'
 
@@ -36,31 +38,45 @@ export const gossipRoutes: RoutesOf<GossipApi> = {
     await assembly.gossip.remove(name)
     return { name, removed: true as const }
   }),
-  'POST /v1/publish': json(z.object({ topic, data: z.base64().max(MAX_DATA_CHARS) }), ({ mesh, assembly }, input) =>
+  'POST /v1/publish': json(z.object({ topic, data: z.base64().max(MAX_DATA_CHARS) }), (context, input) =>
     callersWords(async () => {
+      const data = Buffer.from(input.data, 'base64')
       try {
-        return entryLine(await assembly.gossip.publish(input.topic, Buffer.from(input.data, 'base64')), mesh)
+        return entryLine(await context.assembly.gossip.publish(input.topic, data), context)
       } catch (error) {
-        throw unknownTopic(error, input.topic)
+        throw inWords(error, input.topic, context)
       }
     }),
   ),
   'GET /v1/subscribe': lines(
     z.object({ topic, replay: z.enum(['true', 'false']).default('false') }),
-    async function* ({ mesh, assembly }, input, { signal }): AsyncGenerator<EntryLine> {
+    async function* (context, input, { signal }): AsyncGenerator<EntryLine> {
       try {
-        for await (const entry of assembly.gossip.subscribe(input.topic, { signal, replay: input.replay === 'true' })) yield entryLine(entry, mesh)
+        for await (const entry of context.assembly.gossip.subscribe(input.topic, { signal, replay: input.replay === 'true' })) yield entryLine(entry, context)
       } catch (error) {
-        throw unknownTopic(error, input.topic)
+        throw inWords(error, input.topic, context)
       }
     },
   ),
 }
 
-/** Who wants to use a topic that is not there wants to make it. */
-function unknownTopic(error: unknown, topic: string): unknown {
+/** Who wants to use a topic that is not there misspelt it or wants to make it; how much is too much is said too. */
+function inWords(error: unknown, topic: string, { assembly }: NodeContext): unknown {
+  if (isKithError(error, 'ENTRY_TOO_LARGE')) {
+    const { bytes, limit } = error.details
+    if (typeof bytes !== 'number' || typeof limit !== 'number') return error
+    return new KithError('ENTRY_TOO_LARGE', `The entry is larger than a topic carries: ${bytes} of at most ${limit} bytes.`, {
+      details: error.details,
+      cause: error,
+    })
+  }
   if (!isKithError(error, 'TOPIC_UNKNOWN') || !isTopicName(topic)) return error
-  return new KithError('TOPIC_UNKNOWN', `This node knows no topic ${topic}.`, { details: { topic }, next: `kith topics create ${topic}`, cause: error })
+  const meant = nearest(
+    topic,
+    assembly.gossip.topics().map(({ name }) => name),
+  )
+  const sentence = `This node knows no topic ${topic}${meant === undefined ? '.' : `; did you mean ${meant}?`}`
+  return new KithError('TOPIC_UNKNOWN', sentence, { details: { topic, nearest: meant ?? null }, next: `kith topics create ${topic}`, cause: error })
 }
 
 function accessOf({ access, members = [] }: TopicInput, mesh: Mesh): TopicAccess {
@@ -86,13 +102,13 @@ function topicListed({ access, ...status }: TopicStatus, mesh: Mesh): TopicListe
   }
 }
 
-function entryLine(entry: GossipEntry, mesh: Mesh): EntryLine {
+function entryLine(entry: GossipEntry, { mesh, identity }: NodeContext): EntryLine {
   const { id, author, device, data } = entry
   return {
     id: toHex(id),
     topic: entry.topic,
     author,
-    author_name: mesh.book.get(author)?.name ?? null,
+    author_name: (author === mesh.did ? identity.summary?.name : mesh.book.get(author)?.name) ?? null,
     device: toHex(device),
     time: new Date(entry.timeMs).toISOString(),
     epoch: entry.epoch,
