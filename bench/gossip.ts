@@ -1,11 +1,10 @@
-/** Entries of one publisher to 50 nodes in one process, and what it takes two nodes to find out in what they differ. */
+/** Entries of one publisher to 50 nodes in one process, over encrypted loopback TCP. */
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import type { BenchRow } from './harness.ts'
 import type { GossipAnswer, GossipLoad } from './support/gossip-world.mjs'
 import { startJson, stop } from './support/processes.ts'
-import { antiEntropy, SimGossip } from './support/sim-gossip.ts'
 import { stopwatch } from './support/stopwatch.ts'
 
 const SUPPORT: string = join(import.meta.dirname, 'support')
@@ -55,7 +54,7 @@ function sample(round: number, quick: boolean): Promise<{ readonly ours: Figures
   const taking = (async () => {
     const [ours, peer] = await worlds()
     if (round === 0) for (const child of [ours, peer]) await load(child, 20)
-    return { ours: await load(ours, quick ? 100 : 400), peer: await load(peer, quick ? 40 : 100) }
+    return { ours: await load(ours, quick ? 100 : 400), peer: await load(peer, quick ? 20 : 50) }
   })()
   measured.push(taking)
   return taking
@@ -63,24 +62,6 @@ function sample(round: number, quick: boolean): Promise<{ readonly ours: Figures
 
 let rates = 0
 let sizes = 0
-
-/** Virtual time: the same in every run. */
-let latency: Promise<Awaited<ReturnType<SimGossip['latency']>>> | undefined
-
-async function latencies(quick: boolean): Promise<Awaited<ReturnType<SimGossip['latency']>>> {
-  const world = await SimGossip.start({ latencyMs: 30, jitterMs: 20 })
-  try {
-    return await world.latency(quick ? 30 : 100)
-  } finally {
-    await world.close()
-  }
-}
-
-async function difference(quick: boolean, where: 'spread' | 'last'): Promise<number> {
-  const count = quick ? 20_000 : 100_000
-  const { bytes, all } = await antiEntropy({ count, missing: count / 200, where })
-  return (bytes / all) * 100
-}
 
 export const rows: readonly BenchRow[] = [
   {
@@ -104,60 +85,5 @@ export const rows: readonly BenchRow[] = [
       const { ours, peer } = await sample(sizes++, quick)
       return { ours: ours.bytes, peer: peer.bytes }
     },
-  },
-  {
-    name: 'gossip: the same over memory links, deliveries',
-    unit: '/s',
-    peer: '',
-    better: 'higher',
-    rounds: 1,
-    async measure({ quick }) {
-      const world = await SimGossip.start({ latencyMs: 0 })
-      try {
-        return { ours: await world.throughput(quick ? 100 : 400) }
-      } finally {
-        await world.close()
-      }
-    },
-  },
-  {
-    name: 'gossip: virtual latency over links of 30 to 50 ms, median',
-    unit: 'ms',
-    peer: '',
-    better: 'lower',
-    rounds: 1,
-    async measure({ quick }) {
-      latency ??= latencies(quick)
-      return { ours: (await latency).median }
-    },
-  },
-  {
-    name: 'gossip: virtual latency over links of 30 to 50 ms, 99th percentile',
-    unit: 'ms',
-    peer: '',
-    better: 'lower',
-    rounds: 1,
-    async measure({ quick }) {
-      latency ??= latencies(quick)
-      return { ours: (await latency).p99 }
-    },
-  },
-  {
-    name: 'gossip: compare 100,000 entries, 1 % differ, spread evenly',
-    unit: '% bytes',
-    peer: '',
-    better: 'lower',
-    goal: 5,
-    rounds: 1,
-    measure: async ({ quick }) => ({ ours: await difference(quick, 'spread') }),
-  },
-  {
-    name: 'gossip: compare 100,000 entries, 1 % differ, the latest ones',
-    unit: '% bytes',
-    peer: '',
-    better: 'lower',
-    goal: 5,
-    rounds: 1,
-    measure: async ({ quick }) => ({ ours: await difference(quick, 'last') }),
   },
 ]
