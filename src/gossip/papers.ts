@@ -16,7 +16,7 @@ export class Papers {
   readonly #messages: Pick<Messages, 'fetchPapers'>
   readonly #clock: Clock
   readonly #asked: Map<string, Promise<boolean>> = new Map()
-  readonly #running: Map<Neighbour, number> = new Map()
+  readonly #lanes: Map<Neighbour, Lane> = new Map()
   readonly #unknown: Lru<string, number> = new Lru(MAX_UNKNOWN)
 
   constructor(messages: Pick<Messages, 'fetchPapers'>, clock: Clock) {
@@ -24,30 +24,40 @@ export class Papers {
     this.#clock = clock
   }
 
-  /** Whether newer papers came. */
+  /** Whether newer papers came. What is beyond the questions at once waits its turn: as many entries as a neighbour's stream may have under way. */
   fetch(neighbour: Neighbour, did: Did, device: PublicKey): Promise<boolean> {
     const key = `${neighbour.key} ${did} ${Buffer.from(device).toString('latin1')}`
     const asked = this.#asked.get(key)
     if (asked !== undefined) return asked
-    const running = this.#running.get(neighbour) ?? 0
-    if (running >= MAX_ASKED || (this.#unknown.get(key) ?? 0) > this.#clock.monotonic()) return Promise.resolve(false)
-    this.#running.set(neighbour, running + 1)
-    const answer = this.#messages
-      .fetchPapers(neighbour.peer, did, device)
-      .then(
-        () => true,
-        () => {
-          this.#unknown.set(key, this.#clock.monotonic() + UNKNOWN_MS)
-          return false
-        },
-      )
-      .finally(() => {
-        this.#asked.delete(key)
-        const left = (this.#running.get(neighbour) ?? 1) - 1
-        if (left === 0) this.#running.delete(neighbour)
-        else this.#running.set(neighbour, left)
-      })
+    if ((this.#unknown.get(key) ?? 0) > this.#clock.monotonic()) return Promise.resolve(false)
+    const answer = this.#ask(neighbour, did, device, key).finally(() => this.#asked.delete(key))
     this.#asked.set(key, answer)
     return answer
   }
+
+  async #ask(neighbour: Neighbour, did: Did, device: PublicKey, key: string): Promise<boolean> {
+    const lane = this.#lanes.get(neighbour) ?? { running: 0, waiting: [] }
+    this.#lanes.set(neighbour, lane)
+    if (lane.running < MAX_ASKED) lane.running++
+    // Whoever ends hands its place on.
+    else await new Promise<void>((resolve) => lane.waiting.push(resolve))
+    try {
+      if (neighbour.gone) return false
+      await this.#messages.fetchPapers(neighbour.peer, did, device)
+      return true
+    } catch {
+      this.#unknown.set(key, this.#clock.monotonic() + UNKNOWN_MS)
+      return false
+    } finally {
+      const next = lane.waiting.shift()
+      if (next !== undefined) next()
+      else if (--lane.running === 0) this.#lanes.delete(neighbour)
+    }
+  }
+}
+
+/** The questions to one neighbour. */
+interface Lane {
+  running: number
+  readonly waiting: (() => void)[]
 }
