@@ -12,7 +12,7 @@ import { encodeStatement, MAX_LIFE_MS } from '../../src/trust/statement.ts'
 import { openTrustGraph } from '../../src/trust/trust-graph.ts'
 import { EDGE_NS, rowKey } from '../../src/trust/trust-rows.ts'
 
-export const EDGES = 100_000
+const EDGES = 100_000
 const PEOPLE = 10_000
 /** This node trusts so many itself; they and as many strangers speak of the others. */
 const FRIENDS = 500
