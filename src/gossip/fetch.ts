@@ -91,14 +91,18 @@ export class Fetch {
     return this.#missing.size
   }
 
-  /** `neighbour` has an entry that is not here. */
-  heard(topic: Topic, id: Uint8Array, neighbour: Neighbour, way: 'graft' | 'fetch'): void {
+  /** `neighbour` has an entry that is not here. False when there is no room to remember it. */
+  heard(topic: Topic, id: Uint8Array, neighbour: Neighbour, way: 'graft' | 'fetch'): boolean {
     const { clock, intake, counters } = this.#components
     const key = idKey(id)
-    if (topic.index.get(key) !== undefined || intake.alsoFrom(key, neighbour) || intake.refusedLately(key)) return
+    if (topic.index.get(key) !== undefined || intake.alsoFrom(key, neighbour) || intake.refusedLately(key)) return true
     const due = clock.monotonic() + (way === 'graft' ? GRAFT_MS : 0)
-    if (this.#missing.add(topic, id, neighbour, way, due)) this.#arm(due)
-    else counters.refused('missing_limit')
+    if (!this.#missing.add(topic, id, neighbour, way, due)) {
+      counters.refused('missing_limit')
+      return false
+    }
+    this.#arm(due)
+    return true
   }
 
   /** The entry came, by whatever way. */

@@ -11,13 +11,16 @@ export interface FrameReaderHooks {
   frame(bytes: Uint8Array): void
   /** Nothing more can be read from this stream. */
   fault(error: KithError): void
-  /** Whether to go on taking bytes from the neighbour. */
+  /** Whether to look at the next frame now. What has come already waits otherwise; `resume` goes on. */
   ready(): boolean
 }
 
 const HEADER_BYTES = 5
 
-/** Cuts what arrives into frames. Nothing is allocated by the length a frame claims; credit is given back as long as the owner is ready for more. */
+/**
+ * Cuts what arrives into frames. Nothing is allocated by the length a frame claims. While the owner is not ready not one frame more is looked at: what has come waits, which
+ * is at most the stream's window, and credit is given back for what was read.
+ */
 export class FrameReader {
   readonly #stream: LinkStream
   readonly #hooks: FrameReaderHooks
@@ -25,34 +28,67 @@ export class FrameReader {
   /** Of the frame under way: what is still to come, and what came. */
   #left = 0
   #body: JoinedBytes | undefined
-  #owed = 0
+  /** What came and was not looked at yet, in front of what came behind it. */
+  #rest: Buffer | undefined
+  #waiting: JoinedBytes = new JoinedBytes()
+  #reading = false
+  #onEmpty: (() => void) | undefined
   #over = false
 
   constructor(stream: LinkStream, hooks: FrameReaderHooks) {
     this.#stream = stream
     this.#hooks = hooks
     stream.onData = (data, start, end) => {
-      this.#take(data, start, end)
       if (this.#over) return
-      this.#owed += end - start
-      this.resume()
+      const at = this.#idle && hooks.ready() ? this.#read(data, start, end) : start
+      if (at < end && !this.#over) this.#waiting.append(data, at, end)
     }
   }
 
-  /** Gives credit back when the owner is ready again. */
+  /** Goes on with what waits, as far as the owner is ready. */
   resume(): void {
-    if (this.#owed === 0 || this.#over || !this.#hooks.ready()) return
-    const length = this.#owed
-    this.#owed = 0
-    this.#stream.consume(length)
+    while (!this.#reading && !this.#over && this.#hooks.ready()) {
+      const piece = this.#rest ?? this.#waiting.take()
+      if (piece === undefined) {
+        this.#onEmpty?.()
+        return
+      }
+      const at = this.#read(piece, 0, piece.length)
+      this.#rest = at < piece.length ? piece.subarray(at) : undefined
+    }
+  }
+
+  /** Nothing more will come: calls back when everything was looked at. */
+  ended(done: () => void): void {
+    this.#onEmpty = done
+    this.resume()
   }
 
   close(): void {
     this.#over = true
     this.#body = undefined
+    this.#rest = undefined
+    this.#waiting.clear()
   }
 
-  #take(data: Buffer, start: number, end: number): void {
+  get #idle(): boolean {
+    return !this.#reading && this.#rest === undefined && this.#waiting.length === 0
+  }
+
+  /** Looks at frames and gives credit back for them. @returns how far it came. */
+  #read(data: Buffer, start: number, end: number): number {
+    this.#reading = true
+    let at = start
+    try {
+      at = this.#take(data, start, end)
+    } finally {
+      this.#reading = false
+    }
+    if (!this.#over) this.#stream.consume(at - start)
+    return at
+  }
+
+  #take(data: Buffer, start: number, end: number): number {
     let at = start
     while (at < end && !this.#over) {
       if (this.#left > 0) {
@@ -60,6 +96,7 @@ export class FrameReader {
         this.#left -= length
         if (this.#body !== undefined) this.#collect(this.#body, data, at, at + length)
         at += length
+        if (this.#left === 0 && !this.#hooks.ready()) return at
         continue
       }
       this.#header.push(data[at++] as number)
@@ -73,14 +110,17 @@ export class FrameReader {
         // Whole and here: no copy. The kind stands right before the body.
         this.#hooks.frame(data.subarray(at - 1, at + rest))
         at += rest
+        if (!this.#hooks.ready()) return at
         continue
       }
       this.#left = rest
       this.#body = undefined
-      if (!wanted) continue
-      this.#body = new JoinedBytes()
-      this.#body.append(Uint8Array.of(kind), 0, 1)
+      if (wanted) {
+        this.#body = new JoinedBytes()
+        this.#body.append(Uint8Array.of(kind), 0, 1)
+      } else if (!this.#hooks.ready()) return at
     }
+    return at
   }
 
   #collect(body: JoinedBytes, data: Buffer, start: number, end: number): void {

@@ -18,6 +18,8 @@ export type GossipMesh = Pick<Mesh, 'did' | 'handleLean' | 'openLean' | 'links' 
 
 const FIRST_RETRY_MS = 1_000
 const LAST_RETRY_MS = 300_000
+/** What another stream costs, in frames that brought nothing. */
+const STREAM_COST = 16
 
 export interface NeighbourHooks {
   readonly mesh: GossipMesh
@@ -209,14 +211,17 @@ export class Neighbours {
       silence(before)
       before.reset(new KithError('LINK_MOVED').number)
     }
+    // A stream in place of one that was there begins everything anew, which is not free.
+    if (before !== undefined) neighbour.useless(STREAM_COST)
     neighbour.renew()
     neighbour.inbound = stream
-    neighbour.reader = new FrameReader(stream, {
+    const reader = new FrameReader(stream, {
       wants: (kind, length) => this.#hooks.wants(neighbour, kind, length),
       frame: (bytes) => this.#frame(neighbour, bytes),
       fault: (error) => this.malformed(neighbour, error),
       ready: () => neighbour.ready,
     })
+    neighbour.reader = reader
     const over = (): void => {
       if (neighbour.inbound !== stream) return
       neighbour.reader?.close()
@@ -224,8 +229,8 @@ export class Neighbours {
       neighbour.renew()
     }
     stream.onEnd = () => {
-      over()
       stream.end()
+      reader.ended(over)
     }
     stream.onError = over
     neighbour.attempts = 0

@@ -17,6 +17,10 @@ const FRAME_BYTES = 48 * 1024
 const MAX_ANSWERED = 4_096
 /** A neighbour may take its class's bytes of one pull so many times a second, and twice as many at once. */
 const PULLS_PER_SECOND = 4
+/** The smallest answer counts as so many bytes. */
+const LEAST_BYTES = 4_096
+/** Ids that cost as much as a frame that brought nothing. */
+const IDS_PER_FRAME = 64
 
 export interface ServeComponents {
   readonly clock: Clock
@@ -46,15 +50,19 @@ export class Serve {
   }
 
   request(neighbour: Neighbour, topic: Topic, { nonce, ids }: Request): void {
+    if (this.#isBusy(neighbour, topic, nonce)) return
     const items: Item[] = []
     for (const id of ids) {
       const item = topic.index.get(idKey(id))
       if (item !== undefined) items.push(item)
     }
+    // Ids of what is not here cost a look each.
+    neighbour.useless(Math.ceil((ids.length - items.length) / IDS_PER_FRAME))
     this.#answer(neighbour, topic, nonce, items, Number.POSITIVE_INFINITY, false)
   }
 
   pull(neighbour: Neighbour, topic: Topic, { nonce, from, to, maxBytes, cursor }: Pull): void {
+    if (this.#isBusy(neighbour, topic, nonce)) return
     const { cursors, counters } = this.#components
     let first = from
     if (cursor !== undefined) {
@@ -66,6 +74,7 @@ export class Serve {
     }
     const start = topic.index.before(first)
     const items = topic.index.items.slice(start, Math.min(topic.index.before(to), start + MAX_ANSWERED + 1))
+    if (items.length === 0) neighbour.useless()
     this.#answer(neighbour, topic, nonce, items, maxBytes, true)
   }
 
@@ -73,30 +82,36 @@ export class Serve {
     this.#states.delete(neighbour)
   }
 
-  #answer(neighbour: Neighbour, topic: Topic, nonce: number, items: readonly Item[], maxBytes: number, pull: boolean): void {
-    const { policy, access, counters, logger } = this.#components
+  /** What is refused is refused before anything is looked up. */
+  #isBusy(neighbour: Neighbour, topic: Topic, nonce: number): boolean {
+    const { policy, access, counters } = this.#components
     if (!access.may(neighbour.peer, 'subscribe', topic)) {
       counters.refused('reader_denied')
       neighbour.useless()
       this.#say(neighbour, nonce, 'done', [])
-      return
+      return true
     }
     const limits = policy.constraints(neighbour.peer)
+    if (this.#state(neighbour, limits.pullBytes).running < limits.outstandingRequests) return false
+    counters.refused('request_limit')
+    neighbour.useless()
+    this.#say(neighbour, nonce, 'busy', [])
+    return true
+  }
+
+  #answer(neighbour: Neighbour, topic: Topic, nonce: number, items: readonly Item[], maxBytes: number, pull: boolean): void {
+    const { policy, counters, logger } = this.#components
+    const limits = policy.constraints(neighbour.peer)
     const state = this.#state(neighbour, limits.pullBytes)
-    if (state.running >= limits.outstandingRequests) {
-      counters.refused('request_limit')
-      neighbour.useless()
-      this.#say(neighbour, nonce, 'busy', [])
-      return
-    }
     const budget = Math.min(maxBytes, limits.pullBytes)
     let count = 0
     let bytes = 0
     // At least one, so that the largest entry can be had.
     while (count < items.length && count < MAX_ANSWERED && (count === 0 || bytes + (items[count] as Item).size <= budget))
       bytes += (items[count++] as Item).size
-    if (bytes > 0 && !state.bytes.take(Math.min(bytes, limits.pullBytes))) {
+    if (bytes > 0 && !state.bytes.take(Math.min(Math.max(bytes, LEAST_BYTES), limits.pullBytes))) {
       counters.refused('answer_budget')
+      neighbour.useless()
       this.#say(neighbour, nonce, 'busy', [])
       return
     }

@@ -20,6 +20,8 @@ import { encodeFrame, type Frame, frameLimit, MAX_TOPICS_PER_FRAME } from './wir
 const AROUND_BYTES = 64 * 1024
 /** Neighbours that subscribe to one topic. */
 const MAX_SUBSCRIBERS = 10_000
+/** Announced ids without room for them that count as a frame that brought nothing. */
+const IDS_PER_FRAME = 64
 const PUSH = 3
 const ENTRIES = 9
 
@@ -220,12 +222,15 @@ export class Talk {
       neighbour.useless()
       return
     }
+    let tooMany = 0
     for (const id of ids) {
       const key = idKey(id)
-      spread.note(key, neighbour)
-      if (filter.perhaps(id) && topic.index.get(key) !== undefined) continue
-      fetch.heard(topic, id, neighbour, urgent ? 'fetch' : 'graft')
+      const isHere = filter.perhaps(id) && topic.index.get(key) !== undefined
+      // What there is no room for is not remembered in any way: ids cost nothing to make up.
+      if (isHere || fetch.heard(topic, id, neighbour, urgent ? 'fetch' : 'graft')) spread.note(key, neighbour)
+      else tooMany++
     }
+    neighbour.useless(Math.ceil(tooMany / IDS_PER_FRAME))
   }
 
   #subscribers(topic: Topic): number {

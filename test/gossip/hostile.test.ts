@@ -482,3 +482,49 @@ test('every kind of frame, ten thousand times from a stranger, costs bounded mem
   for (const reason of ['unknown_topic', 'not_subscribed', 'unsolicited'] as const) assert.ok(refused(ann, reason) > 0, reason)
   await world.close()
 })
+
+test('frames of no use, thousands at once, are looked at as fast as the class may send messages, not as fast as they come', async () => {
+  const { world, ann, eve } = await victim({ class: 'known' })
+  const said = 5_000
+  for (let i = 0; i < said; i++) eve.say({ kind: 'prune', handle: 44 })
+  await world.run()
+  // Twenty times 20 messages a second and a burst of 10.
+  assert.ok(refused(ann, 'not_subscribed') <= 601, `${refused(ann, 'not_subscribed')} were looked at`)
+  await world.run(2_000)
+  assert.ok(refused(ann, 'not_subscribed') <= 1_500, `${refused(ann, 'not_subscribed')} were looked at in two seconds`)
+  await world.until(() => refused(ann, 'not_subscribed') === said)
+  assert.equal(eve.reset.number, undefined)
+  await world.close()
+})
+
+for (const [what, frame] of [
+  [
+    'pulls with cursors of nobody',
+    (i: number): Frame => ({ kind: 'pull', nonce: i, handle: 1, ...EVERYTHING, maxBytes: 0xffff_ffff, cursor: new Uint8Array(64).fill(i) }),
+  ],
+  ['pulls of everything', (i: number): Frame => ({ kind: 'pull', nonce: i, handle: 1, ...EVERYTHING, maxBytes: 0xffff_ffff, cursor: undefined })],
+  ['pulls of nothing', (i: number): Frame => ({ kind: 'pull', nonce: i, handle: 1, from: START, to: START, maxBytes: 1, cursor: undefined })],
+  ['requests for what does not exist', (i: number): Frame => ({ kind: 'request', nonce: i, handle: 1, graft: false, ids: [seededRandom(i).bytes(32)] })],
+] as const) {
+  test(`${what}, thousands at once, are answered as fast as the class may ask`, async () => {
+    const { world, ann, eve } = await victim({ class: 'known' })
+    for (let i = 0; i < 20; i++) await world.settle(ann.gossip.publish('news', seededRandom(i).bytes(2_000)))
+    await world.run(10)
+    eve.frames.length = 0
+    for (let i = 0; i < 3_000; i++) eve.say(frame(i))
+    await world.run(1_000)
+    const answers = eve.framesOf('entries').filter(({ state }) => state !== 'more').length
+    assert.ok(answers > 0 && answers <= 1_100, `${answers} answers within a second`)
+    await world.close()
+  })
+}
+
+test('announces of what does not exist, without end, are looked at slowly once there is no room for them', async () => {
+  const { world, ann, eve } = await victim({ class: 'known' })
+  const random = seededRandom('ghosts')
+  for (let frame = 0; frame < 100; frame++) eve.say({ kind: 'announce', handle: 1, urgent: true, ids: Array.from({ length: 1_000 }, () => random.bytes(32)) })
+  await world.run(500)
+  const looked = refused(ann, 'missing_limit')
+  assert.ok(looked > 0 && looked < 60_000, `${looked} ids were looked at`)
+  await world.close()
+})
