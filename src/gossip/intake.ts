@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.ts'
 import { asKithError, isKithError, type KithError } from '../core/errors.ts'
 import { Lru } from '../core/lru.ts'
 import type { Logger } from '../core/observe/log.ts'
+import type { Did } from '../identity/did.ts'
 import type { Messages, RecordHead, RecordMessage } from '../mesh/messages/types.ts'
 import type { Policy } from '../mesh/types.ts'
 import type { Access } from './access.ts'
@@ -17,11 +18,20 @@ import { type Item, idKey } from './topic-index.ts'
 export const MAX_AHEAD_MS = 600_000
 /** What was refused is not asked for again for a while. */
 const REFUSED_MS = 600_000
-const MAX_REFUSED = 10_000
+const MAX_REFUSED = 32_768
 /** What an author published too fast comes with the next comparison instead. */
 const RATE_MS = 5_000
-/** Standing changes. */
-const DENIED_MS = 60_000
+/** Papers may turn up. */
+const UNKNOWN_MS = 60_000
+
+/** What became of an entry that was not taken. */
+interface Refused {
+  readonly untilMs: number
+  /** For what it is or who signed it, not for coming too fast. */
+  readonly final: boolean
+  /** Whose it is, where that is the reason: it counts for as long as the author is denied, and not a moment longer. */
+  readonly denied: { readonly author: Did; readonly topic: Topic } | undefined
+}
 
 export type Way = 'push' | 'graft' | 'fetch'
 
@@ -69,7 +79,7 @@ export class Intake {
   readonly #components: IntakeComponents
   /** By id: who else offered the same bytes while they are verified. */
   readonly #pending: Map<string, Neighbour[]> = new Map()
-  #refused: Lru<string, { readonly untilMs: number; readonly final: boolean }> = new Lru(MAX_REFUSED)
+  #refused: Lru<string, Refused> = new Lru(MAX_REFUSED)
   readonly #rate: AuthorRate
   readonly #papers: Papers
 
@@ -153,7 +163,8 @@ export class Intake {
     }
     const refusal = this.#judge(topic, head, bytes.length)
     if (refusal !== undefined) {
-      this.#remember(topic, key, refusal === 'author_denied' ? DENIED_MS : REFUSED_MS)
+      if (refusal === 'author_denied') this.#rememberDenied(topic, key, head.from)
+      else this.#remember(topic, key)
       this.#refuse(from, refusal, head)
       return
     }
@@ -187,7 +198,7 @@ export class Intake {
       const refusal = REFUSAL_OF[error.code] ?? 'device'
       if (refusal === 'device' || refusal === 'suite') this.#remember(topic, key)
       // Nobody who has it has the papers: not asked for again at once.
-      if (refusal === 'unknown_device' && others.length === 0) this.#remember(topic, key, DENIED_MS)
+      if (refusal === 'unknown_device' && others.length === 0) this.#remember(topic, key, UNKNOWN_MS)
       this.#refuse(from, refusal, head)
     }
     this.#pending.delete(key)
@@ -249,15 +260,24 @@ export class Intake {
     hooks.accepted(topic, item, record, payload, from, way)
   }
 
-  #refusal(key: string): { readonly final: boolean } | undefined {
-    const refusal = this.#refused.get(key)
-    return refusal !== undefined && this.#components.clock.monotonic() < refusal.untilMs ? refusal : undefined
+  #refusal(key: string): Refused | undefined {
+    const { clock, access } = this.#components
+    const refused = this.#refused.get(key)
+    if (refused === undefined || clock.monotonic() >= refused.untilMs) return undefined
+    const { denied } = refused
+    return denied === undefined || !access.may(denied.author, 'publish', denied.topic) ? refused : undefined
   }
 
   #remember(topic: Topic, key: string, ms = REFUSED_MS): void {
     const final = ms !== RATE_MS
-    this.#refused.set(key, { untilMs: this.#components.clock.monotonic() + ms, final })
+    this.#refused.set(key, { untilMs: this.#components.clock.monotonic() + ms, final, denied: undefined })
     if (final) this.#components.hooks.refused(topic, key)
+  }
+
+  /** Neighbours who see the author in another way keep it and offer it in every comparison: it is sent once, not every time. */
+  #rememberDenied(topic: Topic, key: string, author: Did): void {
+    this.#refused.set(key, { untilMs: Number.POSITIVE_INFINITY, final: true, denied: { author, topic } })
+    this.#components.hooks.refused(topic, key)
   }
 
   /** Counted, and told to whoever looks closer: `why` says the same of access. */

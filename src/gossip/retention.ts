@@ -44,6 +44,9 @@ export class Retention {
   #changed: Set<Did> = new Set()
   #weight = 0
   #droppedMs = 0
+  /** Authors of whom something was dropped: what any author adds may now cost them. */
+  #marked = 0
+  #added = false
 
   constructor(limits: RetentionLimits) {
     this.#limits = limits
@@ -68,6 +71,7 @@ export class Retention {
   /** What an earlier run dropped; before anything is added. */
   recall(author: Did, dropped: Place): void {
     this.#authors.set(author, { items: [], weight: 0, dropped })
+    this.#marked++
     this.#droppedMs = Math.max(this.#droppedMs, dropped.timeMs)
   }
 
@@ -93,11 +97,12 @@ export class Retention {
     const weight = this.#weightOf(item)
     author.weight += weight
     this.#weight += weight
+    this.#added = true
   }
 
-  /** More is kept than there is room for: `settle` is due. */
+  /** More may be kept than the rule says: `settle` is due. Once something was dropped, each addition may be beyond the level, also while there is room left over. */
   get full(): boolean {
-    return this.#weight > this.#limits.maxBytes
+    return this.#weight > this.#limits.maxBytes || (this.#marked > 0 && this.#added)
   }
 
   /** Authors whose newest dropped one is another than when this was last asked. */
@@ -130,6 +135,9 @@ export class Retention {
       }
     }
     this.#forget()
+    this.#added = false
+    this.#marked = 0
+    for (const { dropped } of this.#authors.values()) if (dropped !== undefined) this.#marked++
     return gone
   }
 

@@ -99,6 +99,23 @@ test('open topic, the owner denies a peer, its entries and its reading end, and 
   await world.close()
 })
 
+test('open topic, entries whose author is denied here, are not sent again and again, and come once the owner allows it', async () => {
+  const world = gossipWorld()
+  const [ann, bob] = [await world.gossip('ann'), await world.gossip('bob')]
+  await world.link(ann, bob)
+  await world.until(() => subscribersOf(ann, 'news') === 1)
+  await ann.mesh.policy.deny('bob', 'publish', 'news')
+  for (let i = 0; i < 10; i++) await world.settle(bob.gossip.publish('news', Buffer.alloc(1_000, `${i}`)))
+  await world.run(60_000)
+  const refused = ann.gossip.refusals.author_denied ?? 0
+  assert.equal(refused, 10)
+  await world.run(3_600_000)
+  assert.equal(ann.gossip.refusals.author_denied, refused, 'they were sent again')
+  await ann.mesh.policy.allow('bob', 'publish', 'news')
+  await world.until(() => ann.hears('news').length === 10, 120_000)
+  await world.close()
+})
+
 test('why, a topic with a list, says what the topic decided and the command that changes it', async () => {
   const world = gossipWorld()
   const { ann } = await members(world)

@@ -47,6 +47,35 @@ test('retention, any order of arrival, nodes keep the same entries within the li
   )
 })
 
+test('retention, any order of arrival and settled only when it says so, nodes keep the same entries', () => {
+  const entry = fc.record({ author: fc.constantFrom('A', 'B', 'C'), time: fc.integer({ min: 1, max: 500 }), size: fc.integer({ min: 1, max: 400 }) })
+  const keepWhenFull = (items: readonly Item[], step: number): Set<Item> => {
+    const retention = new Retention(LIMITS)
+    const kept = new Set<Item>()
+    items.forEach((item, i) => {
+      if (retention.refuses(item)) return
+      retention.add(item)
+      kept.add(item)
+      if (i % step === 0 && retention.full) for (const gone of retention.settle(NOW - 1)) kept.delete(gone)
+    })
+    if (retention.full) for (const gone of retention.settle(NOW - 1)) kept.delete(gone)
+    return kept
+  }
+  fc.assert(
+    fc.property(fc.array(entry, { maxLength: 60 }), fc.infiniteStream(fc.nat(1_000)), fc.integer({ min: 1, max: 7 }), (entries, random, step) => {
+      const items = entries.map((one, i) => itemOf({ name: `${i}`, author: author(one.author), timeMs: one.time, size: one.size }))
+      const shuffled = items.map((item) => ({ item, at: random.next().value })).sort((a, b) => a.at - b.at)
+      const inOrder = keepWhenFull(items, 1)
+      const inBatches = keepWhenFull(
+        shuffled.map(({ item }) => item),
+        step,
+      )
+      assert.deepEqual(names(inBatches), names(inOrder))
+    }),
+    { numRuns: 300 },
+  )
+})
+
 test('retention, one author alone, has all the room and keeps the newest', () => {
   const items = Array.from({ length: 25 }, (_, i) => itemOf({ name: `${i}`, timeMs: 1 + i }))
   assert.deepEqual(names(keep(LIMITS, items)), names(items.slice(15)))
