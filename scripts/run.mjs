@@ -20,7 +20,7 @@ function testFiles(...folders) {
 
 /** Everything below test/ but the long suites, which have their own commands. */
 function quickTests() {
-  const long = [join('test', 'slow'), join('test', 'fuzz'), join('test', 'sim')]
+  const long = [join('test', 'slow'), join('test', 'fuzz'), join('test', 'sim'), join('test', 'soak')]
   return testFiles('test').filter((file) => !long.some((folder) => file.startsWith(folder)))
 }
 
@@ -39,6 +39,7 @@ const COMMANDS = {
   'test:slow': { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : testFiles(join('test', 'slow')))] },
   'test:fuzz': { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : testFiles(join('test', 'fuzz')))] },
   'test:sim': { scope: 'all', args: (rest) => simulations(rest).args, env: (rest) => simulations(rest).env },
+  'test:soak': { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : testFiles(join('test', 'soak')))], env: () => ({ SIM_REPORT: '1' }) },
   check: { scope: 'all', args: (rest) => ['scripts/check.mjs', ...rest] },
   build: { scope: 'all', args: (rest) => ['scripts/build.mjs', ...rest] },
   bench: { scope: 'bench', args: (rest) => [SOURCE, 'bench/run.ts', ...rest] },

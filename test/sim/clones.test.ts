@@ -61,6 +61,10 @@ scenario('a home restored from an old copy, is detected and nobody is banned for
     warnings(others).some((text) => text.endsWith('DEVICE_CLONED')),
     'nobody noticed',
   )
+  assert.ok(
+    one.mesh.links().some(({ lastError }) => lastError?.code === 'DEVICE_CLONED'),
+    'the owner of the restored home is not told',
+  )
   assertUnharmed(nodes)
   const told = warnings(others).length
   // Its count of starts catches up with what the others remember: it is let in again, and what it said in between contradicts nothing it said before.
