@@ -86,7 +86,7 @@ scenario(`${SENDERS * EACH} forged messages that name one victim, cost the victi
   return `${messages.counters.refused.SIGNATURE_INVALID} of them looked at before ${SENDERS} links were closed, a burst of ${burst} of the victim taken whole`
 })
 
-const CROWD = 1_000
+const CROWD = 100
 /** As many of them run; to be spoken for a name is enough. */
 const RUNNING = 200
 const WAVE = 50
