@@ -88,7 +88,7 @@ scenario(`${SENDERS * EACH} forged messages that name one victim, cost the victi
 
 const CROWD = 100
 /** As many of them run; to be spoken for a name is enough. */
-const RUNNING = 200
+const RUNNING = 100
 const WAVE = 50
 const PER_HOUR = 30
 const ATTACK_S = 3
