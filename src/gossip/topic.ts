@@ -35,6 +35,8 @@ export interface Topic {
   readonly readers: Readers
   /** What nothing here refers to yet; the next entry of our own will. */
   readonly heads: Map<string, Reference>
+  /** Whether what an entry refers to is kept here, or too old to be kept. */
+  had(reference: Reference): boolean
 }
 
 const DAY_MS = 86_400_000

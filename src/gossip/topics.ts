@@ -204,20 +204,23 @@ export class Topics {
     const index = new TopicIndex()
     const heads = new Map<string, Reference>()
     const readers = new Readers(logger)
+    /** Kept here, or too old to be kept. */
+    const had = ({ id, timeMs }: Reference): boolean =>
+      index.get(idKey(id)) !== undefined || timeMs < Math.max(retention.cutoff(clock.now()), retention.droppedMs)
     const holdBack: HoldBack = new HoldBack(rules.causal, {
       clock,
-      known: ({ id, timeMs }) =>
-        index.get(idKey(id)) !== undefined || timeMs < Math.max(retention.cutoff(clock.now()), retention.droppedMs) || rejected(idKey(id)),
+      known: (reference) => had(reference) || rejected(idKey(reference.id)),
       missing: (reference) => missing(topic, reference),
       forced: () => counters.gap(),
       deliver(arrival, gap) {
-        follow(heads, arrival)
+        // What refers to something that did not come, or is refused here, may be waited for elsewhere: nothing of ours is tied to it.
+        if (!rules.causal || arrival.references.every(had)) follow(heads, arrival)
         if (readers.size === 0) return
         const entry = arrival.entry(gap)
         if (entry !== undefined) readers.deliver(entry)
       },
     })
-    const topic: Topic = { rules, broken, name: rules.name, hash, key: idKey(hash), handle: ++this.#handles, index, retention, holdBack, readers, heads }
+    const topic: Topic = { rules, broken, name: rules.name, hash, key: idKey(hash), handle: ++this.#handles, index, retention, holdBack, readers, heads, had }
     this.#byName.set(topic.name, topic)
     this.#byKey.set(topic.key, topic)
     return topic
@@ -234,6 +237,7 @@ export class Topics {
     const { entries, messages, logger } = this.#components
     for (const [author, place] of await entries.dropped(topic)) topic.retention.recall(author, place)
     const gone: Item[] = []
+    const kept: Parameters<typeof follow>[1][] = []
     for await (const bytes of entries.scan(topic)) {
       try {
         const head = messages.readRecord(bytes)
@@ -247,11 +251,12 @@ export class Topics {
         }
         topic.index.add(item)
         topic.retention.add(item)
-        follow(topic.heads, { ...item, references })
+        kept.push({ ...item, references })
       } catch (error) {
         logger.warn('a kept gossip entry cannot be read', { topic: topic.name, error })
       }
     }
+    for (const entry of kept) if (!topic.rules.causal || entry.references.every(topic.had)) follow(topic.heads, entry)
     if (gone.length > 0) entries.delete(topic, gone)
     this.settle(topic)
   }

@@ -186,3 +186,21 @@ test('an author who floods, does not hold up others who refer to what came too f
   assert.ok(heard.length < 40, 'the flood itself is taken at its author’s rate')
   await world.close()
 })
+
+test('an entry that refers to what does not exist, holds up nobody who gets it later than others', async () => {
+  const world = gossipWorld()
+  const ann = await world.gossip('ann')
+  const ben = await world.gossip('ben')
+  const eve = await hostile(world, 'eve', ann, { class: 'partner', subscribe: ['news'] })
+  const ghost = { timeMs: world.clock.now(), id: seededRandom('ghost').bytes(32) }
+  eve.say({ kind: 'push', envelope: eve.craft({ references: [ghost], data: utf8('poison') }) })
+  await world.until(() => ann.hears('news').includes('poison'))
+  await world.link(ann, ben)
+  await world.until(() => entriesOf(ben, 'news') === 1)
+  assert.deepEqual(ben.hears('news'), [])
+  await ann.gossip.publish('news', utf8('honest'))
+  await world.run(1_000)
+  assert.deepEqual(ben.hears('news'), ['honest'])
+  await world.until(() => ben.hears('news').includes('poison'))
+  await world.close()
+})
