@@ -13,6 +13,7 @@ export const ROOMS = {
   files: { floor: 4, says: 'services know the mesh and nothing of each other' },
   trust: { floor: 4, says: 'services know the mesh and nothing of each other' },
   gossip: { floor: 4, says: 'services know the mesh and nothing of each other' },
+  recovery: { floor: 4, says: 'services know the mesh and nothing of each other' },
   assembly: { floor: 5, says: 'the assembly joins services and knows no daemon' },
   testing: { floor: 6, says: 'the simulator stands beside the daemon' },
   daemon: { floor: 6, says: 'the daemon assembles; only cli stands above it' },

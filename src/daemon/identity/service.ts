@@ -5,7 +5,8 @@ import type { Random } from '../../core/random.ts'
 import type { Secret } from '../../core/secret.ts'
 import type { LocalDevice } from '../../identity/device.ts'
 import type { Home } from '../../identity/home.ts'
-import { hasIdentity, openIdentity, renewBinding, rotateDeviceKey } from '../../identity/keystore.ts'
+import type { IdentityKeys } from '../../identity/identity-keys.ts'
+import { hasIdentity, type KeystoreOptions, openIdentity, renewBinding, rotateDeviceKey } from '../../identity/keystore.ts'
 import { type Passphrase, resolvePassphrase } from '../../identity/passphrase.ts'
 import type { Service, Trouble } from '../service.ts'
 import type { PassphraseMode } from '../status.ts'
@@ -18,6 +19,16 @@ import { STORED_WORK_FACTOR, setUpIdentity } from './setup.ts'
 const RENEWAL_LOOK_MS = 6 * 3_600_000
 /** From here on `status` says that the binding ends. */
 const EXPIRY_NOTICE_MS = 5 * 86_400_000
+
+/** The identity while one piece of work has it open. */
+export interface OpenedIdentity {
+  readonly home: Home
+  /** Closed when the work is done. */
+  readonly identity: IdentityKeys
+  readonly device: LocalDevice
+  /** For what saves a key file: the passphrase, which is wiped after the work, clock, randomness and cost. */
+  readonly options: KeystoreOptions & { readonly random: Random }
+}
 
 export interface IdentityServiceOptions {
   readonly home: Home
@@ -121,15 +132,30 @@ export class IdentityService implements Service {
     this.#given = passphrase.clone()
   }
 
+  /**
+   * Opens the identity for one piece of work and closes it again. `changed` names what the work has left on the disk: papers and links follow it.
+   * @throws KithError `IDENTITY_LOCKED`, `PASSPHRASE_WRONG`, `IDENTITY_MISSING`, and what `run` throws.
+   */
+  async withIdentity<T>(given: Secret | undefined, run: (opened: OpenedIdentity) => Promise<{ result: T; changed?: 'binding' }>): Promise<T> {
+    const { home, clock, random } = this.#options
+    const { result, changed } = await this.#unlocked(given, async (passphrase) => {
+      using identity = await openIdentity(home, { passphrase })
+      return await run({ home, identity, device: this.device, options: { passphrase, clock, random, ...this.#workFactor() } })
+    })
+    if (changed !== undefined) {
+      await this.onChange(changed)
+      await this.#saved()
+    }
+    return result
+  }
+
   /** Signs a new binding for the keys in use. @throws KithError `IDENTITY_LOCKED`, `PASSPHRASE_WRONG`. */
   async renew(given: Secret | undefined): Promise<IdentitySummary> {
-    const { home, clock, random } = this.#options
-    await this.#unlocked(given, async (passphrase) => {
-      using identity = await openIdentity(home, { passphrase })
-      await renewBinding(home, this.device, identity, { passphrase, clock, random, ...this.#workFactor() })
+    await this.withIdentity(given, async ({ home, identity, device, options }) => {
+      await renewBinding(home, device, identity, options)
+      return { result: undefined, changed: 'binding' }
     })
-    await this.onChange('binding')
-    return await this.#saved()
+    return describeDevice(this.device, this.#mode)
   }
 
   /** Gives this machine new link keys, saved before they are used; links begin again with them. @throws as `renew`. */
@@ -150,13 +176,11 @@ export class IdentityService implements Service {
 
   /** Replaces the keys of the identity by the ones it committed to. Links go on; peers learn of it when they next greet. @throws as `renew`. */
   async rotateIdentity(given: Secret | undefined, reason: RotationReason): Promise<IdentitySummary> {
-    const { home, clock, random } = this.#options
-    await this.#unlocked(given, async (passphrase) => {
-      using identity = await openIdentity(home, { passphrase })
-      await rotateKeys(home, this.device, identity, reason, { passphrase, clock, random, ...this.#workFactor() })
+    await this.withIdentity(given, async ({ home, identity, device, options }) => {
+      await rotateKeys(home, device, identity, reason, options)
+      return { result: undefined, changed: 'binding' }
     })
-    await this.onChange('binding')
-    return await this.#saved()
+    return describeDevice(this.device, this.#mode)
   }
 
   async #saved(): Promise<IdentitySummary> {
@@ -165,10 +189,10 @@ export class IdentityService implements Service {
     return summary
   }
 
-  async #unlocked(given: Secret | undefined, run: (passphrase: Secret) => Promise<void>): Promise<void> {
+  async #unlocked<T>(given: Secret | undefined, run: (passphrase: Secret) => Promise<T>): Promise<T> {
     const passphrase = await this.#passphrase(given?.clone())
     try {
-      await run(passphrase.secret)
+      return await run(passphrase.secret)
     } finally {
       this.#release(passphrase)
     }
