@@ -1,5 +1,5 @@
 import { concat, equal, type PublicKey } from '../core/bytes.ts'
-import { bytesN, type Codec, constant, encode, malformed, mapped, option, Reader, struct, text, u32, u64, uint53 } from '../core/codec.ts'
+import { bytes, bytesN, type Codec, constant, encode, malformed, mapped, option, Reader, struct, text, u32, u64, uint53 } from '../core/codec.ts'
 import { verify } from '../core/crypto/ed25519.ts'
 import { sha256 } from '../core/crypto/hash.ts'
 import { type HybridSigner, signHybrid, verifyHybrid } from '../core/crypto/hybrid.ts'
@@ -7,7 +7,7 @@ import { labeled } from '../core/crypto/labels.ts'
 import { MLDSA_PUBLIC_KEY_BYTES, MLDSA_SIGNATURE_BYTES, verifyMldsa } from '../core/crypto/mldsa.ts'
 import { KithError } from '../core/errors.ts'
 import { didCodec, keySetSignatureCodec, publicKeyCodec, signatureCodec } from './keys.ts'
-import type { Binding, ChainState } from './types.ts'
+import type { Binding, ChainState, KeySetSignature } from './types.ts'
 
 /**
  * # Binding: an identity certifies one machine (PN-4)
@@ -32,6 +32,8 @@ const CLOCK_SLACK_MS = 600_000
 /** What older keys certified runs out this long after a change that was no compromise. */
 const SUPERSEDED_MS: number = 30 * DAY_MS
 export const DEFAULT_BINDING_LIFE_MS: number = 30 * DAY_MS
+/** An identity in hardware is not at hand every month. */
+export const HARDWARE_BINDING_LIFE_MS: number = 400 * DAY_MS
 
 type Body = Omit<Binding, 'identitySignature' | 'linkSignature' | 'deviceMldsaSignature' | 'body' | 'hash'>
 type Proofs = Pick<Binding, 'identitySignature' | 'linkSignature' | 'deviceMldsaSignature'>
@@ -80,14 +82,27 @@ export function bindingDates(now: number, lifeMs: number = DEFAULT_BINDING_LIFE_
   return { notBefore: now - HOUR_MS, notAfter: now + lifeMs }
 }
 
+/** The public half of a machine. */
+export interface MachineKeys {
+  readonly ed25519: PublicKey
+  readonly mldsa: Uint8Array | undefined
+}
+
+/** Half a binding: the identity has signed for a machine that is somewhere else. Nobody accepts it before the machine's own keys have signed too. */
+export interface Certificate {
+  readonly body: Uint8Array
+  readonly signature: KeySetSignature
+}
+
+export const certificateCodec: Codec<Certificate> = struct<Certificate>({ body: bytes(bodyCodec.max), signature: keySetSignatureCodec })
+
 /**
- * The encoded binding for a machine, signed by both sides.
+ * The identity's half of a binding.
  * @throws TypeError when the issuer's signers are not the chain's head keys or a field does not fit; KithError `SIGNER_REFUSED`, `SECRET_WIPED`.
  */
-export function createBinding(issuer: BindingIssuer, linkKeys: HybridSigner, options: BindingOptions): Uint8Array {
-  const { chain, signer } = issuer
+export function certifyMachine({ chain, signer }: BindingIssuer, machine: MachineKeys, options: BindingOptions): Certificate {
   if (!equal(signer.ed25519.publicKey, chain.keys.ed25519)) throw new TypeError('the signers are not the current keys of the chain')
-  if (chain.reveals(linkKeys.ed25519.publicKey)) throw new TypeError('a link key is never an identity key')
+  if (chain.reveals(machine.ed25519)) throw new TypeError('a link key is never an identity key')
   if (options.notAfter <= options.notBefore) throw new TypeError('a binding ends after it begins')
   const body = encode(bodyCodec, {
     _version: undefined,
@@ -97,21 +112,26 @@ export function createBinding(issuer: BindingIssuer, linkKeys: HybridSigner, opt
     serial: options.serial,
     notBeforeMs: options.notBefore,
     notAfterMs: options.notAfter,
-    linkKey: linkKeys.ed25519.publicKey,
-    deviceMldsa: linkKeys.mldsa?.publicKey,
+    linkKey: machine.ed25519,
+    deviceMldsa: machine.mldsa,
     fallbackKem: options.fallbackKem,
     capabilities: options.capabilities ?? 0n,
     name: options.name,
   })
   if (!isName(options.name)) throw new TypeError('a name has no control characters and no space at its ends')
-  const message = labeled(LABEL, body)
-  const byDevice = signHybrid(linkKeys, message)
-  const proofs = encode(proofsCodec, {
-    identitySignature: signHybrid(signer, message),
-    linkSignature: byDevice.ed25519,
-    deviceMldsaSignature: byDevice.mldsa,
-  })
-  return concat(body, proofs)
+  return { body, signature: signHybrid(signer, labeled(LABEL, body)) }
+}
+
+/** The machine's half: the whole binding, encoded. Whether it is valid is decided by `verifyBinding`. @throws KithError `SIGNER_REFUSED`, `SECRET_WIPED`. */
+export function completeBinding(certificate: Certificate, machine: HybridSigner): Uint8Array {
+  const { body, signature } = certificate
+  const byDevice = signHybrid(machine, labeled(LABEL, body))
+  return concat(body, encode(proofsCodec, { identitySignature: signature, linkSignature: byDevice.ed25519, deviceMldsaSignature: byDevice.mldsa }))
+}
+
+/** The encoded binding for a machine, signed by both sides. @throws as `certifyMachine`. */
+export function createBinding(issuer: BindingIssuer, linkKeys: HybridSigner, options: BindingOptions): Uint8Array {
+  return completeBinding(certifyMachine(issuer, { ed25519: linkKeys.ed25519.publicKey, mldsa: linkKeys.mldsa?.publicKey }, options), linkKeys)
 }
 
 /** The fields of a binding, unverified. @throws KithError `BINDING_INVALID` for anything but one canonical encoding of at most 16 KiB. */

@@ -5,6 +5,7 @@ import { KithError } from '../core/errors.ts'
 import { type Random, systemRandom } from '../core/random.ts'
 import { removeTemporaries, syncDirectory, writeAtomic } from './atomic-file.ts'
 import { acquireLock, type HomeLock } from './home-lock.ts'
+import type { TokenOpener } from './keys.ts'
 
 /**
  * # The home directory
@@ -59,6 +60,8 @@ export interface Home extends AsyncDisposable {
   readonly paths: HomePaths
   /** 32 hexadecimal digits, made with the home. */
   readonly id: string
+  /** Opens the keys of this home that live in tokens. */
+  readonly tokens?: TokenOpener
   /** Releases the lock. Idempotent. */
   close(): Promise<void>
 }
@@ -68,6 +71,8 @@ export interface OpenHomeOptions {
   readonly create?: boolean
   /** For the home's name. Default: the system's. */
   readonly random?: Random
+  /** For keys in tokens: `Home.tokens`. */
+  readonly tokens?: TokenOpener
 }
 
 /**
@@ -81,7 +86,7 @@ export async function openHome(directory: string, options: OpenHomeOptions = {})
   const lock = await acquireLock(paths)
   try {
     await removeTemporaries(paths.root)
-    return new LockedHome(paths, await homeId(paths, options.random ?? systemRandom), lock)
+    return new LockedHome(paths, await homeId(paths, options.random ?? systemRandom), lock, options.tokens)
   } catch (error) {
     await lock.release()
     throw error
@@ -91,12 +96,14 @@ export async function openHome(directory: string, options: OpenHomeOptions = {})
 class LockedHome implements Home {
   readonly paths: HomePaths
   readonly id: string
+  readonly tokens?: TokenOpener
   readonly #lock: HomeLock
 
-  constructor(paths: HomePaths, id: string, lock: HomeLock) {
+  constructor(paths: HomePaths, id: string, lock: HomeLock, tokens: TokenOpener | undefined) {
     this.paths = paths
     this.id = id
     this.#lock = lock
+    if (tokens !== undefined) this.tokens = tokens
   }
 
   close(): Promise<void> {

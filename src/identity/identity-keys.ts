@@ -3,7 +3,7 @@ import type { HybridSigner } from '../core/crypto/hybrid.ts'
 import { KithError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
 import type { Did } from './did.ts'
-import { cloneSeeds, closeKeySet, openKeySet, publicKeysOf, wipeSeeds } from './keys.ts'
+import { cloneSeeds, closeKeySet, isTokenKey, openKeySet, publicKeysOf, type TokenOpener, wipeSeeds } from './keys.ts'
 import type { IdentityContent } from './keystore-codec.ts'
 import type { ChainState, KeySet } from './types.ts'
 
@@ -19,15 +19,22 @@ export class IdentityKeys implements Disposable {
   readonly nextKeys: KeySet
   #content: IdentityContent | undefined
   #signer: HybridSigner | undefined
+  readonly #tokens: TokenOpener | undefined
 
-  /** Takes ownership of the secrets in `content`. */
-  constructor(content: IdentityContent) {
+  /** Takes ownership of the secrets in `content`. A key in a token is opened through `tokens` when something is signed. */
+  constructor(content: IdentityContent, tokens?: TokenOpener) {
     this.did = content.chain.did
     this.chain = content.chain
     this.createdMs = content.createdMs
     this.mayRotate = content.mayRotate
     this.nextKeys = publicKeysOf(content.next)
     this.#content = content
+    this.#tokens = tokens
+  }
+
+  /** Whether the Ed25519 key of the current generation lives in a token. */
+  get hardware(): boolean {
+    return isTokenKey(this.content.seeds.ed25519)
   }
 
   /** The secrets, still owned by this object. @throws KithError `SECRET_WIPED` after `close`. */
@@ -36,9 +43,9 @@ export class IdentityKeys implements Disposable {
     return this.#content
   }
 
-  /** Signers of the current generation, made when first asked for: the post-quantum one holds its key in memory that cannot be wiped. */
+  /** Signers of the current generation, made when first asked for: the post-quantum one holds its key in memory that cannot be wiped. @throws KithError `TOKEN_*`. */
   get signer(): HybridSigner {
-    this.#signer ??= openKeySet('identity', cloneSeeds(this.content.seeds))
+    this.#signer ??= openKeySet('identity', cloneSeeds(this.content.seeds), this.#tokens)
     return this.#signer
   }
 

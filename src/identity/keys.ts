@@ -4,9 +4,10 @@ import { createSigner, parsePublicKey, publicKeyOfSeed } from '../core/crypto/ed
 import type { HybridSigner } from '../core/crypto/hybrid.ts'
 import { hashLabeled } from '../core/crypto/labels.ts'
 import { createPostQuantumSigner, MLDSA_PUBLIC_KEY_BYTES, MLDSA_SIGNATURE_BYTES, mldsaPublicKeyOfSeed } from '../core/crypto/mldsa.ts'
+import { KithError } from '../core/errors.ts'
 import type { Random } from '../core/random.ts'
 import { Secret } from '../core/secret.ts'
-import type { KeyRole } from '../core/signer.ts'
+import type { KeyRole, Signer } from '../core/signer.ts'
 import { type Did, didPublicKey, formatDid } from './did.ts'
 import type { KeySet, KeySetSignature } from './types.ts'
 
@@ -18,8 +19,28 @@ import type { KeySet, KeySetSignature } from './types.ts'
  * ```
  */
 export interface KeySeeds {
-  readonly ed25519: Secret
+  readonly ed25519: Secret | TokenKey
   readonly mldsa: Secret | undefined
+}
+
+/** Seeds that are all in memory: those of machines, and of identities without hardware. */
+export interface SoftwareSeeds extends KeySeeds {
+  readonly ed25519: Secret
+}
+
+/** An Ed25519 key that never leaves a PKCS#11 token. Nothing of it is secret. */
+export interface TokenKey {
+  readonly kind: 'token'
+  /** RFC 7512, at most 512 bytes, never with a PIN. */
+  readonly uri: string
+  readonly publicKey: KeySet['ed25519']
+}
+
+/** Gives the signer of a key in a token, for the role `identity`; its public key is the one asked for. @throws KithError `TOKEN_*`. */
+export type TokenOpener = (key: TokenKey) => Signer
+
+export function isTokenKey(key: Secret | TokenKey): key is TokenKey {
+  return !(key instanceof Secret)
 }
 
 export const publicKeyCodec: Codec<KeySet['ed25519']> = mapped(bytesN(32), parsePublicKey, (key) => key)
@@ -41,18 +62,37 @@ export const keySetSignatureCodec: Codec<KeySetSignature> = struct<KeySetSignatu
 })
 
 /** Fresh seeds for identities and devices that do not come from a phrase. */
-export function randomKeySeeds(random: Random, options: { mldsa?: boolean } = {}): KeySeeds {
+export function randomKeySeeds(random: Random, options: { mldsa?: boolean } = {}): SoftwareSeeds {
   return { ed25519: Secret.random(32, random), mldsa: options.mldsa === false ? undefined : Secret.random(32, random) }
 }
 
 export function publicKeysOf(seeds: KeySeeds): KeySet {
-  return { ed25519: publicKeyOfSeed(seeds.ed25519), mldsa: seeds.mldsa === undefined ? undefined : mldsaPublicKeyOfSeed(seeds.mldsa) }
+  const { ed25519 } = seeds
+  return {
+    ed25519: isTokenKey(ed25519) ? ed25519.publicKey : publicKeyOfSeed(ed25519),
+    mldsa: seeds.mldsa === undefined ? undefined : mldsaPublicKeyOfSeed(seeds.mldsa),
+  }
 }
 
-/** Signers for one role. Takes ownership of the seeds: they are wiped here. */
-export function openKeySet(role: KeyRole, seeds: KeySeeds): HybridSigner {
-  const ed25519 = createSigner(role, seeds.ed25519)
-  return { ed25519, mldsa: seeds.mldsa === undefined ? undefined : createPostQuantumSigner(role, seeds.mldsa) }
+/**
+ * Signers for one role. Takes ownership of the seeds: they are wiped here. A key in a token is opened through `tokens`.
+ * @throws KithError `TOKEN_UNAVAILABLE` for a key in a token when there is no `tokens`, and what `tokens` throws; TypeError for a token under another role.
+ */
+export function openKeySet(role: KeyRole, seeds: KeySeeds, tokens?: TokenOpener): HybridSigner {
+  try {
+    const ed25519 = isTokenKey(seeds.ed25519) ? openToken(role, seeds.ed25519, tokens) : createSigner(role, seeds.ed25519)
+    return { ed25519, mldsa: seeds.mldsa === undefined ? undefined : createPostQuantumSigner(role, seeds.mldsa) }
+  } finally {
+    wipeSeeds(seeds)
+  }
+}
+
+function openToken(role: KeyRole, key: TokenKey, tokens: TokenOpener | undefined): Signer {
+  if (role !== 'identity') throw new TypeError('only keys of an identity live in a token')
+  if (tokens === undefined) {
+    throw new KithError('TOKEN_UNAVAILABLE', 'the key of this identity is in a token, and nothing here opens tokens', { details: { uri: key.uri } })
+  }
+  return tokens(key)
 }
 
 export function closeKeySet(signer: HybridSigner): void {
@@ -61,12 +101,14 @@ export function closeKeySet(signer: HybridSigner): void {
 }
 
 export function wipeSeeds(seeds: KeySeeds): void {
-  seeds.ed25519.wipe()
+  if (!isTokenKey(seeds.ed25519)) seeds.ed25519.wipe()
   seeds.mldsa?.wipe()
 }
 
+export function cloneSeeds(seeds: SoftwareSeeds): SoftwareSeeds
+export function cloneSeeds(seeds: KeySeeds): KeySeeds
 export function cloneSeeds(seeds: KeySeeds): KeySeeds {
-  return { ed25519: seeds.ed25519.clone(), mldsa: seeds.mldsa?.clone() }
+  return { ed25519: isTokenKey(seeds.ed25519) ? seeds.ed25519 : seeds.ed25519.clone(), mldsa: seeds.mldsa?.clone() }
 }
 
 export function keysOfSigner(signer: HybridSigner): KeySet {

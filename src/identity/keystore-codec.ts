@@ -5,21 +5,24 @@ import { Secret } from '../core/secret.ts'
 import { MAX_BINDING_BYTES, MAX_NAME_BYTES } from './binding.ts'
 import { MAX_CHAIN_BYTES } from './chain-codec.ts'
 import { decodeChainState, encodeChainState } from './chain-store.ts'
-import type { KeySeeds } from './keys.ts'
+import { isTokenKey, type KeySeeds, publicKeyCodec, type SoftwareSeeds } from './keys.ts'
 import type { ChainState } from './types.ts'
 
 /**
  * # What the two key files hold, once opened
  *
  * ```text
- * identity.age  "kith-identity" || u8 version || u64 created_ms || u32 generation || u8 may_rotate || seeds || seeds of the next generation
+ * identity.age  "kith-identity" || u8 version || u64 created_ms || u32 generation || u8 may_rotate || keys || keys of the next generation
  *               || option<bytes phrase> || bytes chain_state
  * device.age    "kith-device"   || u8 version || u64 created_ms || seeds || bytes32 root || bytes name || u64 serial || u64 boot || bytes binding || bytes chain_state
  * seeds         bytes32 ed25519 || option<bytes32 mldsa>
+ * keys          u8 0 || bytes32 ed25519 || option<bytes32 mldsa>
+ *             | u8 1 || bytes32 public key || text uri || option<bytes32 mldsa>        the Ed25519 half is in a token, the URI is RFC 7512's without a PIN
  * ```
  *
  * Secrets are copied between the opened file and their own guarded pages; only public parts pass through ordinary memory.
- * An older version is read by the reader of its number and written as the newest at the next save. Version 1 of `device.age` has no root.
+ * An older version is read by the reader of its number and written as the newest at the next save. Version 1 of `device.age` has no root;
+ * version 1 of `identity.age` has `seeds` where version 2 has `keys`.
  */
 export interface IdentityContent {
   readonly createdMs: number
@@ -35,7 +38,7 @@ export interface IdentityContent {
 
 export interface DeviceContent {
   readonly createdMs: number
-  readonly seeds: KeySeeds
+  readonly seeds: SoftwareSeeds
   /** What `Device.deriveSecret` derives from: random, of this machine, older than any one link key. */
   readonly root: Secret
   readonly name: string
@@ -55,10 +58,12 @@ const DEVICE_MAGIC = utf8('kith-device')
 const SEED_BYTES = 32
 /** 24 words of eight letters. */
 const MAX_PHRASE_BYTES = 24 * 9
-const NEWEST_IDENTITY = 1
+export const MAX_TOKEN_URI_BYTES = 512
+const NEWEST_IDENTITY = 2
 const NEWEST_DEVICE = 2
 export const ROOT_BYTES = 32
 
+const uriCodec: Codec<string> = text(MAX_TOKEN_URI_BYTES)
 const nameCodec: Codec<string> = text(MAX_NAME_BYTES)
 const bindingCodec: Codec<Uint8Array> = bytes(MAX_BINDING_BYTES)
 const chainCodec: Codec<Uint8Array> = bytes(MAX_CHAIN_BYTES + 16 * 1024)
@@ -71,8 +76,8 @@ export function packIdentity(content: IdentityContent): Secret {
     encode(uint53, content.createdMs),
     encode(u32, content.generation),
     encode(u8, content.mayRotate ? 1 : 0),
-    ...seedParts(content.seeds),
-    ...seedParts(content.next),
+    ...keyParts(content.seeds),
+    ...keyParts(content.next),
     ...(phrase === undefined ? [Uint8Array.of(0)] : [Uint8Array.of(1), encode(varint, phrase.length), phrase]),
     encode(chainCodec, encodeChainState(content.chain)),
   )
@@ -95,7 +100,7 @@ export function packDevice(content: DeviceContent): Secret {
 
 /** @throws KithError `KEYSTORE_UNSUPPORTED` for a version this build does not know, `KEYSTORE_DAMAGED` for anything else that is not such a file. */
 export function unpackIdentity(plaintext: Secret): IdentityContent {
-  return unpack(plaintext, IDENTITY_MAGIC, { 1: readIdentity1 })
+  return unpack(plaintext, IDENTITY_MAGIC, { 1: (reader) => readIdentity(reader, false), 2: (reader) => readIdentity(reader, true) })
 }
 
 /** @throws as `unpackIdentity`. */
@@ -103,12 +108,12 @@ export function unpackDevice(plaintext: Secret): StoredDevice {
   return unpack(plaintext, DEVICE_MAGIC, { 1: (reader) => readDevice(reader, false), 2: (reader) => readDevice(reader, true) })
 }
 
-function readIdentity1(reader: SecretReader): IdentityContent {
+function readIdentity(reader: SecretReader, tokens: boolean): IdentityContent {
   const createdMs = uint53.read(reader)
   const generation = reader.u32()
   const mayRotate = reader.flag()
-  const seeds = reader.seeds()
-  const next = reader.seeds()
+  const seeds = tokens ? reader.keys() : reader.seeds()
+  const next = tokens ? reader.keys() : reader.seeds()
   const phrase = reader.flag() ? reader.secret(reader.length(MAX_PHRASE_BYTES)) : undefined
   return { createdMs, generation, mayRotate, seeds, next, phrase, chain: decodeChainState(chainCodec.read(reader)) }
 }
@@ -175,13 +180,34 @@ class SecretReader extends Reader {
     return secret
   }
 
-  seeds(): KeySeeds {
+  seeds(): SoftwareSeeds {
     const ed25519 = this.secret(SEED_BYTES)
     return { ed25519, mldsa: this.flag() ? this.secret(SEED_BYTES) : undefined }
   }
+
+  keys(): KeySeeds {
+    if (!this.flag()) return this.seeds()
+    const publicKey = publicKeyCodec.read(this)
+    const uri = uriCodec.read(this)
+    if (!isTokenUri(uri)) throw malformed('token URI')
+    return { ed25519: { kind: 'token', uri, publicKey }, mldsa: this.flag() ? this.secret(SEED_BYTES) : undefined }
+  }
 }
 
-function seedParts(seeds: KeySeeds): (Uint8Array | Secret)[] {
+/** The outer form alone: a scheme, printable ASCII, and nothing that could be a PIN. What it names is found out when the token is opened. */
+function isTokenUri(uri: string): boolean {
+  return /^pkcs11:[\x21-\x7e]+$/.test(uri) && !/[;?&]pin-value=/i.test(uri)
+}
+
+function keyParts(seeds: KeySeeds): (Uint8Array | Secret)[] {
+  const { ed25519, mldsa } = seeds
+  if (!isTokenKey(ed25519)) return [Uint8Array.of(0), ...seedParts({ ed25519, mldsa })]
+  if (!isTokenUri(ed25519.uri)) throw new TypeError('a key in a token is named by an RFC 7512 URI without a PIN')
+  const half = mldsa === undefined ? [Uint8Array.of(0)] : [Uint8Array.of(1), mldsa]
+  return [Uint8Array.of(1), encode(publicKeyCodec, ed25519.publicKey), encode(uriCodec, ed25519.uri), ...half]
+}
+
+function seedParts(seeds: SoftwareSeeds): (Uint8Array | Secret)[] {
   return seeds.mldsa === undefined ? [seeds.ed25519, Uint8Array.of(0)] : [seeds.ed25519, Uint8Array.of(1), seeds.mldsa]
 }
 

@@ -2,12 +2,12 @@ import { type Clock, systemClock } from '../core/clock.ts'
 import type { HybridSigner } from '../core/crypto/hybrid.ts'
 import { type Random, systemRandom } from '../core/random.ts'
 import { Secret } from '../core/secret.ts'
-import { bindingDates, createBinding, DEFAULT_BINDING_LIFE_MS } from './binding.ts'
+import { bindingDates, createBinding, DEFAULT_BINDING_LIFE_MS, HARDWARE_BINDING_LIFE_MS } from './binding.ts'
 import { storedBoot, writeBoot } from './boot.ts'
 import { fallbackKemOf, LocalDevice } from './device.ts'
 import type { Home } from './home.ts'
 import type { IdentityKeys } from './identity-keys.ts'
-import { cloneSeeds, closeKeySet, openKeySet, randomKeySeeds } from './keys.ts'
+import { cloneSeeds, closeKeySet, openKeySet, randomKeySeeds, type TokenOpener } from './keys.ts'
 import { type DeviceContent, type IdentityContent, packDevice, packIdentity, ROOT_BYTES, type StoredDevice, unpackDevice } from './keystore-codec.ts'
 import { loadKeyFile, saveKeyFile } from './keystore-file.ts'
 
@@ -19,8 +19,10 @@ export interface KeystoreOptions {
   readonly random?: Random
   /** log2 of scrypt's N for what is written; default 18. Less only for a passphrase that is itself 256 random bits, and in tests. */
   readonly workFactor?: number
-  /** Default 30 days. */
+  /** Default 30 days; 400 when the identity signs with a key in a token. */
   readonly bindingLifeMs?: number
+  /** Opens keys that live in tokens. Default: what the home has (`Home.tokens`). */
+  readonly tokens?: TokenOpener
 }
 
 /** A file from before there was a root gets one, saved before anything is derived from it. @throws KithError as `loadKeyFile` and `unpackDevice`. */
@@ -73,7 +75,7 @@ export function signPapers(
 ): Pick<DeviceContent, 'binding' | 'chain' | 'serial' | 'name'> {
   const now = (options.clock ?? systemClock).now()
   const serial = Math.max(last.serial + 1, now)
-  const dates = bindingDates(now, options.bindingLifeMs ?? DEFAULT_BINDING_LIFE_MS)
+  const dates = bindingDates(now, options.bindingLifeMs ?? (identity.hardware ? HARDWARE_BINDING_LIFE_MS : DEFAULT_BINDING_LIFE_MS))
   const fallbackKem = fallbackKemOf(last.root, device.ed25519.publicKey)
   const binding = createBinding({ chain: identity.chain, signer: identity.signer }, device, { ...dates, serial, name: last.name, fallbackKem })
   return { binding, chain: identity.chain, serial, name: last.name }

@@ -8,7 +8,7 @@ import { createInception, createRotation } from './chain-make.ts'
 import type { LocalDevice } from './device.ts'
 import { type Home, openHome, readPrivateFile } from './home.ts'
 import { IdentityKeys } from './identity-keys.ts'
-import { cloneSeeds, closeKeySet, commitNext, type KeySeeds, openKeySet, publicKeysOf, randomKeySeeds } from './keys.ts'
+import { cloneSeeds, closeKeySet, commitNext, type KeySeeds, openKeySet, publicKeysOf, randomKeySeeds, type TokenOpener } from './keys.ts'
 import { type IdentityContent, unpackIdentity } from './keystore-codec.ts'
 import { loadKeyFile } from './keystore-file.ts'
 import { type KeystoreOptions, loadDevice, makeDevice, saveDevice, saveIdentity, signPapers } from './keystore-save.ts'
@@ -80,7 +80,8 @@ export class Keystore implements AsyncDisposable {
 export async function createKeystore(at: string | Home, options: CreateKeystoreOptions): Promise<Keystore> {
   return withHome(at, true, async (home, owned) => {
     if (await hasIdentity(home)) throw new KithError('IDENTITY_EXISTS', undefined, { details: { path: home.paths.identity } })
-    const identity = new IdentityKeys(newContent(options))
+    const tokens = options.tokens ?? home.tokens
+    const identity = new IdentityKeys(newContent(options, tokens), tokens)
     await saveIdentity(home, identity.content, options)
     return new Keystore(home, identity, await makeDevice(home, identity, options), owned)
   })
@@ -111,11 +112,11 @@ const MAX_FILE = 1 << 21
  * Opens `identity.age` alone. Close it as soon as it has signed.
  * @throws KithError `IDENTITY_MISSING`, `PASSPHRASE_WRONG`, `KEYSTORE_DAMAGED`, `KEYSTORE_UNSUPPORTED`, `HOME_UNSAFE`.
  */
-export async function openIdentity(home: Home, options: Pick<KeystoreOptions, 'passphrase'>): Promise<IdentityKeys> {
+export async function openIdentity(home: Home, options: Pick<KeystoreOptions, 'passphrase' | 'tokens'>): Promise<IdentityKeys> {
   const plaintext = await loadKeyFile(home.paths.identity, options.passphrase)
   if (plaintext === undefined) throw new KithError('IDENTITY_MISSING', undefined, { details: { path: home.paths.identity }, next: 'kith init' })
   try {
-    return new IdentityKeys(unpackIdentity(plaintext))
+    return new IdentityKeys(unpackIdentity(plaintext), options.tokens ?? home.tokens)
   } finally {
     plaintext.wipe()
   }
@@ -184,7 +185,8 @@ export async function rotateIdentity(
   const now = (options.clock ?? systemClock).now()
   const content = identity.content
   const policy = options.policy ?? identity.chain.entries.at(-1)?.policy
-  const revealed = openKeySet('identity', cloneSeeds(content.next))
+  const tokens = options.tokens ?? home.tokens
+  const revealed = openKeySet('identity', cloneSeeds(content.next), tokens)
   let entry: ChainEntry
   try {
     entry = createRotation({
@@ -211,7 +213,7 @@ export async function rotateIdentity(
   }
   await saveIdentity(home, rotated, options)
   identity.close()
-  const opened = new IdentityKeys(rotated)
+  const opened = new IdentityKeys(rotated, tokens)
   await renewBinding(home, device, opened, options)
   return { entry, identity: opened }
 }
@@ -221,11 +223,11 @@ async function renewIfDue(home: Home, device: LocalDevice, identity: IdentityKey
   if (device.renewalDue(now) || device.chain.index < identity.chain.index) await renewBinding(home, device, identity, options)
 }
 
-function newContent(options: CreateKeystoreOptions): IdentityContent {
+function newContent(options: CreateKeystoreOptions, tokens: TokenOpener | undefined): IdentityContent {
   const random = options.random ?? systemRandom
   const now = (options.clock ?? systemClock).now()
   const given = options.identity ?? { seeds: randomKeySeeds(random), next: randomKeySeeds(random) }
-  const chain = given.chain ?? firstChain(given, now)
+  const chain = given.chain ?? firstChain(given, now, tokens)
   const keys = publicKeysOf(given.seeds)
   if (!equal(keys.ed25519, chain.keys.ed25519) || !equal(commitNext(publicKeysOf(given.next)), (chain.entries[chain.index] as ChainEntry).next)) {
     throw new KithError('CHAIN_INVALID', 'the keys are not those of the head of the chain', { details: { index: chain.index } })
@@ -234,8 +236,8 @@ function newContent(options: CreateKeystoreOptions): IdentityContent {
 }
 
 /** Entry 0 carries no date: whoever restores the identity from its phrase makes the very same entry, and peers see one chain, not two. */
-function firstChain(given: NewIdentity, now: number): ChainState {
-  const signer = openKeySet('identity', cloneSeeds(given.seeds))
+function firstChain(given: NewIdentity, now: number, tokens: TokenOpener | undefined): ChainState {
+  const signer = openKeySet('identity', cloneSeeds(given.seeds), tokens)
   try {
     const policy = given.policy === undefined ? {} : { policy: given.policy }
     const entry = createInception({ signer, next: publicKeysOf(given.next), now: 0, ...policy })

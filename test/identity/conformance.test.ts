@@ -83,10 +83,13 @@ conformance(
   (g) => {
     const { state } = chain(g)
     const phrase = g.option(() => Secret.take(Buffer.from('legal winner thank year wave sausage worth useful legal winner thank yellow')))
-    const content = { createdMs: g.integer(2 ** 45), generation: state.index, mayRotate: g.bool(), seeds: seeds(g), next: seeds(g), phrase, chain: state }
+    const keys: KeySeeds = seeds(g)
+    const inToken = { kind: 'token', uri: `pkcs11:object=k${g.integer(100)}`, publicKey: publicKeysOf(seeds(g)).ed25519 } as const
+    const held = g.bool() ? keys : { ...keys, ed25519: inToken }
+    const content = { createdMs: g.integer(2 ** 45), generation: state.index, mayRotate: g.bool(), seeds: held, next: seeds(g), phrase, chain: state }
     const packed = packIdentity(content)
-    // Everything before the chain: magic, version, numbers, seeds and phrase.
-    return packed.use((bytes) => sha256(bytes.subarray(0, 13 + 1 + 8 + 4 + 1 + 33 + 33)))
+    // What is before the chain: magic, version, numbers, keys.
+    return packed.use((bytes) => sha256(bytes.subarray(0, 13 + 1 + 8 + 4 + 1 + 34 + 34)))
   },
   16,
 )

@@ -371,10 +371,10 @@ test('key file content, of a version from the future, is KEYSTORE_UNSUPPORTED; a
     const unpacked = (bytes: Uint8Array) => () => unpack(Secret.take(Uint8Array.from(bytes)))
     assert.doesNotThrow(unpacked(good))
     if (magic === 13) {
-      // may_rotate, the flag of the first seeds, and the phrase's length, which stand behind 13 + 1 + 8 + 4 bytes.
-      for (const at of [26, 59]) assert.throws(unpacked(good.with(at, 2)), { code: 'KEYSTORE_DAMAGED' })
-      assert.equal(good[158], PHRASE.length)
-      assert.throws(unpacked(good.with(158, 0)), { code: 'KEYSTORE_DAMAGED' })
+      // may_rotate, where the key is and the flag of the first seeds, and the phrase's length, which stand behind 13 + 1 + 8 + 4 bytes.
+      for (const at of [26, 27, 60]) assert.throws(unpacked(good.with(at, 2)), { code: 'KEYSTORE_DAMAGED' })
+      assert.equal(good[160], PHRASE.length)
+      assert.throws(unpacked(good.with(160, 0)), { code: 'KEYSTORE_DAMAGED' })
     }
     for (const version of [0, 3, 255]) assert.throws(unpacked(good.with(magic, version)), { code: 'KEYSTORE_UNSUPPORTED' })
     assert.throws(unpacked(good.with(0, 0)), { code: 'KEYSTORE_DAMAGED' })

@@ -3,7 +3,7 @@ import type { HybridSigner } from '../../src/core/crypto/hybrid.ts'
 import { Secret } from '../../src/core/secret.ts'
 import { adoptChain } from '../../src/identity/chain.ts'
 import { createInception, createRotation } from '../../src/identity/chain-make.ts'
-import { type KeySeeds, openKeySet, publicKeysOf } from '../../src/identity/keys.ts'
+import { openKeySet, publicKeysOf, type SoftwareSeeds } from '../../src/identity/keys.ts'
 import type { ChainEntry, ChainReason, ChainState, KeySet, RecoveryPolicy } from '../../src/identity/types.ts'
 
 /** 2026-01-01, the time all of these begin at. */
@@ -11,7 +11,7 @@ export const T0 = 1_767_225_600_000
 export const DAY = 86_400_000
 
 /** Seeds that are the same in every run. */
-export function seedsOf(name: string, mldsa = true): KeySeeds {
+export function seedsOf(name: string, mldsa = true): SoftwareSeeds {
   const seed = (kind: string): Secret => Secret.take(createHash('sha256').update(`${kind} ${name}`).digest())
   return { ed25519: seed('ed25519'), mldsa: mldsa ? seed('mldsa') : undefined }
 }

@@ -13,7 +13,7 @@ import { createInception, createRecovery, createRotation } from '../../src/ident
 import { attestRecovery } from '../../src/identity/chain-recovery.ts'
 import { deriveFromRoot, fallbackKemOf } from '../../src/identity/device.ts'
 import { didPublicKey } from '../../src/identity/did.ts'
-import { type KeySeeds, openKeySet, publicKeysOf } from '../../src/identity/keys.ts'
+import { openKeySet, publicKeysOf, type SoftwareSeeds } from '../../src/identity/keys.ts'
 import type { ChainReason, ChainState, Device, RecoveryPolicy } from '../../src/identity/types.ts'
 import { HelloCache } from '../../src/mesh/hello-cache.ts'
 import type { GreetContext } from '../../src/mesh/hello-types.ts'
@@ -51,7 +51,7 @@ export interface TestNode {
 /** A `Device` whose parts a test may replace. */
 export type TestDevice = { -readonly [K in keyof Device]: Device[K] }
 
-function seedsOf(name: string, mldsa: boolean): KeySeeds {
+function seedsOf(name: string, mldsa: boolean): SoftwareSeeds {
   const seed = (kind: string): Secret => Secret.take(createHash('sha256').update(`mesh ${kind} ${name}`).digest())
   return { ed25519: seed('ed25519'), mldsa: mldsa ? seed('mldsa') : undefined }
 }

@@ -13,6 +13,7 @@ import { createBinding, decodeBinding, verifyBinding } from '../../../src/identi
 import { adoptChain } from '../../../src/identity/chain.ts'
 import { CHAIN_LABEL, decodeChain, encodeChain } from '../../../src/identity/chain-codec.ts'
 import { decodeChainState, encodeChainState } from '../../../src/identity/chain-store.ts'
+import { wipeSeeds } from '../../../src/identity/keys.ts'
 import { packDevice, packIdentity, unpackDevice, unpackIdentity } from '../../../src/identity/keystore-codec.ts'
 import { loadKeyFile, saveKeyFile, sumPath } from '../../../src/identity/keystore-file.ts'
 import type { ChainEntry } from '../../../src/identity/types.ts'
@@ -144,6 +145,20 @@ const identityPlain = openSecret(
     chain: ann.chain,
   }),
 )
+const tokenPlain = openSecret(
+  packIdentity({
+    createdMs: T0,
+    generation: 0,
+    mayRotate: true,
+    seeds: {
+      ed25519: { kind: 'token', uri: 'pkcs11:token=home;object=kith', publicKey: ann.chain.keys.ed25519 },
+      mldsa: seedsOf('ann 1', true).mldsa,
+    },
+    next: seedsOf('ann 2', true),
+    phrase: undefined,
+    chain: ann.chain,
+  }),
+)
 const devicePlain = openSecret(
   packDevice({
     createdMs: T0,
@@ -160,7 +175,7 @@ const devicePlain = openSecret(
 /** What an opened key file may hold: damaged in whatever way, it is damaged and no more. */
 const keystoreContent: FuzzTarget = {
   name: 'keystore-content',
-  seeds: [identityPlain, devicePlain],
+  seeds: [identityPlain, tokenPlain, devicePlain],
   codes: ['KEYSTORE_DAMAGED', 'KEYSTORE_UNSUPPORTED'],
   run(input) {
     if (input.length === 0) return 'nothing'
@@ -168,10 +183,7 @@ const keystoreContent: FuzzTarget = {
     try {
       const isDevice = Buffer.from(input.subarray(0, 7)).toString('latin1') === 'kith-de'
       const content = isDevice ? unpackDevice(plain) : unpackIdentity(plain)
-      for (const { ed25519, mldsa } of 'next' in content ? [content.seeds, content.next] : [content.seeds]) {
-        ed25519.wipe()
-        mldsa?.wipe()
-      }
+      for (const seeds of 'next' in content ? [content.seeds, content.next] : [content.seeds]) wipeSeeds(seeds)
       if ('phrase' in content) content.phrase?.wipe()
       if ('root' in content) content.root?.wipe()
       return isDevice ? 'device' : 'identity'
