@@ -3,12 +3,13 @@ import type { Clock } from '../core/clock.ts'
 import { bytesN, type Codec, constant, decode, encode, malformed, struct, u32 } from '../core/codec.ts'
 import { parsePublicKey } from '../core/crypto/ed25519.ts'
 import { KithError } from '../core/errors.ts'
-import { adoptChain } from '../identity/chain.ts'
 import { decodeChain } from '../identity/chain-codec.ts'
 import { type Did, didPublicKey, formatDid } from '../identity/did.ts'
 import type { ChainState } from '../identity/types.ts'
+import { adoptShown } from './adopt-shown.ts'
 import { abortError } from './errors.ts'
 import { encodeEntriesFrom } from './hello-chain.ts'
+import type { KnownKeys } from './known-keys.ts'
 import { NO_INDEX } from './locate-codec.ts'
 
 /**
@@ -74,6 +75,8 @@ export interface FetchOptions {
   readonly did: Did
   /** What is known here; verification starts from it. */
   readonly have?: ChainState | undefined
+  /** Where chains of trustees are known, for identities that were recovered. */
+  readonly known?: Pick<KnownKeys, 'chain'> | undefined
   readonly clock: Clock
   readonly signal?: AbortSignal
 }
@@ -90,9 +93,8 @@ export async function fetchChain(stream: Duplex, options: FetchOptions): Promise
     const { length } = decode(answerHead, bytes.subarray(0, ANSWER_HEAD_BYTES))
     if (length !== bytes.length - ANSWER_HEAD_BYTES) throw malformed('length out of range', { length })
     if (length === 0) return undefined
-    const { state } = adoptChain(options.have, decodeChain(bytes.subarray(ANSWER_HEAD_BYTES)), { now: options.clock.now() })
-    if (state.did !== options.did) throw new KithError('CHAIN_INVALID', 'the answer is the chain of another identity')
-    return state
+    const { did, known, clock } = options
+    return await adoptShown(options.have, decodeChain(bytes.subarray(ANSWER_HEAD_BYTES)), { did, known, now: clock.now() })
   })
 }
 

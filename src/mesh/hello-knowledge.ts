@@ -3,10 +3,10 @@ import { KithError } from '../core/errors.ts'
 import { adoptChain, settleChain } from '../identity/chain.ts'
 import type { Did } from '../identity/did.ts'
 import type { Binding, ChainEntry, ChainState } from '../identity/types.ts'
+import { trusteeChains } from './adopt-shown.ts'
 import { checkFailed } from './errors.ts'
 import type { CheckedHello } from './hello-check.ts'
 import type { GreetContext } from './hello-types.ts'
-import type { KnownKeys } from './known-keys.ts'
 
 /** What is known of the other side once its PROOF has verified. */
 export interface Verified {
@@ -88,18 +88,6 @@ export function contradicts(state: ChainState, shown: readonly ChainEntry[]): bo
     const mine = state.entries[entry.index]
     return mine === undefined || !equal(mine.hash, entry.hash)
   })
-}
-
-/** Chains, as far as they are known here, of those who attested recoveries. */
-export async function trusteeChains(entries: readonly ChainEntry[], known: Pick<KnownKeys, 'chain'>): Promise<Map<Did, ChainState>> {
-  const chains = new Map<Did, ChainState>()
-  for (const entry of entries) {
-    for (const { trustee } of entry.attestations) {
-      const chain = chains.get(trustee) ?? (await known.chain(trustee))
-      if (chain !== undefined) chains.set(trustee, chain)
-    }
-  }
-  return chains
 }
 
 function behind(did: Did, chain: ChainState | undefined, needIndex: number): KithError {

@@ -6,15 +6,16 @@ import { isKithError, KithError } from '../core/errors.ts'
 import { Lru } from '../core/lru.ts'
 import type { Random } from '../core/random.ts'
 import { decodeBinding, verifyBinding } from '../identity/binding.ts'
-import { adoptChain } from '../identity/chain.ts'
 import { decodeChain } from '../identity/chain-codec.ts'
 import { type Did, didPublicKey } from '../identity/did.ts'
 import type { Binding, ChainState, Device } from '../identity/types.ts'
 import type { Source, Transport } from '../transport/types.ts'
 import { TokenBucket } from './admission-rate.ts'
 import { sourceKeys } from './admission-source.ts'
+import { adoptShown } from './adopt-shown.ts'
 import { abortError } from './errors.ts'
 import { encodeEntriesFrom } from './hello-chain.ts'
+import type { KnownKeys } from './known-keys.ts'
 import {
   decodeLocateAnswer,
   decodeLocateRequest,
@@ -84,6 +85,10 @@ export interface LocateOptions {
   readonly did: Did
   /** What is known of its chain; verification starts from there. */
   readonly chain?: ChainState | undefined
+  /** Where chains of trustees are known, for identities that were recovered. */
+  readonly known?: Pick<KnownKeys, 'chain'> | undefined
+  /** Asks for the chain alone: to its end, and whatever became of the machine's own binding, which is not verified then. Default false. */
+  readonly whole?: boolean
   readonly clock: Clock
   readonly random: Random
   readonly signal?: AbortSignal
@@ -112,13 +117,15 @@ export async function locate(transport: Pick<Transport, 'scheme' | 'locate'>, ad
       const frame = await transport.locate(address, encodeLocateRequest(asked), { signal: stop.signal })
       const answer = readAnswer(frame, asked, did)
       const had = chain?.index ?? -1
-      if (answer.tail.length > 0) chain = adoptChain(chain, decodeChain(answer.tail), { now: clock.now() }).state
-      if (chain === undefined || chain.did !== did) throw failed('it showed no chain of that identity')
+      if (answer.tail.length > 0) chain = await adoptShown(chain, decodeChain(answer.tail), { did, now: clock.now(), known: options.known })
+      if (chain === undefined) throw failed('it showed no chain of that identity')
       // More entries than fit into one answer: ask for the rest, as long as there is progress.
-      if (answer.binding.chainIndex > chain.index && chain.index > had) continue
+      if (chain.index > had && (options.whole === true || answer.binding.chainIndex > chain.index)) continue
       const now = clock.now()
+      const clockOffsetMs = Math.round(answer.timeMs - (sentAt + now) / 2)
+      if (options.whole === true) return { did, linkKey: answer.binding.linkKey, binding: answer.binding, chain, clockOffsetMs }
       const binding = verifyBinding(answer.bindingBytes, { chain, now })
-      return { did, linkKey: binding.linkKey, binding, chain, clockOffsetMs: Math.round(answer.timeMs - (sentAt + now) / 2) }
+      return { did, linkKey: binding.linkKey, binding, chain, clockOffsetMs }
     }
     throw failed('its chain does not end')
   } finally {

@@ -1,0 +1,28 @@
+import { adoptChain } from '../identity/chain.ts'
+import type { Did } from '../identity/did.ts'
+import type { ChainEntry, ChainState } from '../identity/types.ts'
+import type { KnownKeys } from './known-keys.ts'
+
+/** Chains, as far as they are known here, of those who attested recoveries: their attestations are judged by the keys they had at that time (PN-6). */
+export async function trusteeChains(entries: readonly ChainEntry[], known: Pick<KnownKeys, 'chain'> | undefined): Promise<Map<Did, ChainState>> {
+  const chains = new Map<Did, ChainState>()
+  if (known === undefined) return chains
+  for (const entry of entries) {
+    for (const { trustee } of entry.attestations) {
+      const chain = chains.get(trustee) ?? (await known.chain(trustee))
+      if (chain !== undefined) chains.set(trustee, chain)
+    }
+  }
+  return chains
+}
+
+/** What a chain that somebody showed makes of the one known here. Stores nothing. @throws KithError `CHAIN_INVALID`, `STORE_FAILED`. */
+export async function adoptShown(
+  have: ChainState | undefined,
+  entries: readonly ChainEntry[],
+  options: { readonly did: Did; readonly now: number; readonly known: Pick<KnownKeys, 'chain'> | undefined },
+): Promise<ChainState> {
+  const { did, now, known } = options
+  const trustees = await trusteeChains(entries, known)
+  return adoptChain(have, entries, { did, now, chainOf: (trustee) => trustees.get(trustee) }).state
+}
