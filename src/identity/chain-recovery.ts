@@ -44,7 +44,7 @@ export function attestRecovery(request: RecoveryRequest, trustee: { did: Did; si
 }
 
 function attestationBytes(request: RecoveryRequest, timeMs: number): Uint8Array {
-  const policy = hashLabeled('icn/recovery-policy/v1', encode(policyCodec, request.policy))
+  const policy = policyHash(request.policy)
   const time = new Writer(8)
   time.u64(BigInt(timeMs))
   return labeled(LABEL, didPublicKey(request.did), request.previous, policy, request.recoveryId, encode(keySetCodec, request.keys), time.bytes)
@@ -58,9 +58,21 @@ export function attestationText(did: Did, keys: KeySet, timeMs: number): Uint8Ar
 export interface Quorum {
   readonly delayMs: number
   readonly overrides: boolean
-  /** The newest attestation's time. */
-  readonly newestMs: number
+  /** When its threshold was reached, by the signed times. What is attested beyond it does not make it younger. */
+  readonly completeMs: number
 }
+
+/** When and with what knowledge a quorum is judged. */
+export interface Judging {
+  /** Wall clock, ms since the epoch. */
+  readonly now: number
+  /** Whose policy counts: the one in force at this time, by the own clock. */
+  readonly atMs: number
+  readonly chainOf: ((did: Did) => ChainState | undefined) | undefined
+}
+
+/** An attestation is made at most this long after the request, and no longer before it than clocks may differ. */
+export const ATTEST_WITHIN_MS: number = 30 * 86_400_000
 
 /**
  * Judges the attestations of a recovery behind `before`, entries that were adopted at `adoptedMs`. `chainOf` gives a trustee's chain where one is known;
@@ -68,44 +80,68 @@ export interface Quorum {
  * it goes by the signed times.
  * @throws KithError `CHAIN_INVALID` unless a quorum of a policy in force attests exactly this entry and every attestation is good.
  */
-export function judgeRecovery(
-  before: readonly ChainEntry[],
-  adoptedMs: readonly number[],
-  entry: ChainEntry,
-  nowMs: number,
-  chainOf: ((did: Did) => ChainState | undefined) | undefined,
-): Quorum {
+export function judgeRecovery(before: readonly ChainEntry[], adoptedMs: readonly number[], entry: ChainEntry, judging: Judging): Quorum {
+  const { now, atMs, chainOf } = judging
   const attestations = entry.attestations
   const first = attestations[0]
   if (first === undefined) throw invalidChain('a recovery without attestations')
   if (new Set(attestations.map((one) => one.trustee)).size !== attestations.length) throw invalidChain('a trustee attests twice')
   if (attestations.some((one) => !equal(one.recoveryId, first.recoveryId))) throw invalidChain('attestations of different recoveries')
-  const newestMs = Math.max(...attestations.map((one) => one.timeMs))
-  if (newestMs > nowMs + MAX_FUTURE_MS) throw invalidChain('an attestation is dated more than 24 h ahead')
-  const late = adoptedMs.at(-1) === nowMs
-  const policy = late
-    ? policyInForce(
-        before,
-        before.map((one) => one.timeMs),
-        Math.min(...attestations.map((one) => one.timeMs)),
-      )
-    : policyInForce(before, adoptedMs, nowMs)
+  const late = adoptedMs.at(-1) === now
+  const signedTimes = (): readonly number[] => before.map((one) => one.timeMs)
+  const policy = late ? policyInForce(before, signedTimes(), Math.min(...attestations.map((one) => one.timeMs))) : policyInForce(before, adoptedMs, atMs)
   if (policy === undefined) throw invalidChain('a recovery without a policy that allows it')
   if (!samePolicy(entry.policy, policy)) throw invalidChain('a recovery changes the policy')
   const request = { did: entry.did, previous: entry.previous, policy, recoveryId: first.recoveryId, keys: entry.keys }
+  const good: number[] = []
   for (const one of attestations) {
-    if (!policy.trustees.includes(one.trustee)) throw invalidChain('an attestation is not by a trustee')
-    if (!attests(one, request, chainOf?.(one.trustee))) throw invalidChain('an attestation does not verify')
+    const chain = chainOf?.(one.trustee)
+    checkTerms(one, request, entry.timeMs, now)
+    if (holds(one, request, chain)) good.push(one.timeMs)
+    // Keys that a trustee rotated to are known only with its chain: without it the word counts for nothing, and takes nothing from the others.
+    else if (chain !== undefined || attestations.length === policy.threshold) throw invalidChain('an attestation does not verify')
   }
-  if (attestations.length < policy.threshold) throw invalidChain('the attestations are fewer than the threshold')
-  return { delayMs: policy.delayS * 1000, overrides: policy.override > 0 && attestations.length >= policy.override, newestMs }
+  const completeMs = good.sort((a, b) => a - b)[policy.threshold - 1]
+  if (completeMs === undefined) throw invalidChain('the attestations are fewer than the threshold')
+  return { delayMs: policy.delayS * 1000, overrides: policy.override > 0 && good.length >= policy.override, completeMs }
+}
+
+/**
+ * One trustee's word by itself: a trustee of the policy, made in time for this request, for exactly these keys.
+ * @throws KithError `CHAIN_INVALID`.
+ */
+export function checkAttestation(
+  one: RecoveryAttestation,
+  request: RecoveryRequest,
+  { requestedMs, now, chain }: { readonly requestedMs: number; readonly now: number; readonly chain: ChainState | undefined },
+): void {
+  checkTerms(one, request, requestedMs, now)
+  if (!holds(one, request, chain)) throw invalidChain('an attestation does not verify')
+}
+
+function checkTerms(one: RecoveryAttestation, request: RecoveryRequest, requestedMs: number, now: number): void {
+  if (one.timeMs > now + MAX_FUTURE_MS) throw invalidChain('an attestation is dated more than 24 h ahead')
+  const early = one.timeMs < requestedMs - MAX_FUTURE_MS
+  if (early || one.timeMs > requestedMs + ATTEST_WITHIN_MS) throw invalidChain('an attestation was not made for this request in time')
+  if (!request.policy.trustees.includes(one.trustee)) throw invalidChain('an attestation is not by a trustee')
+}
+
+function holds(one: RecoveryAttestation, request: RecoveryRequest, chain: ChainState | undefined): boolean {
+  const message = attestationBytes(request, one.timeMs)
+  const text = attestationText(request.did, request.keys, one.timeMs)
+  return keysAtTime(one.trustee, one.timeMs, chain).some((key) => verify(key, message, one.signature) && verify(key, text, one.textSignature))
+}
+
+/** The policy that decides about a recovery behind the head of this chain now. */
+export function recoveryPolicyOf(chain: Pick<ChainState, 'entries' | 'adoptedMs'>, nowMs: number): RecoveryPolicy | undefined {
+  return policyInForce(chain.entries, chain.adoptedMs, nowMs)
 }
 
 /**
  * The policy whose trustees may act at `atMs`: the last one that replaced its predecessor at least the predecessor's delay before.
  * A first policy, where there was none, takes nobody's right away and counts at once.
  */
-function policyInForce(before: readonly ChainEntry[], times: readonly number[], atMs: number): RecoveryPolicy | undefined {
+export function policyInForce(before: readonly ChainEntry[], times: readonly number[], atMs: number): RecoveryPolicy | undefined {
   let inForce: RecoveryPolicy | undefined
   for (const [at, entry] of before.entries()) {
     if (inForce !== undefined && atMs < (times[at] as number) + inForce.delayS * 1000) return inForce
@@ -114,21 +150,18 @@ function policyInForce(before: readonly ChainEntry[], times: readonly number[], 
   return inForce
 }
 
-function samePolicy(a: RecoveryPolicy | undefined, b: RecoveryPolicy | undefined): boolean {
+export function samePolicy(a: RecoveryPolicy | undefined, b: RecoveryPolicy | undefined): boolean {
   if (a === undefined || b === undefined) return a === b
   return equal(encode(policyCodec, a), encode(policyCodec, b))
 }
 
-/** By the keys that spoke for the trustee at that time. */
-function attests(attestation: RecoveryAttestation, request: RecoveryRequest, chain: ChainState | undefined): boolean {
-  const generations = chain?.entries ?? []
-  const keys: Uint8Array[] = []
-  for (const [at, entry] of generations.entries()) {
-    const end = generations[at + 1]?.timeMs
-    if (end === undefined || attestation.timeMs <= end) keys.push(entry.keys.ed25519)
-  }
-  if (chain === undefined) keys.push(didPublicKey(attestation.trustee))
-  const message = attestationBytes(request, attestation.timeMs)
-  const text = attestationText(request.did, request.keys, attestation.timeMs)
-  return keys.some((key) => verify(key, message, attestation.signature) && verify(key, text, attestation.textSignature))
+/** The keys that spoke for a trustee at that time. */
+export function keysAtTime(trustee: Did, timeMs: number, chain: ChainState | undefined): readonly Uint8Array[] {
+  if (chain === undefined) return [didPublicKey(trustee)]
+  return chain.entries.filter((_, at) => timeMs <= (chain.entries[at + 1]?.timeMs ?? timeMs)).map((entry) => entry.keys.ed25519)
+}
+
+/** H(policy) as trustees sign it. */
+export function policyHash(policy: RecoveryPolicy): Uint8Array {
+  return hashLabeled('icn/recovery-policy/v1', encode(policyCodec, policy))
 }

@@ -1,11 +1,13 @@
 import { compare, equal } from '../core/bytes.ts'
 import { encode } from '../core/codec.ts'
+import { KithError } from '../core/errors.ts'
+import { judgeCancellation, type RecoveryCancellation } from './chain-cancellation.ts'
 import { invalidChain, MAX_ENTRIES } from './chain-codec.ts'
 import { judgeRecovery, type Quorum } from './chain-recovery.ts'
 import { checkEntry } from './chain-rules.ts'
 import type { Did } from './did.ts'
 import { keySetCodec } from './keys.ts'
-import type { ChainEntry, ChainFork, ChainState, ChainStatus, KeySet, PendingRecovery } from './types.ts'
+import type { CancelledRecovery, ChainEntry, ChainFork, ChainState, ChainStatus, KeySet, PendingRecovery } from './types.ts'
 
 /**
  * # Adopting chains (PN-6)
@@ -82,7 +84,9 @@ function grow(state: ChainState, tail: readonly ChainEntry[], options: AdoptOpti
 function retell(state: ChainState, pending: PendingRecovery, recovery: ChainEntry, options: AdoptOptions): Adoption {
   const before = update(state, { entries: state.entries.slice(0, recovery.index), pending: undefined })
   checkEntry(before.entries.at(-1), recovery, options.now)
-  const quorum = judgeRecovery(before.entries, before.adoptedMs, recovery, options.now, options.chainOf)
+  // It waits under the policy that was in force when its quorum was first seen, whatever took effect since.
+  const at = sameEvent(pending.entry, recovery) ? pending.sinceMs : options.now
+  const quorum = judge(before, recovery, options, at)
   if (!sameEvent(pending.entry, recovery)) return { state: withFork(state, 'forked', { kept: pending.entry, other: recovery }), outcome: 'forked' }
   const stronger = quorum.overrides && !pending.overrides
   return { state: stronger ? update(state, { pending: { ...pending, entry: recovery, overrides: true } }) : state, outcome: 'pending' }
@@ -117,7 +121,7 @@ function contradict(state: ChainState, shown: readonly ChainEntry[], at: number,
  */
 function contest(state: ChainState, before: ChainState, recovery: ChainEntry, options: AdoptOptions): Adoption {
   checkEntry(before.entries.at(-1), recovery, options.now)
-  const quorum = judgeRecovery(before.entries, before.adoptedMs, recovery, options.now, options.chainOf)
+  const quorum = judge(before, recovery, options)
   const arrivedMs = state.adoptedMs[recovery.index] as number
   if (!quorum.overrides || options.now >= arrivedMs + quorum.delayMs) return { state, outcome: 'stale' }
   if (state.pending?.overrides === true) return retell(state, state.pending, recovery, options)
@@ -128,14 +132,15 @@ function contest(state: ChainState, before: ChainState, recovery: ChainEntry, op
 function extend(before: ChainState | undefined, tail: readonly ChainEntry[], options: AdoptOptions): ChainState {
   const entries = [...(before?.entries ?? [])]
   const adoptedMs = [...(before?.adoptedMs ?? [])]
+  const cancelled = before?.cancelled ?? []
   if (entries.length + tail.length > MAX_ENTRIES) throw invalidChain(`it has more than ${MAX_ENTRIES} entries`)
   let pending: PendingRecovery | undefined
   for (const entry of tail) {
     checkEntry(entries.at(-1), entry, options.now)
     if (entry.kind === 'recover') {
-      const quorum = judgeRecovery(entries, adoptedMs, entry, options.now, options.chainOf)
-      // Heard of later, it counts at once: every attestation is older than the delay, and nothing known here competes with it.
-      if (options.now < quorum.newestMs + quorum.delayMs) {
+      const quorum = judge({ entries, adoptedMs, cancelled }, entry, options)
+      // Heard of later, it counts at once: a quorum is older than the delay, and nothing known here competes with it.
+      if (options.now < quorum.completeMs + quorum.delayMs) {
         pending = wait(entry, quorum, options.now)
         break
       }
@@ -143,11 +148,52 @@ function extend(before: ChainState | undefined, tail: readonly ChainEntry[], opt
     entries.push(entry)
     adoptedMs.push(options.now)
   }
-  return new State({ entries, adoptedMs, status: before?.status ?? 'first-seen', forks: before?.forks ?? [], pending })
+  return new State({ entries, adoptedMs, status: before?.status ?? 'first-seen', forks: before?.forks ?? [], pending, cancelled })
 }
 
 function wait(entry: ChainEntry, quorum: Quorum, now: number): PendingRecovery {
   return { entry, sinceMs: now, dueMs: now + quorum.delayMs, overrides: quorum.overrides }
+}
+
+/** @throws KithError `CHAIN_INVALID` also for a recovery that was ended. */
+function judge(
+  before: Pick<ChainState, 'entries' | 'adoptedMs' | 'cancelled'>,
+  recovery: ChainEntry,
+  options: AdoptOptions,
+  atMs: number = options.now,
+): Quorum {
+  const quorum = judgeRecovery(before.entries, before.adoptedMs, recovery, { now: options.now, atMs, chainOf: options.chainOf })
+  if (isCancelled(before.cancelled, recovery.previous, recovery.attestations[0]?.recoveryId)) throw invalidChain('its trustees ended this recovery')
+  return quorum
+}
+
+/** Whether a recovery was ended here before it took effect. */
+export function isCancelled(cancelled: readonly CancelledRecovery[], previous: Uint8Array, recoveryId: Uint8Array | undefined): boolean {
+  return recoveryId !== undefined && cancelled.some((one) => equal(one.recoveryId, recoveryId) && equal(one.previous, previous))
+}
+
+/** Recoveries remembered as ended, per identity; only a quorum of trustees adds one. */
+const MAX_CANCELLED = 16
+
+/**
+ * A quorum of trustees ends a recovery: one that waits is dropped, and none of its id is taken any more. One that took effect stays: it had the whole delay.
+ * @throws KithError `CHAIN_INVALID` unless the quorum is good, `CHAIN_STALE` when the entry it names is not known here.
+ */
+export function cancelRecovery(known: ChainState, cancellation: RecoveryCancellation, options: AdoptOptions): ChainState {
+  const state = settleChain(known, options.now)
+  const { previous, recoveryId } = cancellation
+  if (cancellation.did !== state.did) throw invalidChain('the cancellation is of another DID')
+  const at = state.entries.findIndex((entry) => equal(entry.hash, previous))
+  if (at < 0)
+    throw new KithError('CHAIN_STALE', 'the cancellation names an entry that is not known here', { details: { did: state.did, haveIndex: state.index } })
+  const pending = state.pending?.entry
+  const ends = pending !== undefined && equal(pending.previous, previous) && pending.attestations.some((one) => equal(one.recoveryId, recoveryId))
+  const before = { entries: state.entries.slice(0, at + 1), adoptedMs: state.adoptedMs.slice(0, at + 1) }
+  judgeCancellation(before, cancellation, { now: options.now, atMs: ends ? (state.pending as PendingRecovery).sinceMs : options.now, chainOf: options.chainOf })
+  if (isCancelled(state.cancelled, previous, recoveryId)) return state
+  if (state.entries[at + 1]?.attestations.some((one) => equal(one.recoveryId, recoveryId)) === true) return state
+  const cancelled = [...state.cancelled, { previous, recoveryId }].slice(-MAX_CANCELLED)
+  return update(state, ends ? { cancelled, pending: undefined } : { cancelled })
 }
 
 /** Lets a recovery take effect whose delay has passed. Call it before using a state that was stored for a while; `adoptChain` does. */
@@ -193,15 +239,16 @@ function withFork(state: ChainState, status: ChainStatus, fork: ChainFork): Chai
 }
 
 /** The fields that make a state; the rest follows from them. */
-export type ChainStateFields = Pick<ChainState, 'entries' | 'adoptedMs' | 'status' | 'forks' | 'pending'>
+export type ChainStateFields = Pick<ChainState, 'entries' | 'adoptedMs' | 'status' | 'forks' | 'pending' | 'cancelled'>
 
 function update(state: ChainState, changes: Partial<ChainStateFields>): ChainState {
-  const { entries, adoptedMs, status, forks, pending } = { ...fieldsOf(state), ...changes }
-  return new State({ entries, adoptedMs: adoptedMs.slice(0, entries.length), status, forks, pending })
+  const { adoptedMs, ...fields } = { ...fieldsOf(state), ...changes }
+  return new State({ ...fields, adoptedMs: adoptedMs.slice(0, fields.entries.length) })
 }
 
 function fieldsOf(state: ChainState): ChainStateFields {
-  return { entries: state.entries, adoptedMs: state.adoptedMs, status: state.status, forks: state.forks, pending: state.pending }
+  const { entries, adoptedMs, status, forks, pending, cancelled } = state
+  return { entries, adoptedMs, status, forks, pending, cancelled }
 }
 
 /** A state from fields that were verified before, as the own store gives them back. */
@@ -215,6 +262,7 @@ class State implements ChainState {
   readonly status: ChainStatus
   readonly forks: readonly ChainFork[]
   readonly pending: PendingRecovery | undefined
+  readonly cancelled: readonly CancelledRecovery[]
 
   constructor(fields: ChainStateFields) {
     this.entries = fields.entries
@@ -222,6 +270,7 @@ class State implements ChainState {
     this.status = fields.status
     this.forks = fields.forks
     this.pending = fields.pending
+    this.cancelled = fields.cancelled
   }
 
   get #last(): ChainEntry {

@@ -90,6 +90,8 @@ export interface ChainState {
   readonly adoptedMs: readonly number[]
   /** A complete recovery that waits for objection. */
   readonly pending: PendingRecovery | undefined
+  /** Recoveries that a quorum of trustees ended: they never take effect here. */
+  readonly cancelled: readonly CancelledRecovery[]
   /** Contradicting pairs, kept as proof: what stands here, and what was shown. */
   readonly forks: readonly ChainFork[]
   keysAt(index: number): KeySet | undefined
@@ -105,6 +107,14 @@ export interface PendingRecovery {
   readonly dueMs: number
   /** It carries the override quorum: no rotation stops it. */
   readonly overrides: boolean
+}
+
+/** Names a recovery that was ended before it took effect. */
+export interface CancelledRecovery {
+  /** Hash of the entry it would have followed. */
+  readonly previous: Uint8Array
+  /** 16 bytes. */
+  readonly recoveryId: Uint8Array
 }
 
 export interface ChainFork {

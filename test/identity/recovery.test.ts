@@ -255,3 +255,44 @@ test('recovery that drops the post-quantum key, refused', () => {
   const who = person('ann', { mldsa: true, policy: POLICY })
   assert.throws(() => adopt(who.chain, [recover(who)], seen), refused(/post-quantum key was dropped/))
 })
+
+test('attestation made long after its request, or before it, refused', () => {
+  const who = ann()
+  const entry = (at: number) => recover(who, { at, now: T0 + 10 * DAY })
+  assert.throws(() => adopt(who.chain, [entry(T0 + 40 * DAY + 1)], T0 + 41 * DAY), refused(/in time/))
+  assert.throws(() => adopt(who.chain, [entry(T0 + 9 * DAY - 1)], T0 + 41 * DAY), refused(/in time/))
+  assert.equal(adopt(who.chain, [entry(T0 + 40 * DAY)], T0 + 41 * DAY).outcome, 'pending')
+})
+
+test('attestation beyond the threshold, made late, does not let those wait again who hear of it later', () => {
+  const who = ann()
+  const request = { did: who.chain.did, previous: who.chain.head, policy: POLICY, recoveryId: new Uint8Array(16).fill(9), keys: keysOf('ann again', false) }
+  const extra = attestRecovery(request, { did: trustee('tea'), signer: signerOf('tea 0', false).ed25519 }, T0 + 20 * DAY)
+  const entry = recover(who, { change: (attestations) => [...attestations, extra] })
+  assert.equal(adopt(who.chain, [entry], T0 + 20 * DAY).outcome, 'extended')
+})
+
+test('recovery that waits, shown again after the owner’s later policy took effect, goes on under the one it began with', () => {
+  const who = ann()
+  rotate(who, 'lost', { now: T0 + 9 * DAY, policy: OTHER })
+  const entry = recover(who, { at: T0 + 10 * DAY })
+  const pending = adopt(who.chain, [entry], T0 + 11 * DAY).state
+  assert.equal(pending.pending?.dueMs, T0 + 14 * DAY)
+  assert.equal(adopt(pending, [entry], T0 + 13 * DAY).outcome, 'pending')
+  assert.equal(settleChain(pending, T0 + 14 * DAY).index, 2)
+})
+
+test('word of a trustee whose present keys are not known here, among enough others, is passed over; alone it is refused', () => {
+  const who = ann()
+  const request = { did: who.chain.did, previous: who.chain.head, policy: POLICY, recoveryId: new Uint8Array(16).fill(9), keys: keysOf('ann again', false) }
+  const rotated = attestRecovery(request, { did: trustee('tea'), signer: signerOf('tea 1', false).ed25519 }, T0 + 10 * DAY)
+  assert.equal(adopt(who.chain, [recover(who, { change: (attestations) => [...attestations, rotated] })], seen).outcome, 'pending')
+  assert.throws(() => adopt(who.chain, [recover(who, { change: ([a]) => [a as RecoveryAttestation, rotated] })], seen), refused(/does not verify/))
+})
+
+test('clock of the verifier set back, a waiting recovery waits longer and never less', () => {
+  const who = ann()
+  const pending = adopt(who.chain, [recover(who)], seen).state
+  assert.equal(settleChain(pending, seen - 5 * DAY), pending)
+  assert.equal(adopt(pending, [recover(who)], T0 + 9.5 * DAY).state.pending?.dueMs, seen + 3 * DAY)
+})
