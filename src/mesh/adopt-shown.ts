@@ -3,8 +3,12 @@ import type { Did } from '../identity/did.ts'
 import type { ChainEntry, ChainState } from '../identity/types.ts'
 import type { KnownKeys } from './known-keys.ts'
 
+interface Attested {
+  readonly attestations: readonly { readonly trustee: Did }[]
+}
+
 /** Chains, as far as they are known here, of those who attested recoveries: their attestations are judged by the keys they had at that time (PN-6). */
-export async function trusteeChains(entries: readonly ChainEntry[], known: Pick<KnownKeys, 'chain'> | undefined): Promise<Map<Did, ChainState>> {
+export async function trusteeChains(entries: readonly Attested[], known: Pick<KnownKeys, 'chain'> | undefined): Promise<Map<Did, ChainState>> {
   const chains = new Map<Did, ChainState>()
   if (known === undefined) return chains
   for (const entry of entries) {

@@ -36,7 +36,7 @@ export interface DialerComponents {
   /** Addresses heard of by discovery. */
   readonly found: (did: Did) => readonly Candidate[]
   /** Hello and the link table: makes a channel a connection of the peer, or closes it. */
-  readonly establish: (channel: Channel, did: Did, signal: AbortSignal) => Promise<Member>
+  readonly establish: (channel: Channel, did: Did, signal: AbortSignal, peerHas?: number) => Promise<Member>
   /** For counting: the scheme and `ok` or the error code. */
   readonly onResult?: (scheme: string, result: string) => void
 }
@@ -45,6 +45,8 @@ export interface DialerComponents {
 const ATTEMPT_MS = 20_000
 /** The window of the stream's handshake (protocol.md, further rules), less what locate's estimate may be off. */
 const CLOCK_WINDOW_MS = 115_000
+/** Connections one attempt may take to show a long chain, an entry with post-quantum keys each. Whatever came of it stays for the next attempt. */
+const MAX_GREETINGS = 12
 const REMEMBERED_PEERS = 1_000
 const REMEMBERED_URLS = 16
 
@@ -249,7 +251,29 @@ export class Dialer {
     return new KithError('HANDSHAKE_TIMESTAMP', apart, { details: { differenceMs: offset }, next: 'set the clock of the machine that is wrong', cause: error })
   }
 
+  /**
+   * Greets again for as long as each greeting brings one side further with a chain that does not fit into one: the dialer says what it knows, a listener that is behind
+   * answers how far it has come.
+   */
   async #dialKey(transport: Transport, did: Did, url: string, expect: PublicKey, signal: AbortSignal): Promise<Member> {
+    const { known } = this.#components
+    let peerHas: number | undefined
+    for (let greetings = 1; ; greetings++) {
+      const before = known.peer(did)?.index ?? -1
+      try {
+        return await this.#greetKey(transport, did, url, expect, signal, peerHas)
+      } catch (error) {
+        if (!isKithError(error, 'CHAIN_STALE') || greetings >= MAX_GREETINGS) throw error
+        const { haveIndex } = error.details
+        if (error.remote) {
+          if (typeof haveIndex !== 'number' || haveIndex <= (peerHas ?? -2)) throw error
+          peerHas = haveIndex
+        } else if (transport.locate !== undefined || (known.peer(did)?.index ?? -1) <= before) throw error
+      }
+    }
+  }
+
+  async #greetKey(transport: Transport, did: Did, url: string, expect: PublicKey, signal: AbortSignal, peerHas: number | undefined): Promise<Member> {
     if (equal(expect, this.#components.localKey())) throw new KithError('SELF_DIAL')
     const channel = await transport.dial(url, { expect, signal })
     if (this.#components.requirePostQuantum() && !channel.postQuantum) {
@@ -258,7 +282,7 @@ export class Dialer {
         next: 'kith config show link.require_pq',
       })
     }
-    return await this.#components.establish(channel, did, signal)
+    return await this.#components.establish(channel, did, signal, peerHas)
   }
 
   async #locate(transport: Transport, did: Did, url: string, signal: AbortSignal): Promise<PublicKey> {

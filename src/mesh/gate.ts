@@ -11,7 +11,7 @@ import type { Admission } from './admission.ts'
 import type { Budgets, LinkBudget } from './admission-budget.ts'
 import { greet } from './hello.ts'
 import type { HelloCache } from './hello-cache.ts'
-import type { AuthenticatedLink, GreetContext, Refusal } from './hello-types.ts'
+import type { AuthenticatedLink, GreetContext, GreetOptions, Refusal } from './hello-types.ts'
 import type { KnownKeys } from './known-keys.ts'
 import type { LinkFacts, Member } from './link-member.ts'
 import type { LinkTable } from './link-table.ts'
@@ -79,7 +79,7 @@ export class Gate {
       metrics.strangerLeft(new KithError(stopped ? 'CLOSED' : 'BUDGET_EXCEEDED'))
       return
     }
-    void this.#greet(channel, undefined, this.#stop.signal)
+    void this.#greet(channel, { signal: this.#stop.signal })
       .catch((thrown: unknown) => {
         const error = asKithError(thrown, 'INTERNAL')
         logger.debug('greeting failed', { scheme: channel.path.scheme, code: error.code })
@@ -89,8 +89,8 @@ export class Gate {
   }
 
   /** A channel that we opened to this identity. @throws KithError as `greet`; `DUPLICATE`, `DEVICE_CLONED`, `BUDGET_EXCEEDED`. */
-  establish(channel: Channel, did: Did, signal: AbortSignal): Promise<Member> {
-    return this.#greet(channel, did, AbortSignal.any([signal, this.#stop.signal]))
+  establish(channel: Channel, did: Did, signal: AbortSignal, peerHas?: number): Promise<Member> {
+    return this.#greet(channel, { expect: did, signal: AbortSignal.any([signal, this.#stop.signal]), ...(peerHas === undefined ? {} : { peerHas }) })
   }
 
   /** The class or limits of a peer changed. */
@@ -124,10 +124,10 @@ export class Gate {
     this.#stop.abort(new KithError('CLOSED'))
   }
 
-  async #greet(channel: Channel, expect: Did | undefined, signal: AbortSignal): Promise<Member> {
+  async #greet(channel: Channel, options: GreetOptions): Promise<Member> {
     let link: AuthenticatedLink
     try {
-      link = await greet(channel, this.#context(), expect === undefined ? { signal } : { expect, signal })
+      link = await greet(channel, this.#context(), options)
     } catch (error) {
       // The verdict may have been yes before the channel was lost.
       this.#charged.get(channel)?.leave()

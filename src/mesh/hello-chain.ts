@@ -25,6 +25,16 @@ export function encodeLastEntries(entries: readonly ChainEntry[], limit: number)
   return bytes
 }
 
+/** What a greeting shows to one who knows the entries up to `has` (-1: none): the last ones when they join on, otherwise those it is missing, as many as fit. */
+export function encodeForGreeting(entries: readonly ChainEntry[], has: number | undefined, limit: number): Uint8Array | undefined {
+  const last = encodeLastEntries(entries, limit)
+  if (has === undefined || has >= entries.length - 1) return last
+  let left = limit - COUNT_BYTES
+  let from = entries.length
+  while (from > 0 && left >= sizeOf(entries[from - 1] as ChainEntry)) left -= sizeOf(entries[--from] as ChainEntry)
+  return from <= has + 1 ? last : (encodeEntriesFrom(entries, has + 1, limit) ?? last)
+}
+
 /** Entries from `index` on, as many as fit; undefined when there is none or the first does not fit. */
 export function encodeEntriesFrom(entries: readonly ChainEntry[], index: number, limit: number): Uint8Array | undefined {
   let to = index

@@ -1,4 +1,5 @@
 import { equal, type PublicKey } from '../core/bytes.ts'
+import { decode } from '../core/codec.ts'
 import { parsePublicKey } from '../core/crypto/ed25519.ts'
 import { isKithError, KithError } from '../core/errors.ts'
 import { type Did, formatDid } from '../identity/did.ts'
@@ -11,8 +12,11 @@ import {
   EXCHANGE_CLASSICAL,
   EXCHANGE_POST_QUANTUM,
   EXTENSION_CHAIN,
+  EXTENSION_KNOWN,
   EXTENSION_MUST_UNDERSTAND,
   type HelloMessage,
+  type KnownExtension,
+  knownExtension,
   transportNumber,
 } from './hello-codec.ts'
 
@@ -37,6 +41,8 @@ export interface CheckedHello {
   readonly binding: Binding
   /** The chain extension. */
   readonly shown: ShownChain | undefined
+  /** What it says it knows of the chain of this node's identity. */
+  readonly known: KnownExtension | undefined
   readonly version: number
   readonly capabilities: bigint
 }
@@ -72,7 +78,17 @@ export function checkHello(bytes: Uint8Array, expected: HelloExpectation): Check
   const chain = shown?.state
   if (chain !== undefined && binding.chainIndex <= chain.index) expected.cache.binding(message.binding, binding, { chain, now: expected.now })
 
-  return { message, did, didKey, binding, shown, version: agreeVersion(message, expected.versions), capabilities: message.capabilities & expected.capabilities }
+  const known = readKnownExtension(message)
+  return {
+    message,
+    did,
+    didKey,
+    binding,
+    shown,
+    known,
+    version: agreeVersion(message, expected.versions),
+    capabilities: message.capabilities & expected.capabilities,
+  }
 }
 
 function readHello(bytes: Uint8Array): HelloMessage {
@@ -113,6 +129,16 @@ function readChainExtension(message: HelloMessage, did: Did, expected: HelloExpe
   const shown = expected.cache.chain(bytes, expected.channel.remoteKey, did, expected.now)
   if (shown.entries.some((entry) => entry.did !== did)) throw checkFailed('CHAIN_INVALID', 'chain-extension', 'the chain belongs to another identity')
   return shown
+}
+
+function readKnownExtension(message: HelloMessage): KnownExtension | undefined {
+  const bytes = message.role === 'dialer' ? message.extensions.get(EXTENSION_KNOWN) : undefined
+  if (bytes === undefined) return undefined
+  try {
+    return decode(knownExtension, bytes)
+  } catch (error) {
+    throw asHelloInvalid(error, 'extension')
+  }
 }
 
 function agreeVersion(message: HelloMessage, own: { readonly min: number; readonly max: number }): number {

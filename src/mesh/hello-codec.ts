@@ -1,5 +1,5 @@
 import { concat, type Signature } from '../core/bytes.ts'
-import { bytes, bytesN, type Codec, decode, encode, malformed, option, struct, text, u8, u16, u64, uint53 } from '../core/codec.ts'
+import { bytes, bytesN, type Codec, decode, encode, malformed, mapped, option, struct, text, u8, u16, u32, u64, uint53 } from '../core/codec.ts'
 import { MLDSA_SIGNATURE_BYTES } from '../core/crypto/mldsa.ts'
 
 /**
@@ -22,7 +22,8 @@ import { MLDSA_SIGNATURE_BYTES } from '../core/crypto/mldsa.ts'
  *
  * | type | value |
  * |---|---|
- * | 0x0001 | the sender's chain (PN-6), or its last entries when the whole does not fit |
+ * | 0x0001 | the sender's chain (PN-6), or as many entries as fit: those the other side is missing where that is known, otherwise the last ones |
+ * | 0x0002 | dialer only, about the identity it looks for: u32 index of the last chain entry it knows (ffffffff: none) || u8 flags; 1: it knows two contradicting chains |
  */
 export const HELLO_TAG = 0x4b
 export const MESSAGE_DIALER_HELLO = 0x04
@@ -44,6 +45,8 @@ export const MAX_DETAIL_BYTES = 200
 
 /** The sender's chain. */
 export const EXTENSION_CHAIN = 0x0001
+/** What the dialer knows of the listener's chain. */
+export const EXTENSION_KNOWN = 0x0002
 /** From here on an extension that is not understood must be refused. */
 export const EXTENSION_MUST_UNDERSTAND = 0x8000
 
@@ -187,6 +190,22 @@ const helloCodec: Codec<HelloMessage> = {
   },
 }
 
+/** What a dialer knows of the chain of the identity it looks for. */
+export interface KnownExtension {
+  /** -1: nothing. */
+  readonly index: number
+  /** It was shown two contradicting chains (PN-6), which the identity's owner should hear of. */
+  readonly forked: boolean
+}
+
+const NOTHING_KNOWN = 0xffff_ffff
+
+export const knownExtension: Codec<KnownExtension> = mapped(
+  struct<{ readonly index: number; readonly flags: number }>({ index: u32, flags: u8 }),
+  ({ index, flags }) => ({ index: index === NOTHING_KNOWN ? -1 : index, forked: (flags & 1) !== 0 }),
+  ({ index, forked }) => ({ index: index < 0 ? NOTHING_KNOWN : index, flags: forked ? 1 : 0 }),
+)
+
 const verdictCodec: Codec<VerdictMessage> = struct({ code: u16, detail: text(MAX_DETAIL_BYTES) })
 
 /** @throws TypeError when a field does not fit. */
@@ -241,6 +260,20 @@ export function decodeVerdict(message: Uint8Array): VerdictMessage {
   if (messageKind(message) !== MESSAGE_VERDICT) throw malformed('unexpected tag')
   return decode(verdictCodec, message.subarray(2))
 }
+
+/** The detail of a verdict `CHAIN_STALE`: how much of the dialer's chain is known, so that it can show what is missing. -1: nothing. */
+export function staleDetail(haveIndex: number): string {
+  return `have ${haveIndex}`
+}
+
+/** Undefined for anything else than `staleDetail` gives. */
+export function readStaleDetail(detail: unknown): number | undefined {
+  const match = typeof detail === 'string' ? /^have (-1|\d{1,7})$/.exec(detail) : null
+  return match === null ? undefined : Number(match[1])
+}
+
+/** The detail of a verdict 0 to an identity of which two contradicting chains are known. */
+export const FORKED_DETAIL = 'two histories of this identity are known here'
 
 export function encodeRefuse(code: number): Uint8Array {
   return Uint8Array.of(HELLO_TAG, MESSAGE_REFUSE, code >> 8, code & 0xff)

@@ -58,7 +58,11 @@ async function currentChain(hello: CheckedHello, context: GreetContext): Promise
   const need = hello.binding.chainIndex
   const first = entries[0]
   if (first === undefined || (state !== undefined && state === shown?.state)) {
-    if (state === undefined || state.index < need) throw behind(did, state, need)
+    if (state === undefined || state.index < need) {
+      // It proved itself, and this much of its chain is valid: the rest of a long one comes with its next greeting.
+      if (before === undefined && state !== undefined) context.known.adopt(state)
+      throw behind(did, state, need)
+    }
     return { state, stale: false }
   }
   if (first.index > (state?.index ?? -1) + 1) {
@@ -67,7 +71,7 @@ async function currentChain(hello: CheckedHello, context: GreetContext): Promise
   }
   const trustees = await trusteeChains(entries, context.known)
   const adopted = adoptChain(state, entries, { now: context.clock.now(), did, chainOf: (trustee) => trustees.get(trustee) })
-  if (before !== undefined && adopted.state !== before) context.known.adopt(adopted.state)
+  if ((before !== undefined || adopted.state.index < need) && adopted.state !== before) context.known.adopt(adopted.state)
   if (contradicts(adopted.state, entries)) throw new KithError('CHAIN_FORKED', undefined, { details: { did, index: adopted.state.index } })
   if (adopted.state.index < need) throw behind(did, adopted.state, need)
   return { state: adopted.state, stale: adopted.outcome === 'stale' }

@@ -39,6 +39,8 @@ export interface AuthenticatedLink {
   readonly chain: ChainState
   /** The other side showed fewer entries than are known here: answer with the tail (`icn/chain/1`). */
   readonly chainStale: boolean
+  /** The other side says that it knows two contradicting chains of this node's own identity. */
+  readonly forkShown: boolean
   readonly postQuantum: {
     /** Nobody who records this link can read it later with a quantum computer. */
     readonly exchange: boolean
@@ -88,5 +90,7 @@ export interface GreetContext {
 export interface GreetOptions {
   /** Whom the dialer means to reach. */
   readonly expect?: Did
+  /** Index of the last entry of the own chain that the other side said it knows (-1: none): the greeting then shows what it is missing. */
+  readonly peerHas?: number
   readonly signal?: AbortSignal
 }

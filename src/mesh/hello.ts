@@ -1,18 +1,22 @@
+import { encode } from '../core/codec.ts'
 import { asKithError, isKithError, KithError, remoteError } from '../core/errors.ts'
 import { type Did, didPublicKey } from '../identity/did.ts'
 import type { Channel } from '../transport/types.ts'
 import { asHelloInvalid } from './errors.ts'
-import { encodeLastEntries } from './hello-chain.ts'
+import { encodeForGreeting } from './hello-chain.ts'
 import { type CheckedHello, checkHello } from './hello-check.ts'
 import {
   decodeVerdict,
   EXCHANGE_CLASSICAL,
   EXCHANGE_POST_QUANTUM,
   EXTENSION_CHAIN,
+  EXTENSION_KNOWN,
   encodeHello,
   encodeVerdict,
+  FORKED_DETAIL,
   type HelloMessage,
   type HelloRole,
+  knownExtension,
   MAX_CHAIN_EXTENSION_BYTES,
   MAX_HELLO_BYTES,
   MESSAGE_DIALER_HELLO,
@@ -20,8 +24,10 @@ import {
   MESSAGE_LISTENER_HELLO,
   MESSAGE_LISTENER_PROOF,
   MESSAGE_VERDICT,
+  readStaleDetail,
   SUITE_ED25519,
   SUITE_HYBRID,
+  staleDetail,
   transportNumber,
 } from './hello-codec.ts'
 import { type Verified, verifyKnowledge } from './hello-knowledge.ts'
@@ -55,7 +61,7 @@ export async function greet(channel: Channel, context: GreetContext, options: Gr
   const preface = new Preface(channel, context.clock, options.signal)
   try {
     const greeting = new Greeting(channel, context, preface)
-    const link = channel.role === 'dialer' ? await greeting.dial(options.expect) : await greeting.listen()
+    const link = channel.role === 'dialer' ? await greeting.dial(options) : await greeting.listen()
     preface.finish()
     return link
   } catch (error) {
@@ -90,10 +96,13 @@ class Greeting {
     this.#capabilities = context.capabilities ?? 0n
   }
 
-  async dial(expect: Did | undefined): Promise<AuthenticatedLink> {
+  async dial({ expect, peerHas }: GreetOptions): Promise<AuthenticatedLink> {
     const preface = this.#preface
     const startedAt = this.#context.clock.now()
-    const dialerHello = this.#hello('dialer', expect === undefined ? undefined : didPublicKey(expect))
+    const dialerHello = this.#hello('dialer', {
+      peerHas,
+      ...(expect === undefined ? {} : { expectedDid: didPublicKey(expect), extension: this.#knownOf(expect) }),
+    })
     preface.send(dialerHello)
     const listenerHello = await preface.receive(MESSAGE_LISTENER_HELLO)
     const answeredAt = this.#context.clock.now()
@@ -104,11 +113,12 @@ class Greeting {
     this.#checkProof(listenerProof, proofMessage('listener', hash, NO_BYTES), remote)
     const verified = await verifyKnowledge(remote, this.#channel.remoteKey, this.#context)
     preface.check()
-    const link = this.#link(remote, verified, hash, remote.message.timeMs - (startedAt + answeredAt) / 2)
+    const facts = this.#link(remote, verified, hash, remote.message.timeMs - (startedAt + answeredAt) / 2)
 
     preface.send(this.#prove('dialer', proofMessage('dialer', hash, listenerProof), remote))
-    const verdict = readVerdict(await preface.receive(MESSAGE_VERDICT))
-    if (verdict !== undefined) throw verdict
+    const verdict = readVerdict(await preface.receive(MESSAGE_VERDICT), remote.did)
+    if (verdict instanceof KithError) throw verdict
+    const link = { ...facts, forkShown: verdict === FORKED_DETAIL }
     this.#learn(link, remote)
     return link
   }
@@ -118,7 +128,7 @@ class Greeting {
     const dialerHello = await preface.receive(MESSAGE_DIALER_HELLO)
     const receivedAt = this.#context.clock.now()
     const remote = this.#check(dialerHello, undefined)
-    const listenerHello = this.#hello('listener', remote.didKey)
+    const listenerHello = this.#hello('listener', { expectedDid: remote.didKey, peerHas: remote.known?.index })
     preface.send(listenerHello)
     const hash = helloHash(this.#channel.channelBinding, dialerHello, listenerHello)
     const listenerProof = this.#prove('listener', proofMessage('listener', hash, NO_BYTES), remote)
@@ -127,7 +137,7 @@ class Greeting {
     const dialerProof = await preface.receive(MESSAGE_DIALER_PROOF)
     this.#checkProof(dialerProof, proofMessage('dialer', hash, listenerProof), remote)
     const link = await this.#decide(remote, hash, receivedAt)
-    preface.conclude(encodeVerdict(0))
+    preface.conclude(encodeVerdict(0, link.chain.status === 'forked' ? FORKED_DETAIL : ''))
     this.#learn(link, remote)
     return link
   }
@@ -144,13 +154,19 @@ class Greeting {
     } catch (thrown) {
       this.#preface.check()
       const error = asKithError(thrown, 'INTERNAL')
-      const { detail } = error.details
+      const { detail = isKithError(error, 'CHAIN_STALE') ? staleDetail(error.details.haveIndex as number) : '' } = error.details
       this.#preface.conclude(encodeVerdict(error.number, typeof detail === 'string' ? detail : ''))
       throw error
     }
   }
 
-  #hello(role: HelloRole, expectedDid: Uint8Array | undefined): Uint8Array {
+  /** What is said to the identity that is dialled about what is known of it. */
+  #knownOf(expect: Did): Uint8Array {
+    const peer = this.#context.known.peer(expect)
+    return encode(knownExtension, { index: peer?.index ?? -1, forked: peer?.forked === true })
+  }
+
+  #hello(role: HelloRole, about: { expectedDid?: Uint8Array; peerHas: number | undefined; extension?: Uint8Array }): Uint8Array {
     const { device, clock, random, boot, run } = this.#context
     const message: HelloMessage = {
       role,
@@ -162,7 +178,7 @@ class Greeting {
       boot,
       run,
       ownDid: device.didKey,
-      expectedDid,
+      expectedDid: about.expectedDid,
       ownLink: this.#channel.localKey,
       peerLink: this.#channel.remoteKey,
       transport: transportNumber(this.#channel.path.scheme),
@@ -171,8 +187,11 @@ class Greeting {
       extensions: new Map(),
     }
     const room = Math.min(MAX_CHAIN_EXTENSION_BYTES, MAX_HELLO_BYTES - FIXED_BYTES - this.#binding.length)
-    const chain = encodeLastEntries(device.chain.entries, room)
-    return encodeHello(chain === undefined ? message : { ...message, extensions: new Map([[EXTENSION_CHAIN, chain]]) })
+    const chain = encodeForGreeting(device.chain.entries, about.peerHas, room)
+    const extensions = new Map<number, Uint8Array>()
+    if (chain !== undefined) extensions.set(EXTENSION_CHAIN, chain)
+    if (about.extension !== undefined) extensions.set(EXTENSION_KNOWN, about.extension)
+    return encodeHello({ ...message, extensions })
   }
 
   #check(bytes: Uint8Array, expect: Did | undefined): CheckedHello {
@@ -224,6 +243,7 @@ class Greeting {
       binding: verified.binding,
       chain: verified.chain,
       chainStale: verified.stale,
+      forkShown: remote.known?.forked === true,
       postQuantum: { exchange: this.#channel.postQuantum, signatures: this.#suite(remote) === SUITE_HYBRID },
       version: remote.version,
       capabilities: remote.capabilities,
@@ -239,11 +259,15 @@ class Greeting {
   }
 }
 
-/** Undefined when the link was accepted. */
-function readVerdict(bytes: Uint8Array): KithError | undefined {
+/** The detail when the link was accepted, otherwise why it was not. */
+function readVerdict(bytes: Uint8Array, did: Did): KithError | string {
   try {
     const { code, detail } = decodeVerdict(bytes)
-    return code === 0 ? undefined : remoteError(code, detail)
+    if (code === 0) return detail
+    const error = remoteError(code, detail)
+    // Who refuses has proved itself.
+    const haveIndex = error.code === 'CHAIN_STALE' ? readStaleDetail(detail) : undefined
+    return new KithError(error.code, error.message, { remote: true, details: { ...error.details, by: did, ...(haveIndex === undefined ? {} : { haveIndex }) } })
   } catch (error) {
     return asKithError(asHelloInvalid(error, 'message'), 'HELLO_INVALID')
   }

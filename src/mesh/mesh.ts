@@ -167,7 +167,7 @@ class MeshNode implements Mesh {
       prefer: () => this.#settings.prefer,
       requirePostQuantum: () => this.#settings.requirePq,
       found: (did) => this.#presence.candidates(did),
-      establish: (channel, did, signal) => this.#gate.establish(channel, did, signal),
+      establish: (channel, did, signal, peerHas) => this.#gate.establish(channel, did, signal, peerHas),
       onResult: (scheme, result) => this.#metrics.dialled(scheme, result),
     })
     this.#reach = new Reach({

@@ -18,6 +18,7 @@ export interface Meeting {
 export interface MeetingOptions {
   readonly tap?: Tap
   readonly expect?: GreetOptions['expect']
+  readonly peerHas?: number
   readonly dialer?: Partial<GreetContext>
   readonly listener?: Partial<GreetContext>
   /** What the transports say, where it is not the truth. */
@@ -36,7 +37,8 @@ export async function meet(dialer: TestNode, listener: TestNode, options: Meetin
     ...(options.scheme === undefined ? {} : { scheme: options.scheme }),
     ...(options.postQuantum === undefined ? {} : { postQuantum: options.postQuantum }),
   })
-  const expectation = options.expect === undefined ? {} : { expect: options.expect }
+  const { expect, peerHas } = options
+  const expectation = { ...(expect === undefined ? {} : { expect }), ...(peerHas === undefined ? {} : { peerHas }) }
   const [a, b] = await Promise.all([
     greet(pair.dialer, dialer.context(options.dialer), expectation).catch(asError),
     greet(pair.listener, listener.context(options.listener)).catch(asError),
