@@ -15,7 +15,7 @@ import type { ChainState, KeySetSignature } from './types.ts'
  * ```text
  * body     = u8 1 || bytes32 did_key || u32 chain_index || bytes32 chain_head || u64 version || u64 time_ms || list<device>(<= 256)
  * device   = bytes32 link_key || text name(<= 64) || u64 capabilities || u8 status || u64 since_ms
- * status   = 0 active, otherwise revoked: 1 removed  2 lost  3 compromised  4 replaced
+ * status   = 0 active, otherwise revoked: 1 removed  2 lost  3 compromised
  * document = body || sig_identity64 || option<3309>                               over L("icn/device-doc/v1") || body
  * ```
  *
@@ -27,7 +27,7 @@ const LABEL = 'icn/device-doc/v1'
 export const MAX_DEVICES = 256
 export const MAX_ACTIVE_DEVICES = 32
 
-export const REVOCATION_REASONS = ['removed', 'lost', 'compromised', 'replaced'] as const
+export const REVOCATION_REASONS = ['removed', 'lost', 'compromised'] as const
 export type RevocationReason = (typeof REVOCATION_REASONS)[number]
 export type DeviceStatus = 'active' | RevocationReason
 

@@ -68,7 +68,7 @@ export function addDocument(known: DeviceRoster | undefined, document: DeviceDoc
   const added = collect(revoked, document)
   const latest = later(known.latest, document)
   const others = toPassOn(latest, [known.latest, document, ...known.others])
-  const changed = added.length > 0 || latest !== known.latest || others.some((other) => !known.others.includes(other))
+  const changed = differs(revoked, known.revoked) || latest !== known.latest || others.some((other) => !known.others.includes(other))
   return { roster: changed ? { did: known.did, latest, others, revoked } : known, revoked: added, changed }
 }
 
@@ -104,7 +104,12 @@ function collect(revoked: Map<string, RevokedDevice>, document: DeviceDocument):
   return added
 }
 
-const GRAVITY: Readonly<Record<RevocationReason, number>> = { replaced: 0, removed: 1, lost: 2, compromised: 3 }
+/** An entry that was made anew is another object. */
+function differs(a: ReadonlyMap<string, RevokedDevice>, b: ReadonlyMap<string, RevokedDevice>): boolean {
+  return a.size !== b.size || [...a].some(([key, device]) => b.get(key) !== device)
+}
+
+const GRAVITY: Readonly<Record<RevocationReason, number>> = { removed: 0, lost: 1, compromised: 2 }
 
 function later(a: DeviceDocument, b: DeviceDocument): DeviceDocument {
   const order = a.chainIndex - b.chainIndex || a.version - b.version || compare(b.hash, a.hash)

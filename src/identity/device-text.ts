@@ -54,7 +54,7 @@ export function readDeviceText(kind: DeviceTextKind, text: string): Uint8Array {
   }
   if (count === 0) throw unreadable(kind, `there is no ${kind} in it`)
   const ordered = Array.from({ length: count }, (_, at) => parts.get(at + 1))
-  const missing = ordered.findIndex((part) => part === undefined)
+  const missing = ordered.indexOf(undefined)
   if (missing !== -1) throw unreadable(kind, `part ${missing + 1} of ${count} is missing`)
   const bytes = concat(...(ordered as readonly Uint8Array[]))
   if (idOf(bytes) !== id) throw unreadable(kind, 'it is damaged')

@@ -15,6 +15,7 @@ import type { ChainState } from './types.ts'
  * identity.age  "kith-identity" || u8 version || u64 created_ms || u32 generation || u8 may_rotate || keys || keys of the next generation
  *               || option<bytes phrase> || bytes chain_state
  * device.age    "kith-device"   || u8 version || u64 created_ms || seeds || bytes32 root || bytes name || u64 serial || u64 boot || bytes binding || bytes chain_state
+ * pending.age   "kith-pending"  || u8 version || u64 created_ms || seeds || bytes32 root || bytes request         a machine that waits for its grant
  * seeds         bytes32 ed25519 || option<bytes32 mldsa>
  * keys          u8 0 || bytes32 ed25519 || option<bytes32 mldsa>
  *             | u8 1 || bytes32 public key || text uri || option<bytes32 mldsa>        the Ed25519 half is in a token, the URI is RFC 7512's without a PIN
@@ -50,17 +51,28 @@ export interface DeviceContent {
   readonly chain: ChainState
 }
 
+/** Keys of a machine that no identity has certified yet (`device-request.ts`). */
+export interface PendingContent {
+  readonly createdMs: number
+  readonly seeds: SoftwareSeeds
+  readonly root: Secret
+  /** What it asked, encoded. */
+  readonly request: Uint8Array
+}
+
 /** As it stands in a file of any version. */
 export type StoredDevice = Omit<DeviceContent, 'root'> & { readonly root: Secret | undefined }
 
 const IDENTITY_MAGIC = utf8('kith-identity')
 const DEVICE_MAGIC = utf8('kith-device')
+const PENDING_MAGIC = utf8('kith-pending')
 const SEED_BYTES = 32
 /** 24 words of eight letters. */
 const MAX_PHRASE_BYTES = 24 * 9
 export const MAX_TOKEN_URI_BYTES = 512
 const NEWEST_IDENTITY = 2
 const NEWEST_DEVICE = 2
+const NEWEST_PENDING = 1
 export const ROOT_BYTES = 32
 
 const uriCodec: Codec<string> = text(MAX_TOKEN_URI_BYTES)
@@ -96,6 +108,21 @@ export function packDevice(content: DeviceContent): Secret {
     encode(bindingCodec, content.binding),
     encode(chainCodec, encodeChainState(content.chain)),
   )
+}
+
+export function packPending({ createdMs, seeds, root, request }: PendingContent): Secret {
+  const head = [PENDING_MAGIC, encode(u8, NEWEST_PENDING), encode(uint53, createdMs)]
+  return join(...head, ...seedParts(seeds), root, encode(bindingCodec, request))
+}
+
+/** @throws as `unpackIdentity`. */
+export function unpackPending(plaintext: Secret): PendingContent {
+  return unpack(plaintext, PENDING_MAGIC, {
+    1: (reader) => {
+      const createdMs = uint53.read(reader)
+      return { createdMs, seeds: reader.seeds(), root: reader.secret(ROOT_BYTES), request: bindingCodec.read(reader) }
+    },
+  })
 }
 
 /** @throws KithError `KEYSTORE_UNSUPPORTED` for a version this build does not know, `KEYSTORE_DAMAGED` for anything else that is not such a file. */

@@ -5,6 +5,7 @@ import { Secret } from '../core/secret.ts'
 import { bindingDates, createBinding, DEFAULT_BINDING_LIFE_MS, HARDWARE_BINDING_LIFE_MS } from './binding.ts'
 import { storedBoot, writeBoot } from './boot.ts'
 import { fallbackKemOf, LocalDevice } from './device.ts'
+import { newerPapers } from './device-home.ts'
 import type { Home } from './home.ts'
 import type { IdentityKeys } from './identity-keys.ts'
 import { cloneSeeds, closeKeySet, openKeySet, randomKeySeeds, type TokenOpener } from './keys.ts'
@@ -35,7 +36,8 @@ export async function loadDevice(home: Home, options: KeystoreOptions): Promise<
   } finally {
     plaintext.wipe()
   }
-  const content = { ...stored, root: stored.root ?? Secret.random(ROOT_BYTES, options.random ?? systemRandom) }
+  const root = stored.root ?? Secret.random(ROOT_BYTES, options.random ?? systemRandom)
+  const content = { ...stored, ...(await newerPapers(home, stored)), root }
   const device = new LocalDevice(content)
   if (stored.root !== undefined) return device
   try {

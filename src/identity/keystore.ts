@@ -6,6 +6,7 @@ import type { Secret } from '../core/secret.ts'
 import { adoptChain } from './chain.ts'
 import { createInception, createRotation } from './chain-make.ts'
 import type { LocalDevice } from './device.ts'
+import { identityMissing, isDeviceOnly } from './device-home.ts'
 import { type Home, openHome, readPrivateFile } from './home.ts'
 import { IdentityKeys } from './identity-keys.ts'
 import { cloneSeeds, closeKeySet, commitNext, type KeySeeds, openKeySet, publicKeysOf, randomKeySeeds, type TokenOpener } from './keys.ts'
@@ -114,7 +115,7 @@ const MAX_FILE = 1 << 21
  */
 export async function openIdentity(home: Home, options: Pick<KeystoreOptions, 'passphrase' | 'tokens'>): Promise<IdentityKeys> {
   const plaintext = await loadKeyFile(home.paths.identity, options.passphrase)
-  if (plaintext === undefined) throw new KithError('IDENTITY_MISSING', undefined, { details: { path: home.paths.identity }, next: 'kith init' })
+  if (plaintext === undefined) throw await identityMissing(home)
   try {
     return new IdentityKeys(unpackIdentity(plaintext), options.tokens ?? home.tokens)
   } finally {
@@ -130,7 +131,7 @@ export async function openIdentity(home: Home, options: Pick<KeystoreOptions, 'p
 export async function openDevice(home: Home, options: KeystoreOptions & { name?: string; renew?: boolean }): Promise<LocalDevice> {
   const device = await loadDevice(home, options)
   const now = (options.clock ?? systemClock).now()
-  if (device !== undefined && (options.renew === false || !device.renewalDue(now))) return device
+  if (device !== undefined && (options.renew === false || !device.renewalDue(now) || (await isDeviceOnly(home)))) return device
   try {
     using identity = await openIdentity(home, options)
     if (device === undefined) return await makeDevice(home, identity, options)
