@@ -13,13 +13,15 @@ import { KithError } from '../core/errors.ts'
  * m/74'/0'/1'/0'    SSH host key
  * m/74'/0'/2'/v'    identity key, generation v >= 1 (PN-6)
  * m/74'/0'/3'/v'    ML-DSA-65 seed of the identity, generation v >= 0 (PN-6)
- * m/74'/1'/0'/s'    password of a site, s = first 31 bits of SHA-256(site)
+ * m/74'/1'/v'/s'    password of a site, version v + 1; s = the first four bytes of SHA-256(site), big-endian, without the top bit
  * m/74'/2'/0'/k'    encryption key, version k + 2 (version 1 was made from a password)
+ * m/74'/2'/1'/0'    backup key, X25519
  * m/44'/60'/0'/0/0  Ethereum, secp256k1
  * ```
  */
 export const IDENTITY = "m/74'/0'/0'/0'"
 export const SSH_HOST = "m/74'/0'/1'/0'"
+export const BACKUP = "m/74'/2'/1'/0'"
 export const ETHEREUM = "m/44'/60'/0'/0/0"
 
 export const HARDENED = 0x8000_0000
@@ -67,9 +69,35 @@ export function encryptionKeyPath(version: number): string {
   return `m/74'/2'/0'/${checked(version, 2) - 2}'`
 }
 
-export function sitePasswordPath(site: string): string {
+/**
+ * Where the password of a site comes from. Version 1 is the first; the next one replaces a password that became known.
+ * @param site hashed as it is; `siteName` gives it its one form. @throws KithError `PATH_INVALID`.
+ */
+export function sitePasswordPath(site: string, version = 1): string {
   const digest = sha256(utf8(site))
-  return `m/74'/1'/0'/${new DataView(digest.buffer, digest.byteOffset).getUint32(0) & 0x7fff_ffff}'`
+  const index = new DataView(digest.buffer, digest.byteOffset).getUint32(0) & 0x7fff_ffff
+  return `m/74'/1'/${checked(version, 1) - 1}'/${index}'`
+}
+
+/** What a path is for: all that an audit log says of it. */
+export type PathClass = 'identity' | 'worker' | 'ssh' | 'site-password' | 'encryption' | 'backup' | 'ethereum' | 'other'
+
+/** Beginnings of paths, most telling first. */
+const CLASSES: readonly (readonly [string, PathClass])[] = [
+  [IDENTITY, 'identity'],
+  ["m/74'/0'/0'/", 'worker'],
+  ["m/74'/0'/1'/", 'ssh'],
+  ["m/74'/0'/2'/", 'identity'],
+  ["m/74'/0'/3'/", 'identity'],
+  ["m/74'/1'/", 'site-password'],
+  ["m/74'/2'/0'/", 'encryption'],
+  ["m/74'/2'/1'/", 'backup'],
+  ["m/44'/60'/", 'ethereum'],
+]
+
+/** The class of a well-formed path. */
+export function pathClass(path: string): PathClass {
+  return CLASSES.find(([start]) => (start.endsWith('/') ? path.startsWith(start) : path === start || path.startsWith(`${start}/`)))?.[1] ?? 'other'
 }
 
 function checked(index: number, least: number): number {

@@ -1,7 +1,8 @@
 import { utf8 } from '../core/bytes.ts'
-import { hmacSha512 } from '../core/crypto/kdf.ts'
+import { hmacSha512Into } from '../core/crypto/kdf.ts'
 import { KithError } from '../core/errors.ts'
-import { Secret } from '../core/secret.ts'
+import type { Secret } from '../core/secret.ts'
+import { withNode } from './node.ts'
 import { HARDENED, parsePath } from './paths.ts'
 
 /**
@@ -13,44 +14,35 @@ import { HARDENED, parsePath } from './paths.ts'
  * child i'    = HMAC-SHA-512(chain code, 00 || key || u32 (i + 2^31))
  * ```
  *
- * The result is an RFC 8032 seed, used as it is. Ed25519 knows hardened children only. Every node lives in guarded memory and is wiped once its child exists.
+ * The result is an RFC 8032 seed, used as it is. Ed25519 knows hardened children only. The nodes on the way live in the key slab, one in the place of the other.
  */
 const CURVE = utf8('ed25519 seed')
 const KEY_BYTES = 32
-const MIN_SEED_BYTES = 16
-const MAX_SEED_BYTES = 64
+const ZERO = Uint8Array.of(0)
 
 /**
  * The 32-byte seed at `path` below a BIP39 seed (16 to 64 bytes, as SLIP-0010 allows).
  * @throws KithError `PATH_INVALID` for a malformed path or one with a part that is not hardened; `SECRET_WIPED`.
  */
 export function deriveEd25519(seed: Secret, path: string): Secret {
-  const node = deriveNode(seed, path)
-  try {
-    const key = Secret.alloc(KEY_BYTES)
-    node.use((bytes) => key.fill((target) => bytes.copy(target, 0, 0, KEY_BYTES)))
-    return key
-  } finally {
-    node.wipe()
-  }
+  return walk(seed, path, KEY_BYTES)
 }
 
 /** Key and chain code (64 bytes) at `path`. @throws as `deriveEd25519`. */
 export function deriveNode(seed: Secret, path: string): Secret {
-  const indices = parsePath(path)
-  if (indices.some((index) => index < HARDENED)) throw new KithError('PATH_INVALID', "an Ed25519 path has only hardened parts, written with '", { details: {} })
-  if (seed.length < MIN_SEED_BYTES || seed.length > MAX_SEED_BYTES) throw new TypeError('a seed of 16 to 64 bytes')
-  let node = seed.use((bytes) => hmacSha512(CURVE, bytes))
-  for (const index of indices) {
-    const parent = node
-    node = child(parent, index)
-    parent.wipe()
-  }
-  return node
+  return walk(seed, path, KEY_BYTES * 2)
 }
 
-function child(parent: Secret, index: number): Secret {
+function walk(seed: Secret, path: string, length: number): Secret {
+  const indices = parsePath(path)
+  if (indices.some((index) => index < HARDENED)) throw new KithError('PATH_INVALID', "an Ed25519 path has only hardened parts, written with '", { details: {} })
+  return withNode(seed, CURVE, length, ({ node, key, chainCode }) => {
+    for (const index of indices) hmacSha512Into(node, chainCode, [ZERO, key, u32(index)])
+  })
+}
+
+function u32(index: number): Uint8Array {
   const number = Buffer.alloc(4)
   number.writeUInt32BE(index)
-  return parent.use((bytes) => hmacSha512(bytes.subarray(KEY_BYTES), Uint8Array.of(0), bytes.subarray(0, KEY_BYTES), number))
+  return number
 }

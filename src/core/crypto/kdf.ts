@@ -1,4 +1,5 @@
 import sodium from 'sodium-native'
+import { leaseKey } from '../key-slab.ts'
 import { Secret } from '../secret.ts'
 
 /** SHA-512 works on blocks of this many bytes; an HMAC key is padded to one (RFC 2104). */
@@ -6,34 +7,45 @@ const BLOCK_BYTES = 128
 const DIGEST_BYTES = 64
 
 /**
- * HMAC-SHA-512 (RFC 4231) computed wholly in guarded memory: pads, hash state and result never touch an ordinary page.
+ * HMAC-SHA-512 (RFC 4231) computed wholly in locked memory: pads, hash state and result never touch an ordinary page.
  * @throws TypeError for a key beyond 128 bytes, which nothing here needs.
  */
 export function hmacSha512(key: Uint8Array, ...parts: readonly Uint8Array[]): Secret {
-  if (key.length > BLOCK_BYTES) throw new TypeError('an HMAC key of at most 128 bytes')
-  const pad = Secret.alloc(BLOCK_BYTES)
-  const inner = Secret.alloc(DIGEST_BYTES)
-  const state = Secret.alloc(sodium.crypto_hash_sha512_STATEBYTES)
   const out = Secret.alloc(DIGEST_BYTES)
-  const hash = (mask: number, target: Secret, messages: readonly Uint8Array[]): void => {
-    pad.fill((bytes) => {
-      bytes.fill(mask)
-      for (let i = 0; i < key.length; i++) bytes[i] = mask ^ (key[i] as number)
-      state.fill((running) => {
-        sodium.crypto_hash_sha512_init(running)
-        sodium.crypto_hash_sha512_update(running, bytes)
-        for (const message of messages) sodium.crypto_hash_sha512_update(running, message)
-        target.fill((digest) => sodium.crypto_hash_sha512_final(running, digest))
-      })
-    })
-  }
+  out.fill((target) => hmacSha512Into(target, key, parts))
+  return out
+}
+
+/**
+ * The same into memory of the caller, who guards it. What it works with lies in the key slab: changing the protection of guarded pages around each
+ * block would cost more than the hash itself. `target` may be the key or one of the parts.
+ * @throws TypeError for a key beyond 128 bytes or a target of another length than 64.
+ */
+export function hmacSha512Into(target: Uint8Array, key: Uint8Array, parts: readonly Uint8Array[]): void {
+  if (key.length > BLOCK_BYTES) throw new TypeError('an HMAC key of at most 128 bytes')
+  if (target.length !== DIGEST_BYTES) throw new TypeError('an HMAC-SHA-512 has 64 bytes')
+  const block = leaseKey(BLOCK_BYTES)
+  const inner = leaseKey(DIGEST_BYTES)
+  const state = leaseKey(sodium.crypto_hash_sha512_STATEBYTES)
   try {
-    hash(0x36, inner, parts)
-    inner.use((digest) => hash(0x5c, out, [digest]))
-    return out
+    block.bytes.set(key)
+    mask(block.bytes, 0x36)
+    sodium.crypto_hash_sha512_init(state.bytes)
+    sodium.crypto_hash_sha512_update(state.bytes, block.bytes)
+    for (const part of parts) sodium.crypto_hash_sha512_update(state.bytes, part)
+    sodium.crypto_hash_sha512_final(state.bytes, inner.bytes)
+    mask(block.bytes, 0x36 ^ 0x5c)
+    sodium.crypto_hash_sha512_init(state.bytes)
+    sodium.crypto_hash_sha512_update(state.bytes, block.bytes)
+    sodium.crypto_hash_sha512_update(state.bytes, inner.bytes)
+    sodium.crypto_hash_sha512_final(state.bytes, target)
   } finally {
-    for (const part of [pad, inner, state]) part.wipe()
+    for (const lease of [block, inner, state]) lease.release()
   }
+}
+
+function mask(block: Buffer, byte: number): void {
+  for (let i = 0; i < BLOCK_BYTES; i++) block[i] = (block[i] as number) ^ byte
 }
 
 /** PBKDF2-HMAC-SHA-512 (RFC 8018) from guarded memory into guarded memory. Blocks the event loop: about 1 ms for a thousand rounds. */

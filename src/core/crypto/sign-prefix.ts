@@ -11,6 +11,7 @@ import type { KeyRole } from '../signer.ts'
  * 30 | DER length = rest of the message | ...     X.509 TBSCertificate        link
  * "libp2p-tls-handshake:" | ...                   QUIC certificate extension  link
  * "ICN_RECOVERY_ATTESTATION:" | ...               recovery, text form         identity
+ * anything                                        SSH, tokens                 service: keys that sign in one foreign protocol and nothing else
  * ```
  */
 const TLS = Buffer.concat([Buffer.alloc(64, 0x20), Buffer.from('TLS 1.3, ')])
@@ -21,6 +22,7 @@ const RECOVERY = Buffer.from('ICN_RECOVERY_ATTESTATION:')
 export function maySign(role: KeyRole, message: Uint8Array): boolean {
   const first = message[0]
   if (first === undefined) return false
+  if (role === 'service') return true
   if (first >= 0x08 && first <= 0x1f) return hasLabel(message, first)
   if (role === 'identity') return startsWith(message, RECOVERY)
   switch (first) {

@@ -1,0 +1,30 @@
+import { pbkdf2 } from 'node:crypto'
+import { promisify } from 'node:util'
+import type { Secret } from '../core/secret.ts'
+import { type EncryptedData, failed, PASSWORD_VERSION, readEncryptedData } from './encrypted-data.ts'
+import { open } from './encrypted-data-v2.ts'
+
+/**
+ * # EncryptedData, version 1
+ *
+ * The form of a predecessor that made its key from a password: PBKDF2-HMAC-SHA-256 over the salt, 100,000 rounds, 32 bytes; AES-256-GCM without
+ * associated data. It is read, so that it can be encrypted anew with a key of the vault, and never written.
+ */
+const ROUNDS = 100_000
+const KEY_BYTES = 32
+const derive = promisify(pbkdf2)
+
+/** The text of a version 1 form; the caller zeroes it. The password stays the caller's. @throws KithError `DECRYPT_FAILED`. */
+export async function decryptWithPassword(data: EncryptedData, password: Secret): Promise<Buffer> {
+  const { version, salt, iv, sealed } = readEncryptedData(data)
+  if (version !== PASSWORD_VERSION) throw failed()
+  const copy = password.use((bytes) => Buffer.from(bytes))
+  let key: Buffer | undefined
+  try {
+    key = await derive(copy, salt, ROUNDS, KEY_BYTES, 'sha256')
+    return open(key, iv, sealed)
+  } finally {
+    copy.fill(0)
+    key?.fill(0)
+  }
+}
