@@ -1,11 +1,15 @@
-import { lstat, mkdir, open } from 'node:fs/promises'
+import { lstat, mkdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { toHex } from '../core/bytes.ts'
 import { KithError } from '../core/errors.ts'
 import { type Random, systemRandom } from '../core/random.ts'
 import { removeTemporaries, syncDirectory, writeAtomic } from './atomic-file.ts'
 import { acquireLock, type HomeLock } from './home-lock.ts'
+import { finishKeyChange } from './key-change.ts'
 import type { TokenOpener } from './keys.ts'
+import { checkOwner, readPrivateFile, unsafe } from './private-file.ts'
+
+export { readPrivateFile } from './private-file.ts'
 
 /**
  * # The home directory
@@ -86,6 +90,7 @@ export async function openHome(directory: string, options: OpenHomeOptions = {})
   const lock = await acquireLock(paths)
   try {
     await removeTemporaries(paths.root)
+    await finishKeyChange(paths.root)
     return new LockedHome(paths, await homeId(paths, options.random ?? systemRandom), lock, options.tokens)
   } catch (error) {
     await lock.release()
@@ -132,36 +137,6 @@ export async function checkHome(root: string): Promise<void> {
   if (othersReplace) throw unsafe(dirname(root), 'anybody can replace directories in it', `chmod o-w ${dirname(root)}`)
 }
 
-/**
- * Reads a key file (or another private file) of at most `limit` bytes. `undefined` when there is none.
- * @throws KithError `HOME_UNSAFE` for a symbolic link, anything but a regular file, another owner or rights for others.
- */
-export async function readPrivateFile(path: string, limit: number): Promise<Uint8Array | undefined> {
-  const info = await lstat(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error
-    return undefined
-  })
-  if (info === undefined) return undefined
-  if (!info.isFile()) throw unsafe(path, 'it is not a regular file', `remove ${path}`)
-  checkOwner(path, info)
-  const file = await open(path, 'r')
-  try {
-    // The file that is open is the one that counts: it may have been exchanged since.
-    const opened = await file.stat()
-    if (opened.ino !== info.ino || opened.dev !== info.dev) throw unsafe(path, 'it was exchanged while it was being opened', 'try again')
-    if (opened.size > limit) throw new KithError('KEYSTORE_DAMAGED', `the file is longer than ${limit} bytes`, { details: { path, length: opened.size } })
-    return new Uint8Array(await file.readFile())
-  } finally {
-    await file.close()
-  }
-}
-
-function checkOwner(path: string, info: { uid: number; mode: number; isDirectory(): boolean }): void {
-  if (process.platform === 'win32') return
-  if (info.uid !== process.getuid?.()) throw unsafe(path, 'it belongs to another user', `run as its owner, or chown it`)
-  if ((info.mode & 0o077) !== 0) throw unsafe(path, 'other users have rights to it', `chmod ${info.isDirectory() ? '700' : '600'} ${path}`)
-}
-
 async function homeId(paths: HomePaths, random: Random): Promise<string> {
   const stored = await readPrivateFile(paths.id, 64)
   if (stored !== undefined) {
@@ -172,8 +147,4 @@ async function homeId(paths: HomePaths, random: Random): Promise<string> {
   await writeAtomic(paths.id, Buffer.from(`${id}\n`))
   await syncDirectory(paths.root)
   return id
-}
-
-function unsafe(path: string, reason: string, next: string): KithError {
-  return new KithError('HOME_UNSAFE', `${path} is not safe for keys: ${reason}`, { details: { path, reason }, next })
 }

@@ -1,17 +1,25 @@
 import { createHash } from 'node:crypto'
-import { basename } from 'node:path'
+import { rename, unlink } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
+import { equal } from '../core/bytes.ts'
 import { isKithError, KithError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
 import { MAX_AGE_FILE_BYTES, openAge, type SealOptions, sealAge } from './age-file.ts'
-import { writeAtomic } from './atomic-file.ts'
-import { readPrivateFile } from './home.ts'
+import { syncDirectory, writeAtomic } from './atomic-file.ts'
+import { readPrivateFile } from './private-file.ts'
 
 /**
  * # A key file and its checksum
  *
  * age cannot tell a wrong passphrase from a damaged header: both simply do not open. So beside `NAME.age` stands `NAME.age.sum`, in the form of `sha256sum`.
- * A save writes three times, each atomic: the checksums of the new and the old file, the new file, the checksum of the new file alone. Wherever that is cut,
- * the file that stands there is one of those listed.
+ *
+ * ```text
+ * stage      NAME.age.new written and synced; over an older file it is also read back, opened by the passphrase and compared
+ * replace    NAME.age.sum lists the new and the old checksum     NAME.age.new -> NAME.age     NAME.age.sum lists the new one alone
+ * ```
+ *
+ * Until a new file has proven that it opens, the older one stands untouched; wherever a save is cut, the file that stands there is whole and listed.
+ * What is left of a save that was cut is removed when the home is next taken (`finishKeyChange`).
  */
 const SUM_LINE = /^([0-9a-f]{64}) {2}\S+$/
 const MAX_SUM_BYTES = 1024
@@ -20,15 +28,61 @@ export function sumPath(path: string): string {
   return `${path}.sum`
 }
 
-/** Seals and replaces the file. Takes as long as scrypt does (about 0.6 s). */
+export function stagedPath(path: string): string {
+  return `${path}.new`
+}
+
+/**
+ * Seals and replaces the file. Takes as long as scrypt does (about 0.6 s), twice when there is a file to replace.
+ * @throws KithError `KEYSTORE_NOT_SAVED`: the file is as it was before.
+ */
 export async function saveKeyFile(path: string, plaintext: Secret, passphrase: Secret, options: SealOptions): Promise<void> {
+  const digest = await stageKeyFile(path, plaintext, passphrase, options)
+  try {
+    await replaceByStaged(path, digest)
+  } catch (error) {
+    throw notSaved(path, error)
+  }
+}
+
+/** Writes `NAME.age.new` and gives its checksum. @throws KithError `KEYSTORE_NOT_SAVED`, with nothing left behind. */
+export async function stageKeyFile(path: string, plaintext: Secret, passphrase: Secret, options: SealOptions): Promise<string> {
   const sealed = await sealAge(plaintext, passphrase, options)
-  const present = await readPrivateFile(path, MAX_AGE_FILE_BYTES)
+  const staged = stagedPath(path)
+  try {
+    await writeAtomic(staged, sealed)
+    if ((await readPrivateFile(path, MAX_AGE_FILE_BYTES)) !== undefined) await prove(staged, sealed, plaintext, passphrase)
+  } catch (error) {
+    await unlink(staged).catch(() => undefined)
+    throw notSaved(path, error)
+  }
+  return digestOf(sealed)
+}
+
+/** A file that cannot be opened must not take the place of one that can: disks, memory and programs have faults. */
+async function prove(staged: string, sealed: Uint8Array, plaintext: Secret, passphrase: Secret): Promise<void> {
+  const written = await readPrivateFile(staged, MAX_AGE_FILE_BYTES)
+  if (written === undefined || !equal(written, sealed)) throw new Error('the disk gives back something else than was written')
+  const opened = await openAge(written, passphrase)
+  try {
+    if (!opened.equals(plaintext)) throw new Error('the file opens to something else than was sealed')
+  } finally {
+    opened.wipe()
+  }
+}
+
+/** Puts the staged file of this checksum in its place. Goes on wherever it was cut before. */
+export async function replaceByStaged(path: string, digest: string): Promise<void> {
   const name = basename(path)
-  const sums = [digest(sealed), ...(present === undefined ? [] : [digest(present)])]
-  await writeAtomic(sumPath(path), sumFile(sums, name))
-  await writeAtomic(path, sealed)
-  await writeAtomic(sumPath(path), sumFile(sums.slice(0, 1), name))
+  const staged = await readPrivateFile(stagedPath(path), MAX_AGE_FILE_BYTES)
+  if (staged !== undefined && digestOf(staged) === digest) {
+    const present = await readPrivateFile(path, MAX_AGE_FILE_BYTES)
+    await writeAtomic(sumPath(path), sumFile([digest, ...(present === undefined ? [] : [digestOf(present)])], name))
+    await rename(stagedPath(path), path)
+    await syncDirectory(dirname(path))
+  }
+  // The file is in its place and listed; that the old checksum is listed too does no harm when this last write finds no room.
+  await writeAtomic(sumPath(path), sumFile([digest], name)).catch(() => undefined)
 }
 
 /**
@@ -62,13 +116,25 @@ async function intact(path: string, sealed: Uint8Array): Promise<boolean | undef
   const lines = Buffer.from(text).toString('latin1').trimEnd().split('\n')
   const sums = lines.map((line) => SUM_LINE.exec(line)?.[1])
   if (sums.some((sum) => sum === undefined)) return undefined
-  return sums.includes(digest(sealed))
+  return sums.includes(digestOf(sealed))
 }
 
-function digest(content: Uint8Array): string {
+function digestOf(content: Uint8Array): string {
   return createHash('sha256').update(content).digest('hex')
 }
 
 function sumFile(sums: readonly string[], name: string): Uint8Array {
   return Buffer.from(sums.map((sum) => `${sum}  ${name}\n`).join(''))
+}
+
+/** @param cause What the file system said; a KithError that says what to do itself is passed on. */
+export function notSaved(path: string, cause: unknown): KithError {
+  if (isKithError(cause, 'HOME_UNSAFE')) return cause
+  const { code } = cause as NodeJS.ErrnoException
+  const full = code === 'ENOSPC' || code === 'EDQUOT'
+  return new KithError('KEYSTORE_NOT_SAVED', full ? 'There is no room on the disk for the key file; the one before stands.' : undefined, {
+    details: { path, reason: typeof code === 'string' ? code : 'it could not be proven that the new file opens' },
+    next: full ? `free some space on the disk of ${dirname(path)}, then the same again` : 'kith doctor, then the same again',
+    cause,
+  })
 }

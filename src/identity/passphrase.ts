@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, lstatSync, mkdirSync, openSync, readSync } from 'node:fs'
-import { unlink } from 'node:fs/promises'
+import { rename, unlink } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { isAbsolute, join, relative, sep } from 'node:path'
 import { KithError } from '../core/errors.ts'
@@ -67,10 +67,20 @@ function readSources(options: PassphraseOptions, environment: NodeJS.ProcessEnv,
 
 /** Reads and removes the variable. The text stays in memory the runtime does not let us clear (its own copy and the start of the process's stack). */
 export function takeEnvironmentPassphrase(environment: NodeJS.ProcessEnv = process.env): Secret | undefined {
-  const text = environment[VARIABLE]
-  delete environment[VARIABLE]
+  return takeSecretVariable(VARIABLE, environment)
+}
+
+/** As `takeEnvironmentPassphrase`, for a variable of another name. */
+export function takeSecretVariable(name: string, environment: NodeJS.ProcessEnv): Secret | undefined {
+  const text = environment[name]
+  delete environment[name]
   if (text === undefined || text === '') return undefined
-  return checked(Secret.take(Buffer.from(text)), VARIABLE)
+  return checked(Secret.take(Buffer.from(text)), name)
+}
+
+/** A credential that systemd gave to this unit. @throws KithError as `readPassphraseFile`. */
+export function readCredential(name: string, environment: NodeJS.ProcessEnv): Secret | undefined {
+  return readIfPresent(environment.CREDENTIALS_DIRECTORY, name)
 }
 
 /**
@@ -123,6 +133,11 @@ function stateDirectory(environment: NodeJS.ProcessEnv): string {
   return join(homedir(), '.local', 'state', 'kith')
 }
 
+/** A passphrase made for a home without one, and the two paths by which it takes effect; `move` is absent when it did already. */
+export interface StagedPassphrase extends Passphrase {
+  readonly move?: readonly [from: string, to: string]
+}
+
 /**
  * `--no-passphrase`: makes a random one (256 bits) and keeps it in the state directory, 0600. One that exists is kept and given again.
  * @throws KithError `HOME_UNSAFE` when the state directory is open to others or lies inside the home.
@@ -132,6 +147,17 @@ export async function keepStatePassphrase(
   random: Random,
   environment: NodeJS.ProcessEnv = process.env,
 ): Promise<Passphrase> {
+  const { secret, source, move } = await stageStatePassphrase(home, random, environment)
+  if (move !== undefined) await rename(...move)
+  return { secret, source }
+}
+
+/** As `keepStatePassphrase`, except that it takes effect with a later change (`changeKeyFiles`): until then nobody reads it. */
+export async function stageStatePassphrase(
+  home: { readonly id: string; readonly paths: { readonly root: string } },
+  random: Random,
+  environment: NodeJS.ProcessEnv = process.env,
+): Promise<StagedPassphrase> {
   const path = statePassphrasePath(home.id, environment)
   const directory = stateDirectory(environment)
   const below = relative(home.paths.root, path)
@@ -151,11 +177,11 @@ export async function keepStatePassphrase(
   const line = Buffer.alloc(secret.length + 1, 0x0a)
   try {
     secret.use((bytes) => bytes.copy(line))
-    await writeAtomic(path, line)
+    await writeAtomic(`${path}.new`, line)
   } finally {
     line.fill(0)
   }
-  return { secret, source: 'state' }
+  return { secret, source: 'state', move: [`${path}.new`, path] }
 }
 
 /** Removes the kept passphrase, once the keystore has another. */

@@ -47,7 +47,7 @@ test('from a kept passphrase to a person’s own, both files get the full factor
   assert.ok((await readdir(join(folder, 'state', 'kith'))).includes(`${id}.passphrase`))
   const kept = await resolvePassphrase({ home: { id, paths: { root: home } }, environment: env })
   assert.equal(kept.source, 'state')
-  await changePassphrase(home, kept.secret, Secret.take(Buffer.from('my own')), env)
+  await changePassphrase(home, kept.secret, Secret.take(Buffer.from('my own')), { environment: env })
   assert.deepEqual(await factors(home), [FULL, FULL])
   assert.equal((await readdir(join(folder, 'state', 'kith'))).includes(`${id}.passphrase`), false)
 })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, readFileSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { xwingPublicKey } from '../../src/core/crypto/xwing.ts'
@@ -382,33 +382,6 @@ test('key file content, of a version from the future, is KEYSTORE_UNSUPPORTED; a
     for (let length = 1; length < good.length; length += 97) assert.throws(unpacked(good.subarray(0, length)), { code: 'KEYSTORE_DAMAGED' }, `${length} bytes`)
   }
   await made.close()
-})
-
-test('keystore of version 1, kept since it was current, opens and is rewritten without losing a key', async (t) => {
-  const path = join(temporaryDirectory(t), 'home')
-  mkdirSync(path, { mode: 0o700 })
-  const kept = new URL('../vectors/keystore-v1/', import.meta.url)
-  const expected = JSON.parse(readFileSync(new URL('expected.json', kept), 'utf8')) as {
-    did: string
-    linkKey: string
-    phrase: string
-    name: string
-    now: number
-  }
-  for (const name of ['identity.age', 'device.age']) writeFileSync(join(path, name), readFileSync(new URL(name, kept)), { mode: 0o600 })
-  const derived = new Set<string>()
-  for (let round = 0; round < 2; round++) {
-    const opened = await openKeystore(path, { ...options(manualClock(expected.now)), passphrase: secret('kept since version 1') })
-    assert.equal(opened.identity.did, expected.did)
-    assert.equal(textOf(opened.identity.phrase() as Secret), expected.phrase)
-    assert.equal(Buffer.from(opened.device.linkSigner.publicKey).toString('hex'), expected.linkKey)
-    assert.equal(opened.device.name, expected.name)
-    derived.add(opened.device.deriveSecret('icn/testing/v1').use((bytes) => bytes.toString('hex')))
-    assert.notEqual(decodeBinding(opened.device.binding).fallbackKem, undefined)
-    await renewBinding(opened.home, opened.device, opened.identity, { ...options(manualClock(expected.now)), passphrase: secret('kept since version 1') })
-    await opened.close()
-  }
-  assert.equal(derived.size, 1, 'the root that version 1 did not have was kept at once')
 })
 
 test('keystore with the full work factor, made and opened, takes its memory one file at a time', async (t) => {

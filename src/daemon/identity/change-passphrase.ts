@@ -1,39 +1,53 @@
 import { systemClock } from '../../core/clock.ts'
 import { systemRandom } from '../../core/random.ts'
 import type { Secret } from '../../core/secret.ts'
+import { storedBoot } from '../../identity/boot.ts'
 import { openHome } from '../../identity/home.ts'
-import { openIdentity, renewBinding } from '../../identity/keystore.ts'
-import { packIdentity } from '../../identity/keystore-codec.ts'
-import { saveKeyFile } from '../../identity/keystore-file.ts'
-import { forgetStatePassphrase, keepStatePassphrase } from '../../identity/passphrase.ts'
+import { changeKeyFiles } from '../../identity/key-change.ts'
+import { hasIdentity, openIdentity } from '../../identity/keystore.ts'
+import { packDevice, packIdentity } from '../../identity/keystore-codec.ts'
+import { stageStatePassphrase, statePassphrasePath } from '../../identity/passphrase.ts'
 import { describeDevice, type IdentitySummary, saveSummary } from './describe.ts'
 import { openDeviceWith } from './open.ts'
 import { STORED_WORK_FACTOR } from './setup.ts'
 
+export interface ChangePassphraseOptions {
+  readonly environment: NodeJS.ProcessEnv
+  /** log2 of scrypt's N under a person's passphrase. Default 18. */
+  readonly workFactor?: number
+}
+
 /**
- * Seals both key files anew. `next` undefined: from now on a random passphrase is kept outside the home. Both secrets stay the caller's.
- * A kill between the files is made good by the next opening (`openDeviceWith`); the stored passphrase is there before anything needs it, and goes last.
- * @throws KithError `HOME_IN_USE`, `PASSPHRASE_WRONG`, `IDENTITY_MISSING`.
+ * Seals the key files of a home anew, all at once. `next` undefined: from now on a random passphrase is kept outside the home. Both secrets stay the caller's.
+ * Killed at any moment, either the old passphrase opens everything or the new one does.
+ * @throws KithError `HOME_IN_USE`, `PASSPHRASE_WRONG`, `IDENTITY_MISSING`, `KEYSTORE_NOT_SAVED`.
  */
-export async function changePassphrase(directory: string, current: Secret, next: Secret | undefined, environment: NodeJS.ProcessEnv): Promise<IdentitySummary> {
+export async function changePassphrase(
+  directory: string,
+  current: Secret,
+  next: Secret | undefined,
+  { environment, workFactor }: ChangePassphraseOptions,
+): Promise<IdentitySummary> {
   await using home = await openHome(directory, { create: false })
-  using identity = await openIdentity(home, { passphrase: current })
-  using device = await openDeviceWith(home, { passphrase: current, renew: false })
-  const stored = next === undefined ? (await keepStatePassphrase(home, systemRandom, environment)).secret : undefined
+  using identity = (await hasIdentity(home)) ? await openIdentity(home, { passphrase: current }) : undefined
+  using device = await openDeviceWith(home, { passphrase: current, renew: false, clock: systemClock, ...(workFactor === undefined ? {} : { workFactor }) })
+  const kept = next === undefined ? await stageStatePassphrase(home, systemRandom, environment) : undefined
+  const boot = Math.max(device.content.boot, (await storedBoot(home)) ?? 0)
+  const files = [
+    ...(identity === undefined ? [] : [{ name: 'identity.age', plaintext: packIdentity(identity.content) }]),
+    { name: 'device.age', plaintext: packDevice({ ...device.content, boot }) },
+  ]
   try {
-    const options = { random: systemRandom, ...(stored === undefined ? {} : { workFactor: STORED_WORK_FACTOR }) }
-    const passphrase = next ?? (stored as Secret)
-    const plaintext = packIdentity(identity.content)
-    try {
-      await saveKeyFile(home.paths.identity, plaintext, passphrase, options)
-    } finally {
-      plaintext.wipe()
-    }
-    await renewBinding(home, device, identity, { ...options, passphrase, clock: systemClock })
+    const factor = kept === undefined ? workFactor : STORED_WORK_FACTOR
+    await changeKeyFiles(home.paths.root, files, next ?? (kept as { secret: Secret }).secret, {
+      random: systemRandom,
+      ...(factor === undefined ? {} : { workFactor: factor }),
+      ...(kept === undefined ? { remove: statePassphrasePath(home.id, environment) } : kept.move === undefined ? {} : { move: kept.move }),
+    })
   } finally {
-    stored?.wipe()
+    kept?.secret.wipe()
+    for (const { plaintext } of files) plaintext.wipe()
   }
-  if (next !== undefined) await forgetStatePassphrase(home.id, environment)
   const summary = describeDevice(device, next === undefined ? 'stored' : 'passphrase')
   await saveSummary(home.paths.root, summary)
   return summary

@@ -1,12 +1,12 @@
-import { rm } from 'node:fs/promises'
+import { rename } from 'node:fs/promises'
 import { isKithError } from '../../core/errors.ts'
 import type { LocalDevice } from '../../identity/device.ts'
 import type { Home } from '../../identity/home.ts'
 import { type KeystoreOptions, openDevice, openIdentity } from '../../identity/keystore.ts'
 
 /**
- * Opens the device's keys. When they do not open but the identity does, a change of the passphrase was cut between the two files: the device is made anew,
- * and peers find its new key by themselves.
+ * Opens the device's keys. When they do not open but the identity does, the two files came from different copies of the home: the device is made anew, what
+ * stood there is kept aside, and peers find its new key by themselves.
  * @throws KithError as `openDevice`.
  */
 export async function openDeviceWith(home: Home, options: KeystoreOptions & { renew?: boolean }): Promise<LocalDevice> {
@@ -16,7 +16,7 @@ export async function openDeviceWith(home: Home, options: KeystoreOptions & { re
     if (!isKithError(error, 'PASSPHRASE_WRONG')) throw error
     const identity = await openIdentity(home, options)
     identity.close()
-    await rm(home.paths.device)
+    await rename(home.paths.device, `${home.paths.device}.unopened`)
     return await openDevice(home, options)
   }
 }

@@ -13,7 +13,7 @@ export const run: CommandHandler = async (context, { options }) => {
   let next: Secret | undefined
   try {
     next = await newPassphrase(context, options)
-    const summary = await changePassphrase(context.home, current.secret, next, { ...context.env })
+    const summary = await changePassphrase(context.home, current.secret, next, { environment: { ...context.env } })
     if (next === undefined) context.output.note(WITHOUT_PASSPHRASE)
     context.output.result({ did: summary.did, passphrase: summary.passphrase }, (palette) => `${palette.good('changed')}  ${summary.did}`)
   } finally {
