@@ -4,9 +4,9 @@ import { toHex } from '../core/bytes.ts'
 import { KithError } from '../core/errors.ts'
 import { type Random, systemRandom } from '../core/random.ts'
 import { removeTemporaries, syncDirectory, writeAtomic } from './atomic-file.ts'
+import { Tokens } from './hardware/tokens.ts'
 import { acquireLock, type HomeLock } from './home-lock.ts'
 import { finishKeyChange } from './key-change.ts'
-import type { TokenOpener } from './keys.ts'
 import { checkOwner, readPrivateFile, unsafe } from './private-file.ts'
 
 export { readPrivateFile } from './private-file.ts'
@@ -65,7 +65,7 @@ export interface Home extends AsyncDisposable {
   /** 32 hexadecimal digits, made with the home. */
   readonly id: string
   /** Opens the keys of this home that live in tokens. */
-  readonly tokens?: TokenOpener
+  readonly tokens?: Tokens
   /** Releases the lock. Idempotent. */
   close(): Promise<void>
 }
@@ -75,8 +75,8 @@ export interface OpenHomeOptions {
   readonly create?: boolean
   /** For the home's name. Default: the system's. */
   readonly random?: Random
-  /** For keys in tokens: `Home.tokens`. */
-  readonly tokens?: TokenOpener
+  /** Opens keys that live in tokens. Default: one that finds modules by the keys' addresses and PINs in the environment. Closed with the home. */
+  readonly tokens?: Tokens
 }
 
 /**
@@ -91,7 +91,7 @@ export async function openHome(directory: string, options: OpenHomeOptions = {})
   try {
     await removeTemporaries(paths.root)
     await finishKeyChange(paths.root)
-    return new LockedHome(paths, await homeId(paths, options.random ?? systemRandom), lock, options.tokens)
+    return new LockedHome(paths, await homeId(paths, options.random ?? systemRandom), lock, options.tokens ?? new Tokens())
   } catch (error) {
     await lock.release()
     throw error
@@ -101,17 +101,18 @@ export async function openHome(directory: string, options: OpenHomeOptions = {})
 class LockedHome implements Home {
   readonly paths: HomePaths
   readonly id: string
-  readonly tokens?: TokenOpener
+  readonly tokens: Tokens
   readonly #lock: HomeLock
 
-  constructor(paths: HomePaths, id: string, lock: HomeLock, tokens: TokenOpener | undefined) {
+  constructor(paths: HomePaths, id: string, lock: HomeLock, tokens: Tokens) {
     this.paths = paths
     this.id = id
     this.#lock = lock
-    if (tokens !== undefined) this.tokens = tokens
+    this.tokens = tokens
   }
 
   close(): Promise<void> {
+    this.tokens.close()
     return this.#lock.release()
   }
 

@@ -81,7 +81,7 @@ export class Keystore implements AsyncDisposable {
 export async function createKeystore(at: string | Home, options: CreateKeystoreOptions): Promise<Keystore> {
   return withHome(at, true, async (home, owned) => {
     if (await hasIdentity(home)) throw new KithError('IDENTITY_EXISTS', undefined, { details: { path: home.paths.identity } })
-    const tokens = options.tokens ?? home.tokens
+    const tokens = options.tokens ?? home.tokens?.open
     const identity = new IdentityKeys(newContent(options, tokens), tokens)
     await saveIdentity(home, identity.content, options)
     return new Keystore(home, identity, await makeDevice(home, identity, options), owned)
@@ -117,7 +117,7 @@ export async function openIdentity(home: Home, options: Pick<KeystoreOptions, 'p
   const plaintext = await loadKeyFile(home.paths.identity, options.passphrase)
   if (plaintext === undefined) throw await identityMissing(home)
   try {
-    return new IdentityKeys(unpackIdentity(plaintext), options.tokens ?? home.tokens)
+    return new IdentityKeys(unpackIdentity(plaintext), options.tokens ?? home.tokens?.open)
   } finally {
     plaintext.wipe()
   }
@@ -186,7 +186,7 @@ export async function rotateIdentity(
   const now = (options.clock ?? systemClock).now()
   const content = identity.content
   const policy = options.policy ?? identity.chain.entries.at(-1)?.policy
-  const tokens = options.tokens ?? home.tokens
+  const tokens = options.tokens ?? home.tokens?.open
   const revealed = openKeySet('identity', cloneSeeds(content.next), tokens)
   let entry: ChainEntry
   try {
