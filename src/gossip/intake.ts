@@ -158,14 +158,14 @@ export class Intake {
       return
     }
     if (this.refusedLately(key)) {
-      from.useless()
+      if (way === 'push') from.useless()
       return
     }
     const refusal = this.#judge(topic, head, bytes.length)
     if (refusal !== undefined) {
       if (refusal === 'author_denied') this.#rememberDenied(topic, key, head.from)
       else this.#remember(topic, key)
-      this.#refuse(from, refusal, head)
+      this.#refuse(from, refusal, head, way)
       return
     }
     void this.#verify(topic, head, key, bytes, from, way)
@@ -199,7 +199,7 @@ export class Intake {
       if (refusal === 'device' || refusal === 'suite') this.#remember(topic, key)
       // Nobody who has it has the papers: not asked for again at once.
       if (refusal === 'unknown_device' && others.length === 0) this.#remember(topic, key, UNKNOWN_MS)
-      this.#refuse(from, refusal, head)
+      this.#refuse(from, refusal, head, way)
     }
     this.#pending.delete(key)
     try {
@@ -230,7 +230,7 @@ export class Intake {
     if (way !== 'fetch' && !topic.holdBack.awaits(key) && !this.#rate.take(record.from)) {
       this.#remember(topic, key, RATE_MS)
       hooks.late(key, from)
-      this.#refuse(from, 'author_rate', record)
+      this.#refuse(from, 'author_rate', record, way)
       return
     }
     let payload: ReadPayload
@@ -239,14 +239,14 @@ export class Intake {
       // An author's entry is measured as its readers get it: a small one that inflates to a large one is a large one.
       if (payload.length > this.#components.policy.constraints(record.from).messageBytes) {
         this.#remember(topic, key)
-        this.#refuse(from, 'too_large', record)
+        this.#refuse(from, 'too_large', record, way)
         return
       }
       // Looked into once, so that nobody passes on what nobody can read.
       payload.inflate()
     } catch {
       this.#remember(topic, key)
-      this.#refuse(from, 'payload', record)
+      this.#refuse(from, 'payload', record, way)
       return
     }
     const item: Item = { key, id: record.id, timeMs: record.timeMs, size, author: record.from, slot: slotOf(record) }
@@ -254,7 +254,7 @@ export class Intake {
     if (kept !== undefined) {
       this.#remember(topic, key)
       hooks.equivocation(topic, kept, record)
-      this.#refuse(from, 'equivocation', record)
+      this.#refuse(from, 'equivocation', record, way)
       return
     }
     hooks.accepted(topic, item, record, payload, from, way)
@@ -280,14 +280,20 @@ export class Intake {
     this.#components.hooks.refused(topic, key)
   }
 
-  /** Counted, and told to whoever looks closer: `why` says the same of access. */
-  #refuse(from: Neighbour, reason: Refusal, head?: RecordHead | RecordMessage): void {
+  /**
+   * Counted, and told to whoever looks closer: `why` says the same of access. A neighbour that answers a question with what it took and is not wanted here, because
+   * the two see an author in different ways, has done its part: how much it is asked has a bound of its own.
+   */
+  #refuse(from: Neighbour, reason: Refusal, head?: RecordHead | RecordMessage, way: Way = 'push'): void {
     const { counters, logger } = this.#components
     counters.refused(reason)
     logger.debug('gossip entry refused', { reason, carrier: from.peer, ...(head === undefined ? {} : { author: head.from }) })
-    from.useless()
+    if (way === 'push' || !MATTERS_OF_VIEW.has(reason)) from.useless()
   }
 }
+
+/** Reasons that lie between this node and the author: a neighbour cannot know them. */
+const MATTERS_OF_VIEW: ReadonlySet<Refusal> = new Set(['author_denied', 'author_rate', 'too_large', 'too_old', 'no_room', 'device'])
 
 const REFUSAL_OF: { readonly [code: string]: Refusal } = {
   SIGNATURE_INVALID: 'signature',

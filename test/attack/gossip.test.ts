@@ -123,6 +123,24 @@ test('an author whom only one neighbour lets publish, does not hold up what that
   await world.close()
 })
 
+test('a neighbour whose answers bring authors that are denied here, is read as fast as before', async () => {
+  const world = gossipWorld()
+  const ann = await world.gossip('ann')
+  // What a neighbour may say that is of no use, is little here: twenty times the sum of rate and burst.
+  const few = { messagesPerSecond: 1, burst: 1 }
+  const ben = await world.gossip('ben', { config: { limits: { isolated: few, known: few, partner: few, federated: few } } })
+  const eve = await hostile(world, 'eve', ann, { class: 'federated', subscribe: ['news'] })
+  await ben.mesh.policy.deny(eve.mesh.did, 'publish', 'news')
+  for (let i = 0; i < 200; i++) eve.say({ kind: 'push', envelope: eve.craft({ data: utf8(`eve ${i}`) }) })
+  await world.until(() => ann.hears('news').length === 200)
+  await world.link(ann, ben)
+  await world.until(() => (ben.gossip.refusals.author_denied ?? 0) >= 200)
+  await ann.gossip.publish('news', utf8('ann'))
+  await world.run(100)
+  assert.deepEqual(ben.hears('news'), ['ann'])
+  await world.close()
+})
+
 test('a reader that is shut out while an answer to it waits for room, gets no more of it', async () => {
   const clock = manualClock()
   let admitted = true

@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createControlClient } from '../../src/daemon/control/client.ts'
+import { HOLD_MS } from '../../src/gossip/causal.ts'
 import { CASES } from './cases/index.ts'
 import { growth, median, quantile, series, table } from './figures.ts'
 import type { HonestReady, HonestReport, HonestTotals, Sample, Standing, ToAbuser, ToHonest, ToVictim, VictimReady } from './messages.ts'
@@ -25,14 +26,20 @@ const SAMPLE_MS = Math.min(5_000, LENGTH_MS / 60)
 /** Shares of the time: honest peers alone, each case by itself, all at once, honest peers alone again. */
 const SHARES = { before: 0.1, turns: 0.5, together: 0.35, after: 0.05 }
 
-/** What the victim may grow by from the second third of the abuse to the last, when everything that has a bound has reached it. */
+/** What the victim may grow by from the second third of the time in which everybody abuses it to the last: the load is the same, so what goes on growing has no bound. */
 const GROWTH_BYTES = 48 * MIB
+/** What it may take at all. */
+const MOST_BYTES = 640 * MIB
 /** Descriptors and handles beyond those of the quiet node: links of everybody who abuses it, and connections that were not turned away yet. */
 const MORE_HANDLES = 200
 /** Of one core, all threads together: what is left is for others, and for its honest peers. */
 const MOST_CPU = 0.95
 /** How much longer honest peers may wait while everybody abuses the node they talk to; waits below the floor count as the floor. */
 const SLOWER = { median: 12, p99: 20, floorMs: 20 }
+/** Where everybody may publish, everybody may name what does not exist: then it is the hold-back that bounds the wait. */
+const LATEST_MS = 1.25 * HOLD_MS
+
+const OPEN = 'entries on the open topic'
 
 type Ends = Readonly<Record<string, Readonly<Record<string, number>>>>
 
@@ -114,12 +121,14 @@ test('a node under abuse stays small, serves its honest peers and counts what it
 
   const abuses = [...turns.map((turn) => turn.phase), together.phase]
   const samples = abuses.flatMap((made) => made.samples)
-  const third = Math.floor(samples.length / 3)
-  const grown = (of: (sample: Sample) => number): number => median(samples.slice(-third).map(of)) - median(samples.slice(third, 2 * third).map(of))
+  const steady = together.phase.samples
+  const third = Math.floor(steady.length / 3)
+  const grown = (of: (sample: Sample) => number): number => median(steady.slice(-third).map(of)) - median(steady.slice(third, 2 * third).map(of))
   const held = grown(({ heap, external }) => heap + external)
   console.log(`from the second third of the abuse to the last: rss ${(grown(({ rss }) => rss) / MIB).toFixed(1)} MiB, held ${(held / MIB).toFixed(1)} MiB`)
   assert.ok(grown(({ rss }) => rss) < GROWTH_BYTES, 'memory does not grow on')
   assert.ok(held < GROWTH_BYTES, 'what is held does not grow on')
+  assert.ok(Math.max(...samples.map(({ rss }) => rss)) < MOST_BYTES, 'memory stays bounded')
 
   const open = ({ descriptors, handles }: Sample): number => Math.max(descriptors, handles)
   const quiet = Math.max(...before.samples.map(open))
@@ -137,13 +146,14 @@ test('a node under abuse stays small, serves its honest peers and counts what it
   }
   for (const [what, of] of [
     ['pings', ({ ping }: HonestReport) => ping],
-    ['entries on the open topic', ({ open }: HonestReport) => open],
+    [OPEN, ({ open }: HonestReport) => open],
     ['entries on the topic of members', ({ members }: HonestReport) => members],
     ['messages', ({ tell }: HonestReport) => tell],
   ] as const) {
     const [middle, late] = [slower(of, 0.5), slower(of, 0.99)]
     console.log(`${what} of honest peers under abuse: median ${middle.toFixed(1)} times, p99 ${late.toFixed(1)} times as long`)
-    assert.ok(middle < SLOWER.median && late < SLOWER.p99, `${what} of honest peers keep their latency`)
+    const isInTime = what === OPEN ? quantile(of(joined(abuses)), 0.99) < LATEST_MS : late < SLOWER.p99
+    assert.ok(middle < SLOWER.median && isInTime, `${what} of honest peers keep their latency`)
   }
 
   // Late is not lost: how late is judged above, by the ratio.
