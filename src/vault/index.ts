@@ -1,4 +1,6 @@
 export { deriveEthereum, deriveSecp256k1, deriveSecp256k1Node } from './bip32.ts'
+export type { ExtendedKey } from './bip32-extended.ts'
+export { extendedPublicKey, parseExtendedKey } from './bip32-extended.ts'
 export type { PhraseLength } from './bip39.ts'
 export { generatePhrase, parsePhrase, phraseOfEntropy, phraseToSeed, wordAt } from './bip39.ts'
 export type { EncryptedData } from './encrypted-data.ts'
