@@ -5,7 +5,7 @@ import { parsePublicKey } from '../core/crypto/ed25519.ts'
 import { KithError } from '../core/errors.ts'
 import { decodeChain } from '../identity/chain-codec.ts'
 import { type Did, didPublicKey, formatDid } from '../identity/did.ts'
-import type { ChainState } from '../identity/types.ts'
+import type { ChainEntry, ChainState } from '../identity/types.ts'
 import { adoptShown } from './adopt-shown.ts'
 import { abortError } from './errors.ts'
 import { encodeEntriesFrom } from './hello-chain.ts'
@@ -20,7 +20,7 @@ import { NO_INDEX } from './locate-codec.ts'
  * answer   01 | u32 length | chain (PN-6, <= 4 MiB)          the entries after have_index; length 0 = nothing to add
  * ```
  *
- * Anyone may serve, since every entry verifies by itself from the asker's own stored head, or from entry 0. A server says "nothing to add" both for a chain that
+ * A recovery that waits for objection is served as the last entry. Anyone may serve, since every entry verifies by itself from the asker's own stored head, or from entry 0. A server says "nothing to add" both for a chain that
  * is not longer and for one it does not know or does not show to this asker.
  */
 export const CHAIN_PROTOCOL = 'icn/chain/1'
@@ -54,10 +54,15 @@ export async function serveChain(stream: Duplex, options: ServeOptions): Promise
     const asked = decode(request, await readAll(stream, REQUEST_BYTES))
     const chain = await options.chainOf(formatDid(parsePublicKey(asked.did)))
     const from = asked.haveIndex === NO_INDEX ? 0 : asked.haveIndex + 1
-    const tail = chain === undefined ? undefined : encodeEntriesFrom(chain.entries, from, MAX_BYTES)
+    const tail = chain === undefined ? undefined : encodeEntriesFrom(withPending(chain), from, MAX_BYTES)
     stream.write(encode(answerHead, { _version: undefined, length: tail?.length ?? 0 }))
     await endWith(stream, tail ?? new Uint8Array(0))
   })
+}
+
+/** A recovery that waits is told too, so that everybody's delay begins as early as it can; each counts it from its own first sight. */
+function withPending({ entries, index, pending }: ChainState): readonly ChainEntry[] {
+  return pending?.entry.index === index + 1 ? [...entries, pending.entry] : entries
 }
 
 /** Writes the last bytes and waits until they have left. */

@@ -17,6 +17,11 @@ const BITS = 11
 /** The first 44 bits as four BIP39 English words, the same on both sides of an honest pairing (PN-12 step 3). */
 export function pairWords({ helloHash, inviter, joiner, inviterRandom, joinerRandom }: PairWordsInput): string {
   const digest = hashLabeled('icn/pair-words/v1', helloHash, didPublicKey(inviter), didPublicKey(joiner), inviterRandom, joinerRandom)
+  return fourWords(digest)
+}
+
+/** The first 44 bits of a digest as four BIP39 English words: what two people compare by voice. */
+export function fourWords(digest: Uint8Array): string {
   let bits = 0n
   for (const byte of digest.subarray(0, 8)) bits = (bits << 8n) | BigInt(byte)
   const words: string[] = []

@@ -46,6 +46,7 @@ test('topics, fresh node, are those of the node itself, and made ones are listed
   await stage.json(on('alice', 'topics', 'create', 'news', '--access', 'known'))
   const other = await stage.kith(on('alice', 'topics', 'create', 'news', '--access', 'open', '--json'))
   assert.equal(errorOf(other.stderr).code, 'TOPIC_EXISTS')
+  assert.equal(errorOf(other.stderr).message, 'The topic news exists with another access.')
   const { stdout } = await stage.kith(on('alice', 'topics'))
   assert.match(stdout, /^board +list: me bob +0 +0 B/m)
   assert.deepEqual(await stage.json(on('alice', 'topics', 'remove', 'board')), { name: 'board', removed: true })
@@ -53,6 +54,9 @@ test('topics, fresh node, are those of the node itself, and made ones are listed
 
 test('pub and sub, between two nodes, carry text and bytes, each entry once and in order', async () => {
   await stage.json(on('bob', 'topics', 'create', 'news'))
+  await stage.json(on('alice', 'topics', 'create', 'quiet'))
+  assert.match((await stage.kith(on('alice', 'pub', 'quiet', 'nobody hears'))).stderr, /No peer that is linked now reads this topic/)
+  await stage.json(on('alice', 'topics', 'remove', 'quiet'))
   const first = await stage.json<EntryLine>(on('alice', 'pub', 'news', 'the mill is open'))
   assert.deepEqual([first.topic, first.author, first.bytes, first.text], ['news', dids.alice, 16, 'the mill is open'])
   const piped = await stage.kith(on('alice', 'pub', 'news', '--quiet'), { input: Buffer.from([0xff, 0x00]).toString('latin1') })
@@ -114,7 +118,7 @@ test('pub and sub, a topic nobody made, exit 1 and name the command that makes i
     const refused = await stage.kith(on('alice', ...args, '--json'))
     assert.deepEqual([refused.status, errorOf(refused.stderr).code], [2, 'USAGE'], args.join(' '))
   }
-  const reserved = await stage.kith(on('alice', 'topics', 'create', 'identity:recovery', '--json'))
+  const reserved = await stage.kith(on('alice', 'topics', 'create', 'network:candidates', '--json'))
   assert.equal(errorOf(reserved.stderr).code, 'TOPIC_RESERVED')
 })
 

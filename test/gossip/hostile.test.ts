@@ -69,7 +69,7 @@ test('push, an entry whose bytes a relay changed, is not taken and charged to th
 test('push, an unknown or reserved topic, is counted, makes no topic and is no violation', async () => {
   const { world, ann, eve, violations } = await victim()
   eve.say({ kind: 'push', envelope: eve.craft({ topic: 'nowhere' }) })
-  eve.say({ kind: 'push', envelope: eve.craft({ topic: 'identity:recovery' }) })
+  eve.say({ kind: 'push', envelope: eve.craft({ topic: 'network:candidates' }) })
   eve.say({ kind: 'subscribe', topics: [{ handle: 77, topic: topicHash('nowhere') }] })
   await world.until(() => refused(ann, 'unknown_topic') === 2 && refused(ann, 'reserved') === 1)
   assert.deepEqual(

@@ -273,7 +273,7 @@ test('publish and subscribe, an unknown topic, a reserved one, too much data, ar
   const world = gossipWorld()
   const { gossip } = await world.gossip('ann')
   await assert.rejects(gossip.publish('nowhere', utf8('x')), (error) => isKithError(error, 'TOPIC_UNKNOWN'))
-  await assert.rejects(gossip.publish('identity:recovery', utf8('x')), (error) => isKithError(error, 'TOPIC_RESERVED'))
+  await assert.rejects(gossip.publish('network:candidates', utf8('x')), (error) => isKithError(error, 'TOPIC_RESERVED'))
   assert.throws(
     () => gossip.subscribe('nowhere'),
     (error) => isKithError(error, 'TOPIC_UNKNOWN'),

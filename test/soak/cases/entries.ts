@@ -50,7 +50,7 @@ const unknownTopics: Case = {
     const talk = await line.gossip(NEWS)
     for (let i = 0; i < 200 && talk.open; i++) {
       await talk.frame({ kind: 'push', envelope: abuser.craft({ topic: `nowhere:${i}` }) })
-      await talk.frame({ kind: 'push', envelope: abuser.craft({ topic: 'identity:recovery' }) })
+      await talk.frame({ kind: 'push', envelope: abuser.craft({ topic: 'network:candidates' }) })
       await talk.frame({ kind: 'subscribe', topics: [{ handle: 1_000 + i, topic: systemRandom.bytes(32) }] })
     }
     await turn()

@@ -1,0 +1,136 @@
+import type { Duplex } from 'node:stream'
+import type { Clock, Timer } from '../core/clock.ts'
+import { bytes, type Codec, constant, decode, encode, list, malformed, struct } from '../core/codec.ts'
+import { asKithError } from '../core/errors.ts'
+import type { Logger } from '../core/observe/log.ts'
+import type { Did } from '../identity/did.ts'
+import type { Mesh } from '../mesh/mesh-types.ts'
+import { ask, serve } from '../mesh/request-stream.ts'
+import type { RecoveryDesk } from './desk.ts'
+import { MAX_MESSAGE_BYTES } from './wire.ts'
+
+/**
+ * # `icn/recovery/1`: what two nodes know of one recovery
+ *
+ * ```text
+ * asker   01 | list<bytes message>(1..2)        the recovery, and its end as far as it goes; then the asker's end
+ * answer  01 | list<bytes message>(1..2)        the same recovery with what is known there
+ * ```
+ *
+ * Open to the address book: a person who lost everything first pairs with a trustee, which is also how the two speak to each other. The requester asks its trustees
+ * until enough of them attested; whoever hears of a recovery tells the owner's machines.
+ */
+export const RECOVERY_PROTOCOL = 'icn/recovery/1'
+const MAX_BYTES = 2 * (MAX_MESSAGE_BYTES + 4) + 2
+const POLL_MS = 30_000
+
+interface Exchange {
+  readonly _version: undefined
+  readonly messages: readonly Uint8Array[]
+}
+
+export const exchangeCodec: Codec<Exchange> = struct<Exchange>({ _version: constant(1), messages: list(bytes(MAX_MESSAGE_BYTES), 2) })
+
+export interface RecoveryLinksParts {
+  readonly desk: RecoveryDesk
+  readonly mesh: Pick<Mesh, 'handle' | 'open' | 'links' | 'onEvent'>
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** Carries recoveries over links: answers who asks, asks trustees, and tells owners. */
+export class RecoveryLinks {
+  readonly #parts: RecoveryLinksParts
+  readonly #stop: AbortController = new AbortController()
+  readonly #asking: Set<string> = new Set()
+  readonly #ends: (() => void)[] = []
+  #timer: Timer | undefined
+
+  constructor(parts: RecoveryLinksParts) {
+    this.#parts = parts
+    this.#ends.push(parts.mesh.handle(RECOVERY_PROTOCOL, (stream, { peer, signal }) => this.#serve(stream, peer, signal)))
+  }
+
+  start(): void {
+    this.#ends.push(
+      this.#parts.mesh.onEvent((event) => {
+        if (event.type === 'up') this.tell(event.peer)
+      }),
+    )
+    this.#poll()
+  }
+
+  close(): void {
+    this.#stop.abort()
+    this.#timer?.cancel()
+    for (const end of this.#ends) end()
+  }
+
+  /** Talks with a peer about everything that concerns it, when it is linked. */
+  tell(peer: Did): void {
+    for (const id of this.#parts.desk.concerning(peer)) this.#exchange(peer, id)
+  }
+
+  /** Talks with everybody whom a recovery concerns. */
+  tellAll(): void {
+    for (const peer of this.#linked()) this.tell(peer)
+  }
+
+  #linked(): readonly Did[] {
+    return [...new Set(this.#parts.mesh.links().flatMap(({ did, state }) => (state === 'connected' ? [did] : [])))]
+  }
+
+  #poll(): void {
+    const { desk, clock } = this.#parts
+    this.#timer = clock.after(POLL_MS, () => {
+      this.#poll()
+      const waiting = desk.collecting
+      if (waiting.length === 0) return
+      const linked = new Set(this.#linked())
+      for (const { id, trustees } of waiting) for (const trustee of trustees) if (linked.has(trustee)) this.#exchange(trustee, id)
+    })
+  }
+
+  #exchange(peer: Did, id: string): void {
+    const about = `${peer} ${id}`
+    if (this.#asking.has(about) || this.#stop.signal.aborted) return
+    this.#asking.add(about)
+    void this.#ask(peer, id)
+      .catch((error: unknown) => this.#parts.logger.debug('a recovery was not talked about', { peer, code: asKithError(error, 'INTERNAL').code }))
+      .finally(() => this.#asking.delete(about))
+  }
+
+  async #ask(peer: Did, id: string): Promise<void> {
+    const { desk, mesh, clock } = this.#parts
+    const { signal } = this.#stop
+    const stream = await mesh.open(peer, RECOVERY_PROTOCOL, { signal })
+    const told = encode(exchangeCodec, { _version: undefined, messages: desk.messages(id) })
+    const answer = decode(exchangeCodec, await ask(stream, told, MAX_BYTES, { clock, signal }))
+    let news = false
+    for (const message of answer.messages) news = (await desk.take(message, { kind: 'link', peer })) === 'new' || news
+    // Brought together here first: others learn it from the topic.
+    if (news) await desk.republish(id)
+  }
+
+  async #serve(stream: Duplex, peer: Did, signal: AbortSignal): Promise<void> {
+    const { desk, clock, logger } = this.#parts
+    const run = async (request: Uint8Array): Promise<Uint8Array> => {
+      const { messages } = decode(exchangeCodec, request)
+      const [first] = messages
+      if (first === undefined) throw malformed('nothing was said')
+      let news = false
+      for (const message of messages) news = (await desk.take(message, { kind: 'link', peer })) === 'new' || news
+      if (news) this.#tellOwner(first, peer)
+      return encode(exchangeCodec, { _version: undefined, messages: desk.answerTo(first) })
+    }
+    await serve(stream, 1, { clock, signal }, () => ({ limit: MAX_BYTES, run })).catch((error: unknown) => {
+      logger.debug('a recovery was not answered', { peer, code: asKithError(error, 'INTERNAL').code })
+    })
+  }
+
+  /** Whose identity is asked for should know before anybody attests. */
+  #tellOwner(message: Uint8Array, from: Did): void {
+    const { did, id } = this.#parts.desk.subjectOf(message)
+    if (did !== from && this.#linked().includes(did)) this.#exchange(did, id)
+  }
+}
