@@ -90,6 +90,11 @@ export function parsePhrase(input: string | Secret): Secret {
   }
 }
 
+/** The 16, 20, 24, 28 or 32 bytes that a phrase stands for: the other way of `phraseOfEntropy`. @throws as `parsePhrase`. */
+export function entropyOfPhrase(phrase: Secret): Secret {
+  return phrase.use(entropyOf)
+}
+
 /** The 64-byte seed. The passphrase is BIP39's optional extra word, UTF-8; none and empty are the same. */
 export function phraseToSeed(phrase: Secret, passphrase?: Secret): Secret {
   const salt = Secret.take(passphrase === undefined ? utf8('mnemonic') : passphrase.use((bytes) => concat(utf8('mnemonic'), normalised(bytes))))
@@ -114,6 +119,15 @@ function bits(from: number, byteAt: (at: number) => number): number {
 
 /** Checks words and checksum, and writes the phrase out in its one form. */
 function canonical(input: Uint8Array): Secret {
+  const entropy = entropyOf(input)
+  try {
+    return phraseOfEntropy(entropy)
+  } finally {
+    entropy.wipe()
+  }
+}
+
+function entropyOf(input: Uint8Array): Secret {
   if (input.length > MAX_INPUT_BYTES) throw invalid('it is too long')
   const packed = Secret.alloc(MAX_PACKED_BYTES)
   const word = Secret.alloc(MAX_WORD_BYTES)
@@ -131,9 +145,10 @@ function canonical(input: Uint8Array): Secret {
         if (((source[entropy.length] as number) ^ digest) >> (8 - checksumBits) !== 0)
           throw invalid('its checksum does not match; a word is mistyped or out of place')
       })
-      return phraseOfEntropy(entropy)
-    } finally {
+      return entropy
+    } catch (error) {
       entropy.wipe()
+      throw error
     }
   } finally {
     packed.wipe()
