@@ -1,24 +1,28 @@
 import { closeSync, fstatSync, lstatSync, mkdirSync, openSync, readSync } from 'node:fs'
 import { rename, unlink } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { isAbsolute, join, relative, sep } from 'node:path'
-import { KithError } from '../core/errors.ts'
+import { isKithError, KithError } from '../core/errors.ts'
 import type { Random } from '../core/random.ts'
 import { Secret } from '../core/secret.ts'
 import { writeAtomic } from './atomic-file.ts'
+import { loadSealed, unseal } from './hardware/sealed.ts'
+import { stateDirectory, statePath } from './state-directory.ts'
 
 /**
  * # Where a passphrase comes from
  *
- * In this order: one given by the caller, a file that was named, `ICN_KEYSTORE_PASSPHRASE`, the systemd credential `kith.passphrase`, the one kept in the
- * state directory (`--no-passphrase`), a question. It is a `Secret` of UTF-8 from its first byte on, except where the runtime gives a string: the environment.
+ * In this order: one given by the caller, a file that was named, `ICN_KEYSTORE_PASSPHRASE`, the systemd credential `kith.passphrase`, the one sealed by the
+ * TPM or in the keyring (`id seal`), the one kept in the state directory (`--no-passphrase`), a question. It is a `Secret` of UTF-8 from its first byte on,
+ * except where the runtime gives a string: the environment.
  */
-export type PassphraseSource = 'given' | 'file' | 'environment' | 'credential' | 'state' | 'prompt'
+export type PassphraseSource = 'given' | 'file' | 'environment' | 'credential' | 'tpm' | 'keyring' | 'state' | 'prompt'
 
 export interface Passphrase {
   readonly secret: Secret
   /** `state`: whoever can read the state directory can open the keystore; `status` and `doctor` say so. */
   readonly source: PassphraseSource
+  /** It is 256 random bits, so that stretching it adds nothing. */
+  readonly random?: boolean
 }
 
 export interface PassphraseOptions {
@@ -46,11 +50,14 @@ export async function resolvePassphrase(options: PassphraseOptions): Promise<Pas
   // Taken out of the environment in any case, so that no child inherits it.
   const fromEnvironment = takeEnvironmentPassphrase(environment)
   const found = options.given === undefined ? undefined : ({ secret: options.given, source: 'given' } as const)
-  const result = found ?? readSources(options, environment, fromEnvironment)
-  if (result?.source !== 'environment') fromEnvironment?.wipe()
-  if (result !== undefined) return result
+  const said = found ?? readSources(options, environment, fromEnvironment)
+  if (said?.source !== 'environment') fromEnvironment?.wipe()
+  if (said !== undefined) return said
+  const kept = options.home === undefined ? undefined : await readKept(options.home, environment)
+  if (kept !== undefined && !isKithError(kept)) return kept
   const answer = await options.prompt?.()
   if (answer !== undefined) return { secret: answer, source: 'prompt' }
+  if (kept !== undefined) throw kept
   throw new KithError('PASSPHRASE_REQUIRED', undefined, { next: `give it on a terminal, with --passphrase-file FILE, or in ${VARIABLE}` })
 }
 
@@ -59,10 +66,20 @@ function readSources(options: PassphraseOptions, environment: NodeJS.ProcessEnv,
   if (fromEnvironment !== undefined) return { secret: fromEnvironment, source: 'environment' }
   const credential = readIfPresent(environment.CREDENTIALS_DIRECTORY, CREDENTIAL_NAME)
   if (credential !== undefined) return { secret: credential, source: 'credential' }
-  if (options.home === undefined) return undefined
-  const path = statePassphrasePath(options.home.id, environment)
-  const kept = exists(path) ? readPassphraseFile(path) : undefined
-  return kept === undefined ? undefined : { secret: kept, source: 'state' }
+  return undefined
+}
+
+/** What the machine keeps for this home. What is sealed and does not open is an error that a person who knows the passphrase can answer. */
+async function readKept(home: { readonly id: string }, environment: NodeJS.ProcessEnv): Promise<Passphrase | KithError | undefined> {
+  try {
+    const sealed = await loadSealed(home, environment)
+    if (sealed !== undefined) return { secret: await unseal(sealed, environment), source: sealed.kind, random: sealed.random }
+  } catch (error) {
+    if (isKithError(error)) return error
+    throw error
+  }
+  const path = statePassphrasePath(home.id, environment)
+  return exists(path) ? { secret: readPassphraseFile(path), source: 'state', random: true } : undefined
 }
 
 /** Reads and removes the variable. The text stays in memory the runtime does not let us clear (its own copy and the start of the process's stack). */
@@ -120,17 +137,7 @@ function readSecretFile(path: string, strict: boolean): Secret {
 
 /** Where the passphrase of a home without one is kept: outside the home, so that no copy of the home carries it. @throws KithError `HOME_UNSAFE` for a name that is none. */
 export function statePassphrasePath(homeId: string, environment: NodeJS.ProcessEnv = process.env): string {
-  // A home may come from elsewhere: its name must not lead out of the directory.
-  if (!/^[0-9a-f]{32}$/.test(homeId)) throw new KithError('HOME_UNSAFE', 'the name of this home is damaged', { next: 'remove the file named id in the home' })
-  return join(stateDirectory(environment), `${homeId}.passphrase`)
-}
-
-function stateDirectory(environment: NodeJS.ProcessEnv): string {
-  const state = environment.XDG_STATE_HOME
-  if (state !== undefined && isAbsolute(state)) return join(state, 'kith')
-  const local = environment.LOCALAPPDATA
-  if (process.platform === 'win32' && local !== undefined) return join(local, 'kith', 'state')
-  return join(homedir(), '.local', 'state', 'kith')
+  return statePath(homeId, 'passphrase', environment)
 }
 
 /** A passphrase made for a home without one, and the two paths by which it takes effect; `move` is absent when it did already. */
