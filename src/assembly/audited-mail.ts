@@ -29,6 +29,7 @@ export function auditedMail(mail: Mail, book: Pick<PeerBook, 'resolve'>, audit: 
     },
     status: () => mail.status(),
     learnRecord: (bytes, carrier) => mail.learnRecord(bytes, carrier),
+    forgetDevice: (did, device) => mail.forgetDevice(did, device),
     ownRecord: () => mail.ownRecord(),
     hosts: (peer) => mail.hosts(peer),
     start: () => mail.start(),

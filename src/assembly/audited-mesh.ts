@@ -1,11 +1,12 @@
 import type { Duplex } from 'node:stream'
+import type { PublicKey } from '../core/bytes.ts'
 import type { Audit } from '../core/observe/audit.ts'
 import type { Did } from '../identity/did.ts'
 import type { Device } from '../identity/types.ts'
 import type { BookPeer } from '../mesh/address-book.ts'
 import type { Joined, Mesh, MeshConfig, MeshInvites, MeshPolicy, PeerBook, Waiting } from '../mesh/mesh-types.ts'
 import type { Messages } from '../mesh/messages/types.ts'
-import type { Explanation, LeanHandler, LinkEvent, LinkStatus, ProtocolOptions, StreamHandler } from '../mesh/types.ts'
+import type { ChainStanding, Explanation, LeanHandler, LinkEvent, LinkStatus, ProtocolOptions, StreamHandler } from '../mesh/types.ts'
 import type { LinkStream, Transport } from '../transport/types.ts'
 import { auditText } from './audit-text.ts'
 
@@ -18,10 +19,13 @@ export class AuditedMesh implements Mesh {
   readonly policy: MeshPolicy
   readonly invites: MeshInvites
   readonly #mesh: Mesh
+  readonly #onRepinned: (did: Did) => void
   readonly #note: (action: string, subject: string, details?: Readonly<Record<string, string | number>>) => Promise<void>
 
-  constructor(mesh: Mesh, audit: Audit) {
+  /** `onRepinned`: a person chose between the histories of this peer. */
+  constructor(mesh: Mesh, audit: Audit, onRepinned: (did: Did) => void = () => {}) {
     this.#mesh = mesh
+    this.#onRepinned = onRepinned
     this.#note = async (action, subject, details = {}) => {
       const plain = Object.fromEntries(Object.entries(details).map(([name, value]) => [name, typeof value === 'string' ? auditText(value, 256) : value]))
       await audit.append({ actor: 'owner', action, subject: auditText(subject, 512), reason: '', details: plain })
@@ -33,6 +37,10 @@ export class AuditedMesh implements Mesh {
 
   get did(): Did {
     return this.#mesh.did
+  }
+
+  get contradictedBy(): readonly Did[] {
+    return this.#mesh.contradictedBy
   }
 
   get addresses(): readonly string[] {
@@ -83,6 +91,10 @@ export class AuditedMesh implements Mesh {
     return this.#mesh.dial(peer, options)
   }
 
+  linkDevice(linkKey: PublicKey, urls: readonly string[], options?: Waiting): Promise<void> {
+    return this.#mesh.linkDevice(linkKey, urls, options)
+  }
+
   ping(peer: string, options?: Waiting & { readonly count?: number }): Promise<readonly number[]> {
     return this.#mesh.ping(peer, options)
   }
@@ -103,6 +115,20 @@ export class AuditedMesh implements Mesh {
     const confirmed = await this.#mesh.confirm(peer)
     await this.#note('peer.confirm', confirmed.did, { class: confirmed.class })
     return confirmed
+  }
+
+  async anchor(peer: string, options: { readonly head?: string; readonly chain?: Uint8Array } = {}): Promise<ChainStanding> {
+    const standing = await this.#mesh.anchor(peer, options)
+    await this.#note('peer.anchor', this.#mesh.book.resolve(peer), { index: standing.index, head: standing.head })
+    return standing
+  }
+
+  async repin(peer: string, head: string): Promise<ChainStanding> {
+    const standing = await this.#mesh.repin(peer, head)
+    const did = this.#mesh.book.resolve(peer)
+    this.#onRepinned(did)
+    await this.#note('peer.repin', did, { index: standing.index, head: standing.head })
+    return standing
   }
 
   why(peer: string, action?: string, target?: string): Explanation {

@@ -2,21 +2,17 @@
  * # What a machine may do for its identity
  *
  * ```text
- * u64 capabilities of the binding (PN-4):  0 = everything        bit 0 link   bit 1 records   bit 2 mailbox
+ * u64 capabilities of the binding (PN-4):  0 = everything        bit 0 link   bit 1 records
  * ```
  *
  * The identity signs them into the machine's binding, so every verifier knows them and the machine cannot add any. Bits without a name say nothing. Zero is what
  * bindings had before there were capabilities: such a machine may do everything.
  *
  * - `link`: peers accept links with it.
- * - `records`: what it signs on topics counts. What it says of itself (`identity:updates`) counts in any case: links need it.
- * - `mailbox`: it keeps sealed messages for others.
+ * - `records`: what it signs on topics counts. What proves itself (`identity:` topics) counts in any case: links need it.
  */
-export const DEVICE_CAPABILITIES = ['link', 'records', 'mailbox'] as const
+export const DEVICE_CAPABILITIES = ['link', 'records'] as const
 export type DeviceCapability = (typeof DEVICE_CAPABILITIES)[number]
-
-/** Everything that has a name, spelled out. */
-export const ALL_CAPABILITIES: bigint = (1n << BigInt(DEVICE_CAPABILITIES.length)) - 1n
 
 /** @throws TypeError for none: a machine that may do nothing is not approved. */
 export function capabilityBits(names: readonly DeviceCapability[]): bigint {

@@ -20,6 +20,7 @@ export type HelloCheck =
   | 'mldsa'
   | 'boot'
   | 'run'
+  | 'capability'
 
 export function checkFailed(code: ErrorCode, check: HelloCheck, message: string, options: KithErrorOptions = {}): KithError {
   return new KithError(code, message, { ...options, details: { check, ...options.details } })

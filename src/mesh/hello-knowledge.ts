@@ -1,6 +1,7 @@
 import { equal, type PublicKey } from '../core/bytes.ts'
 import { KithError } from '../core/errors.ts'
 import { adoptChain, settleChain } from '../identity/chain.ts'
+import { mayDo } from '../identity/device-capabilities.ts'
 import type { Did } from '../identity/did.ts'
 import type { Binding, ChainEntry, ChainState } from '../identity/types.ts'
 import { trusteeChains } from './adopt-shown.ts'
@@ -30,8 +31,9 @@ export async function verifyKnowledge(hello: CheckedHello, linkKey: PublicKey, c
     chain: chain.state,
     now: clock.now(),
     ...(device === undefined ? {} : { minSerial: device.serial }),
-    revoked: () => device?.revoked === true,
+    revoked: () => known.isRevoked(did, linkKey),
   })
+  if (!mayDo(binding.capabilities, 'link')) throw checkFailed('DEVICE_NOT_ALLOWED', 'capability', 'its identity does not let this machine link')
   if (known.peer(did)?.mldsa === true && binding.deviceMldsa === undefined) {
     throw checkFailed('DOWNGRADE_REFUSED', 'mldsa', 'this identity has used post-quantum keys before and now comes without', { details: { did } })
   }

@@ -5,10 +5,13 @@ import { KithError } from '../core/errors.ts'
 import { Lru } from '../core/lru.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Store } from '../core/store/types.ts'
-import { anchorChain } from '../identity/chain.ts'
+import { anchorChain, settleChain } from '../identity/chain.ts'
 import { decodeChainState, encodeChainState } from '../identity/chain-store.ts'
+import type { DeviceDocument } from '../identity/device-document.ts'
+import type { DeviceRoster, RosterChange } from '../identity/device-roster.ts'
 import { type Did, didPublicKey, formatDid } from '../identity/did.ts'
-import type { Binding, ChainState } from '../identity/types.ts'
+import type { Binding, ChainState, ChainStatus } from '../identity/types.ts'
+import { DeviceRosters } from './device-rosters.ts'
 import {
   CHAIN_NS,
   DEVICE_NS,
@@ -99,7 +102,9 @@ const FRESH = { kept: false, mldsa: false, anchored: false, forked: false } as c
 
 /** Reads the small records. @throws KithError `STORE_FAILED`. */
 export async function openKnownKeys(components: KnownComponents): Promise<KnownKeys> {
-  const known = new KnownKeys(components)
+  const { store, log } = components
+  const rosters = await DeviceRosters.open({ store, log, keeps: (did) => known.keeps(did) })
+  const known: KnownKeys = new KnownKeys(components, rosters)
   await known.load()
   return known
 }
@@ -116,10 +121,20 @@ export class KnownKeys {
   readonly #revealed: Map<string, Did> = new Map()
   /** Identities without a device that was linked, the oldest first. */
   readonly #told: Set<Did> = new Set()
+  /** Called whenever the chain of an identity that is known here changes; one owner. */
+  onChain: (did: Did) => void = () => {}
+  /** Called when an identity showed a history that contradicts the one known here (`chain.forks`); one owner. */
+  onFork: (chain: ChainState) => void = () => {}
+  readonly #rosters: DeviceRosters
+  /** Versions of what identities say of their machines. */
+  readonly #revisions: Map<Did, number> = new Map()
+  /** Called for each machine that was revoked, once it counts; one owner. */
+  onRevoked: (did: Did, linkKey: PublicKey) => void = () => {}
   #strangers = 0
   #versions = 0
 
-  constructor({ store, clock, log, limits }: KnownComponents) {
+  constructor({ store, clock, log, limits }: KnownComponents, rosters: DeviceRosters) {
+    this.#rosters = rosters
     this.#store = store
     this.#clock = clock
     this.#limits = { ...KNOWN_LIMITS, ...limits }
@@ -155,7 +170,7 @@ export class KnownKeys {
     const entry = this.#entries.get(did)
     if (entry === undefined) return undefined
     const { devices, key: _, revealed: __, version: ___, ...record } = entry
-    return { did, ...record, devices: [...devices].map(([id, device]) => ({ linkKey: linkOfId(id) as PublicKey, ...device })) }
+    return { did, ...record, devices: [...devices].map(([id, device]) => this.#shown(did, linkOfId(id) as PublicKey, device)) }
   }
 
   /** Whether it shows two contradicting histories. Asked for every message. */
@@ -163,13 +178,43 @@ export class KnownKeys {
     return this.#entries.get(did)?.forked === true
   }
 
-  device(did: Did, linkKey: PublicKey): KnownDevice | undefined {
-    const device = this.#entries.get(did)?.devices.get(linkId(linkKey))
-    return device === undefined ? undefined : { linkKey, ...device }
+  /** How far its chain can be relied on; undefined while none is known. Asked for every message. */
+  statusOf(did: Did): ChainStatus | undefined {
+    const entry = this.#entries.get(did)
+    if (entry === undefined) return undefined
+    return entry.forked ? 'forked' : entry.anchored ? 'anchored' : 'first-seen'
   }
 
-  /** The chain as adopted here. @throws KithError `STORE_FAILED`. */
+  /** Somebody else than the peer vouches for the chain as it is known here. False when none is known or two contradict each other. @throws KithError `STORE_FAILED`. */
+  async anchor(did: Did): Promise<boolean> {
+    const chain = await this.chain(did)
+    const entry = this.#entries.get(did)
+    if (chain === undefined || entry === undefined || chain.status === 'forked') return false
+    if (chain.status === 'first-seen') {
+      this.#setChain(entry, anchorChain(chain))
+      this.#writeEntry(entry)
+    }
+    return true
+  }
+
+  device(did: Did, linkKey: PublicKey): KnownDevice | undefined {
+    const device = this.#entries.get(did)?.devices.get(linkId(linkKey))
+    return device === undefined ? undefined : this.#shown(did, linkKey, device)
+  }
+
+  /** The chain as adopted here. A recovery whose delay is over by now has taken effect in it. @throws KithError `STORE_FAILED`. */
   async chain(did: Did): Promise<ChainState | undefined> {
+    const chain = await this.#storedChain(did)
+    const entry = this.#entries.get(did)
+    if (chain?.pending === undefined || entry === undefined) return chain
+    const settled = settleChain(chain, this.#clock.now())
+    if (settled === chain) return chain
+    this.#setChain(entry, settled)
+    this.#writeEntry(entry)
+    return settled
+  }
+
+  async #storedChain(did: Did): Promise<ChainState | undefined> {
     const cached = this.#chains.get(did)
     const key = this.#entries.get(did)?.key
     if (cached !== undefined || key === undefined) return cached
@@ -185,7 +230,7 @@ export class KnownKeys {
 
   /** Changes whenever the chain of an identity or what is revoked of it does; 0 while nothing is known. */
   versionOf(did: Did): number {
-    return this.#entries.get(did)?.version ?? 0
+    return Math.max(this.#entries.get(did)?.version ?? 0, this.#revisions.get(did) ?? 0)
   }
 
   /** The identity in whose chain this key is a later generation. */
@@ -247,6 +292,29 @@ export class KnownKeys {
     this.#strangers += kept ? -1 : 1
     this.#writeEntry(entry)
     this.#trimStrangers(did)
+  }
+
+  /** Whether a person here or its identity has revoked this machine, seen or not. Asked for every greeting. */
+  isRevoked(did: Did, linkKey: PublicKey): boolean {
+    return this.#rosters.isRevoked(did, linkKey) || this.#entries.get(did)?.devices.get(linkId(linkKey))?.revoked === true
+  }
+
+  keeps(did: Did): boolean {
+    return this.#entries.get(did)?.kept === true
+  }
+
+  /** What an identity says of its machines, as far as was verified here. @throws KithError `STORE_FAILED`. */
+  async roster(did: Did): Promise<DeviceRoster | undefined> {
+    return await this.#rosters.get(did)
+  }
+
+  /** Takes in a device document that was verified under the chain known here. @throws KithError `STORE_FAILED`. */
+  async learnDevices(document: DeviceDocument): Promise<RosterChange> {
+    const change = await this.#rosters.add(document)
+    if (change.revoked.length === 0) return change
+    this.#revisions.set(document.did, ++this.#versions)
+    for (const { linkKey } of change.revoked) this.onRevoked(document.did, linkKey)
+    return change
   }
 
   /** From now on this device is refused. */
@@ -319,6 +387,7 @@ export class KnownKeys {
   }
 
   #setChain(entry: Entry, chain: ChainState): void {
+    const contradicted = chain.forks.length > (this.#chains.get(chain.did)?.forks.length ?? 0) || (chain.status === 'forked' && !entry.forked)
     entry.index = chain.index
     entry.head = chain.head
     entry.forked = chain.status === 'forked'
@@ -333,6 +402,12 @@ export class KnownKeys {
       entry.revealed.add(id)
       this.#writes.put(REVEALED_NS, keys.ed25519, entry.key)
     }
+    this.onChain(chain.did)
+    if (contradicted) this.onFork(chain)
+  }
+
+  #shown(did: Did, linkKey: PublicKey, device: DeviceRecord): KnownDevice {
+    return { linkKey, ...device, revoked: device.revoked || this.#rosters.isRevoked(did, linkKey) }
   }
 
   #writeEntry(entry: Entry): void {
@@ -365,7 +440,7 @@ export class KnownKeys {
     if (!crowded) return
     for (const [did, entry] of this.#entries) {
       // A device that a person revoked stays revoked, whoever crowds in.
-      if (entry.kept || did === except || isRevoked(entry)) continue
+      if (entry.kept || did === except || isRevoked(entry) || this.#rosters.hasRevoked(did)) continue
       this.forget(did)
       return
     }

@@ -1,11 +1,12 @@
 import type { Duplex } from 'node:stream'
+import type { PublicKey } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Metrics } from '../core/observe/metrics.ts'
 import type { Random } from '../core/random.ts'
 import type { Store } from '../core/store/types.ts'
 import type { Did } from '../identity/did.ts'
-import type { Device } from '../identity/types.ts'
+import type { ChainState, Device } from '../identity/types.ts'
 import type { LinkStream, Transport } from '../transport/types.ts'
 import type { BookPeer } from './address-book.ts'
 import type { AdmissionLimits, AdmissionStatus } from './admission.ts'
@@ -17,6 +18,7 @@ import type { InviteStatus } from './invite.ts'
 import type { Messages } from './messages/types.ts'
 import type { RuleText } from './policy-rules.ts'
 import type {
+  ChainStanding,
   Conduct,
   Decision,
   Explanation,
@@ -59,6 +61,8 @@ export interface MeshComponents {
   readonly policy?: Policy
   /** Where misbehaviour seen on links is reported, and who may not link for it. Default: nothing is held against anybody. */
   readonly conduct?: Conduct
+  /** Told when an identity showed a history of its keys that contradicts the one known here; `forks` has both entries. */
+  readonly onFork?: (chain: ChainState) => void
   /** Number of this start where it is also counted outside the store: the mesh's own is never lower. */
   readonly boot?: number
   readonly clock: Clock
@@ -160,6 +164,8 @@ export interface Mesh extends AsyncDisposable {
   readonly addresses: readonly string[]
   /** Schemes this node can dial. */
   readonly schemes: readonly string[]
+  /** Peers of the book that were shown two contradicting histories of this identity's keys: one of them has to be chosen there. */
+  readonly contradictedBy: readonly Did[]
   readonly book: PeerBook
   readonly policy: MeshPolicy
   readonly invites: MeshInvites
@@ -184,6 +190,11 @@ export interface Mesh extends AsyncDisposable {
   openLean(peer: string, protocol: string, options?: Waiting & { readonly linkKey?: string }): Promise<LinkStream>
   /** Links a peer now. With `url`, over exactly that address. @throws as `open`. */
   dial(peer: string, options?: Waiting & { readonly url?: string }): Promise<LinkStatus>
+  /**
+   * Links another machine of this identity, which is in no address book, at these addresses or where discovery heard of it. Without effect when it is linked.
+   * @throws KithError `SELF_DIAL` for this machine, `PEER_UNREACHABLE`, `ABORTED`, or what it answered.
+   */
+  linkDevice(linkKey: PublicKey, urls: readonly string[], options?: Waiting): Promise<void>
   /** Round trips through the peer's node, in ms. @throws as `open`. */
   ping(peer: string, options?: Waiting & { readonly count?: number }): Promise<readonly number[]>
   /** One entry per linked device, and one per peer of the address book without a link. */
@@ -196,6 +207,17 @@ export interface Mesh extends AsyncDisposable {
   join(ticket: string, options?: Waiting & { readonly name?: string }): Promise<Joined>
   /** The words matched: the pending class takes effect. @throws KithError `CONFIRM_NOTHING`, `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
   confirm(peer: string): Promise<BookPeer>
+  /**
+   * A person vouches for the keys of a peer as they are known here: from now on its class counts above Known. `head` is what the peer's owner read out of the last entry,
+   * 16 digits or more; `chain` its history, encoded, that a person brought.
+   * @throws TypeError for a bad head. @throws KithError `NOT_FOUND` while none are known, `WRONG_PEER` for another head, `CHAIN_FORKED`, `PEER_UNKNOWN`, `PEER_AMBIGUOUS`.
+   */
+  anchor(peer: string, options?: { readonly head?: string; readonly chain?: Uint8Array }): Promise<ChainStanding>
+  /**
+   * A person chooses between two contradicting histories, by the first digits of an entry that only the true one has. Links end and begin again under it.
+   * @throws TypeError for a bad head. @throws KithError `CONFIRM_NOTHING` when nothing contradicts, `NOT_FOUND` (details.heads), `PEER_UNKNOWN`, `PEER_AMBIGUOUS`.
+   */
+  repin(peer: string, head: string): Promise<ChainStanding>
   /** Which path is used and why not a better one; with an action, whether it is allowed here and by which rule. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
   why(peer: string, action?: string, target?: string): Explanation
   /** The network of this machine changed: everybody who is waited for is tried now. */

@@ -1,4 +1,4 @@
-import type { PublicKey } from '../core/bytes.ts'
+import { equal, type PublicKey } from '../core/bytes.ts'
 import type { Clock, Timer } from '../core/clock.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Did } from '../identity/did.ts'
@@ -103,7 +103,9 @@ export class Presence {
   }
 
   #heard(source: string, found: FoundPeer): void {
-    if (found.did === this.#components.self().did) return
+    const self = this.#components.self()
+    // Another machine of this identity is somebody else.
+    if (found.did === self.did && (found.linkKey === undefined || equal(found.linkKey, self.linkKey))) return
     if (this.#found.hear(source, found) && found.did !== undefined) this.#components.onFound(found.did)
   }
 

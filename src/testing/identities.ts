@@ -3,38 +3,86 @@ import type { PublicKey } from '../core/bytes.ts'
 import type { HybridSigner } from '../core/crypto/hybrid.ts'
 import { Secret } from '../core/secret.ts'
 import type { PostQuantumSigner, Signer } from '../core/signer.ts'
-import { bindingDates, createBinding } from '../identity/binding.ts'
+import { type BindingIssuer, bindingDates, createBinding } from '../identity/binding.ts'
 import { adoptChain } from '../identity/chain.ts'
-import { createInception } from '../identity/chain-make.ts'
+import { createInception, createRotation } from '../identity/chain-make.ts'
 import { deriveFromRoot, fallbackKemOf } from '../identity/device.ts'
 import { type Did, didPublicKey } from '../identity/did.ts'
 import { closeKeySet, keysOfSigner, openKeySet } from '../identity/keys.ts'
-import type { ChainState, Device } from '../identity/types.ts'
+import type { ChainEntry, ChainState, Device, KeySet, RecoveryPolicy } from '../identity/types.ts'
 import { type SignMldsa, steadySigner } from './steady-signer.ts'
 
 export interface IdentityOptions {
   readonly postQuantum: boolean
   readonly now: number
   readonly signMldsa: SignMldsa | undefined
+  /** Fixed in the first entry. */
+  readonly policy?: RecoveryPolicy | undefined
 }
 
 /** A whole identity: chain, keys, and the bindings it gives its machines. Its keys follow from the seed, so a DID is the same in every run. */
 export class SimIdentity {
   readonly did: Did
-  readonly chain: ChainState
   readonly options: IdentityOptions
-  readonly #signer: HybridSigner
-  readonly #promised: HybridSigner
+  readonly #seed: string
+  #chain: ChainState
+  #signer: HybridSigner
+  #promised: HybridSigner
+  /** Of the keys that sign now, among those that follow from the seed. */
+  #generation = 0
   #serial = 0
 
-  constructor(seed: string, options: IdentityOptions) {
-    const { now } = options
+  /** `head`: the history whose last entry already has the first keys of this seed, as after a recovery. */
+  constructor(seed: string, options: IdentityOptions, head?: ChainState) {
+    const { now, policy } = options
     this.options = options
-    this.#signer = keysOf('identity', `${seed} keys 0`, options)
-    this.#promised = keysOf('identity', `${seed} keys 1`, options)
-    const entry = createInception({ signer: this.#signer, next: keysOfSigner(this.#promised), now })
-    this.chain = adoptChain(undefined, [entry], { now }).state
-    this.did = this.chain.did
+    this.#seed = seed
+    this.#signer = this.#keys(0)
+    this.#promised = this.#keys(1)
+    const first = (): ChainEntry =>
+      createInception({ signer: this.#signer, next: keysOfSigner(this.#promised), now, ...(policy === undefined ? {} : { policy }) })
+    this.#chain = head ?? adoptChain(undefined, [first()], { now }).state
+    this.did = this.#chain.did
+    if (head !== undefined) this.#serial = now
+  }
+
+  get chain(): ChainState {
+    return this.#chain
+  }
+
+  /** The keys that sign now. */
+  get signer(): HybridSigner {
+    return this.#signer
+  }
+
+  /** The keys after them. */
+  get promised(): KeySet {
+    return keysOfSigner(this.#promised)
+  }
+
+  /** Reveals the promised keys and promises the next ones; machines certified before keep their papers until they are renewed. */
+  rotate(now: number, reason: 'scheduled' | 'lost' | 'compromised' = 'scheduled'): ChainEntry {
+    const { policy } = this.#chain.entries.at(-1) as ChainEntry
+    const next = this.#keys(this.#generation + 2)
+    const entry = createRotation({
+      chain: this.#chain,
+      signer: this.#promised,
+      next: keysOfSigner(next),
+      now,
+      reason,
+      ...(reason === 'scheduled' ? { previous: this.#signer } : {}),
+      ...(policy === undefined ? {} : { policy }),
+    })
+    this.#chain = adoptChain(this.#chain, [entry], { now }).state
+    closeKeySet(this.#signer)
+    this.#signer = this.#promised
+    this.#promised = next
+    this.#generation++
+    return entry
+  }
+
+  #keys(generation: number): HybridSigner {
+    return keysOf('identity', `${this.#seed} keys ${generation}`, this.options)
   }
 
   certify(linkKeys: HybridSigner, root: Secret, name: string, now: number): { readonly binding: Uint8Array; readonly expires: number } {
@@ -42,6 +90,11 @@ export class SimIdentity {
     const fallbackKem = fallbackKemOf(root, linkKeys.ed25519.publicKey)
     const binding = createBinding({ chain: this.chain, signer: this.#signer }, linkKeys, { ...dates, serial: ++this.#serial, name, fallbackKem })
     return { binding, expires: dates.notAfter }
+  }
+
+  /** Signs as the identity: device documents, grants. */
+  get issuer(): BindingIssuer {
+    return { chain: this.chain, signer: this.#signer }
   }
 
   close(): void {
@@ -90,7 +143,7 @@ export class SimDevice implements Device {
     return deriveFromRoot(this.#root, label, ...context)
   }
 
-  /** Another thirty days. */
+  /** Another thirty days, by the keys that the identity has now. */
   renew(now: number): void {
     this.#papers = this.#identity.certify(this.#keys, this.#root, this.name, now)
   }

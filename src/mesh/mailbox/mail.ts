@@ -179,8 +179,12 @@ class MailNode implements Mail {
     const to = mesh.book.resolve(peer)
     if (to === mesh.did) throw new KithError('SELF_DIAL', 'this is the node itself')
     const payload = typeof message === 'string' ? utf8(message) : message
-    if (payload.length > MAX_PAYLOAD_BYTES)
-      throw new KithError('MESSAGE_TOO_LARGE', undefined, { details: { length: payload.length, limit: MAX_PAYLOAD_BYTES } })
+    if (payload.length > MAX_PAYLOAD_BYTES) {
+      throw new KithError('MESSAGE_TOO_LARGE', `The message has ${payload.length} bytes; at most ${MAX_PAYLOAD_BYTES} are carried.`, {
+        details: { length: payload.length, limit: MAX_PAYLOAD_BYTES },
+        next: 'kith send PEER FILE',
+      })
+    }
     const type = options.type ?? (typeof message === 'string' ? MESSAGE_TYPE.text : APPLICATION_TYPE)
     const { forwardSecret } = await records.recipients(to)
     const msgId = random.bytes(MSG_ID_BYTES)
@@ -254,6 +258,10 @@ class MailNode implements Mail {
     const { from } = this.#components.messages.readRecord(bytes)
     if (this.#started && this.#opened.outbox.unsettled(from).length > 0) void this.#courier.kick(from)
     return true
+  }
+
+  async forgetDevice(did: Did, device: Uint8Array): Promise<void> {
+    await this.#opened.records.forget(did, device)
   }
 
   ownRecord(): Promise<Uint8Array> {

@@ -108,6 +108,8 @@ export interface Mail extends AsyncDisposable {
   status(): MailboxStatus
   /** A peer record that came by gossip. Returns whether it is news. @throws as `Messages.verifyRecord`. */
   learnRecord(bytes: Uint8Array, carrier?: Carrier): Promise<boolean>
+  /** A machine was revoked: what it published for sealing to it is dropped. @throws KithError `STORE_FAILED`. */
+  forgetDevice(did: Did, device: Uint8Array): Promise<void>
   /** This machine's record to publish: a record envelope. @throws KithError `STORE_FAILED`. */
   ownRecord(): Promise<Uint8Array>
   /** Whether this node agreed to keep messages for a peer, before any rule of the owner: the default decision of the action `mailbox`. */

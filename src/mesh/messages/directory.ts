@@ -7,8 +7,11 @@ import { Lru } from '../../core/lru.ts'
 import type { Logger } from '../../core/observe/log.ts'
 import type { Store } from '../../core/store/types.ts'
 import { type BindingTerms, bindingEnd, checkBinding, decodeBinding, encodeBinding, verifyBinding } from '../../identity/binding.ts'
-import { adoptChain, settleChain } from '../../identity/chain.ts'
+import { adoptChain, cancelRecovery, settleChain } from '../../identity/chain.ts'
+import type { RecoveryCancellation } from '../../identity/chain-cancellation.ts'
 import { decodeChain } from '../../identity/chain-codec.ts'
+import { decodeDeviceDocument, verifyDeviceDocument } from '../../identity/device-document.ts'
+import type { DeviceRoster, RosterChange } from '../../identity/device-roster.ts'
 import { type Did, didPublicKey } from '../../identity/did.ts'
 import type { Binding, ChainEntry, ChainState, Device } from '../../identity/types.ts'
 import { trusteeChains } from '../adopt-shown.ts'
@@ -35,6 +38,8 @@ export interface Entry extends DeviceKeys {
   readonly sender: string
   readonly terms: BindingTerms
   readonly hash: Uint8Array
+  /** What its identity lets it do (`device-capabilities.ts`). */
+  readonly capabilities: bigint
   /** Why nothing this machine signs is accepted, whatever its date. */
   readonly fault: KithError | undefined
   /** What it was judged by. */
@@ -75,6 +80,7 @@ export class Directory implements DeviceDirectory {
   readonly #entries: Lru<string, Entry>
   /** The last learning of each identity that is under way: one at a time. */
   readonly #learning: Map<Did, Promise<unknown>> = new Map()
+  readonly #onRevoked: Set<(did: Did, device: PublicKey) => void> = new Set()
   #own: Own | undefined
 
   private constructor(components: DirectoryComponents) {
@@ -144,16 +150,70 @@ export class Directory implements DeviceDirectory {
   }
 
   async learn(papers: DevicePapers): Promise<DeviceKeys> {
-    const before = this.#learning.get(papers.did)
+    return await this.#inTurn(papers.did, () => this.#learn(papers))
+  }
+
+  async learnChain(did: Did, entries: readonly ChainEntry[]): Promise<ChainState> {
+    return await this.#inTurn(did, async () => this.#adoptEntries(did, await this.#chainOf(did), entries))
+  }
+
+  async cancelRecovery(cancellation: RecoveryCancellation): Promise<ChainState> {
+    const { did, words } = cancellation
+    const { known, clock } = this.#components
+    return await this.#inTurn(did, async () => {
+      const before = await this.#chainOf(did)
+      if (before === undefined) throw behind(did, before, 0)
+      const trustees = await trusteeChains([{ attestations: words }], known)
+      const state = cancelRecovery(before, cancellation, { now: clock.now(), chainOf: (trustee) => trustees.get(trustee) })
+      if (state !== before) known.adopt(state)
+      return state
+    })
+  }
+
+  async faultOf(did: Did, device: PublicKey): Promise<KithError | undefined> {
+    return (await this.resolve(senderOf(did, device)))?.fault
+  }
+
+  onRevoked(listener: (did: Did, device: PublicKey) => void): () => void {
+    this.#onRevoked.add(listener)
+    return () => void this.#onRevoked.delete(listener)
+  }
+
+  /** For whoever hears it from the known keys. */
+  revoked(did: Did, device: PublicKey): void {
+    for (const listener of [...this.#onRevoked]) listener(did, device)
+  }
+
+  isRevoked(did: Did, device: PublicKey): boolean {
+    return this.#components.known.isRevoked(did, device)
+  }
+
+  async roster(did: Did): Promise<DeviceRoster | undefined> {
+    return await this.#components.known.roster(did)
+  }
+
+  async learnDevices(document: Uint8Array): Promise<RosterChange> {
+    const { known, clock } = this.#components
+    const { did, chainIndex } = decodeDeviceDocument(document)
+    return await this.#inTurn(did, async () => {
+      const chain = await this.#chainOf(did)
+      if (chain === undefined) throw behind(did, chain, chainIndex)
+      return await known.learnDevices(verifyDeviceDocument(document, { chain, now: clock.now() }))
+    })
+  }
+
+  /** One after the other for each identity: what one learned the next goes on from. */
+  async #inTurn<T>(did: Did, work: () => Promise<T>): Promise<T> {
+    const before = this.#learning.get(did)
     const learning = (async () => {
       await before?.catch(() => undefined)
-      return await this.#learn(papers)
+      return await work()
     })()
-    this.#learning.set(papers.did, learning)
+    this.#learning.set(did, learning)
     try {
       return await learning
     } finally {
-      if (this.#learning.get(papers.did) === learning) this.#learning.delete(papers.did)
+      if (this.#learning.get(did) === learning) this.#learning.delete(did)
     }
   }
 
@@ -216,7 +276,7 @@ export class Directory implements DeviceDirectory {
       // A binding that has run out was valid once: that is enough for what was signed then.
       now: Math.min(now, bindingEnd(binding, chain) - 1),
       minSerial: Math.max(seen?.serial ?? 0, this.#index.get(sender)?.serial ?? 0),
-      revoked: () => seen?.revoked === true,
+      revoked: () => known.isRevoked(did, binding.linkKey),
     })
     if (binding.deviceMldsa === undefined && (this.#index.get(sender)?.mldsa === true || known.peer(did)?.mldsa === true)) {
       throw new KithError('DOWNGRADE_REFUSED', undefined, { details: { did } })
@@ -230,28 +290,28 @@ export class Directory implements DeviceDirectory {
 
   /** The identity's chain, with what was told of it. @throws KithError `CHAIN_*`, `STORE_FAILED`. */
   async #adopt(did: Did, told: Uint8Array, needIndex: number): Promise<ChainState> {
-    const { known, clock } = this.#components
     // All of it is verified before anything else runs, so a longer one comes in several steps.
     if (told.length > MAX_CHAIN_TAIL_BYTES) {
       throw new KithError('CHAIN_INVALID', 'the chain that came with the papers is too long to be taken at once', { details: { length: told.length } })
     }
+    const before = await this.#chainOf(did)
+    const chain = told.length === 0 ? before : await this.#adoptEntries(did, before, decodeChain(told))
+    if (chain === undefined || chain.index < needIndex) throw behind(did, chain, needIndex)
+    return chain
+  }
+
+  async #adoptEntries(did: Did, before: ChainState | undefined, entries: readonly ChainEntry[]): Promise<ChainState> {
+    const { known, clock } = this.#components
     if (known.revealedBy(didPublicKey(did)) !== undefined) {
       throw new KithError('CHAIN_INVALID', 'this key is a later key of another identity, not an identity of its own')
     }
-    const before = await this.#chainOf(did)
-    let chain = before
-    if (told.length > 0) {
-      const entries: readonly ChainEntry[] = decodeChain(told)
-      const [first] = entries
-      if (first !== undefined && before !== undefined && first.index > before.index + 1) throw behind(did, before, needIndex)
-      const trustees = await trusteeChains(entries, known)
-      const adopted = adoptChain(before, entries, { now: clock.now(), did, chainOf: (trustee) => trustees.get(trustee) })
-      chain = adopted.state
-      if (chain !== before) known.adopt(chain)
-      if (contradicts(chain, entries)) throw new KithError('CHAIN_FORKED', undefined, { details: { did, index: chain.index } })
-    }
-    if (chain === undefined || chain.index < needIndex) throw behind(did, chain, needIndex)
-    return chain
+    const [first] = entries
+    if (first !== undefined && before !== undefined && first.index > before.index + 1) throw behind(did, before, first.index - 1)
+    const trustees = await trusteeChains(entries, known)
+    const { state } = adoptChain(before, entries, { now: clock.now(), did, chainOf: (trustee) => trustees.get(trustee) })
+    if (state !== before) known.adopt(state)
+    if (contradicts(state, entries)) throw new KithError('CHAIN_FORKED', undefined, { details: { did, index: state.index } })
+    return state
   }
 
   #keep(sender: string, binding: Binding, encoded: Uint8Array, now: number): void {
@@ -264,7 +324,7 @@ export class Directory implements DeviceDirectory {
     const { known, clock, device } = this.#components
     const { did, chainIndex, chainHead, serial, notBeforeMs, notAfterMs, linkKey, deviceMldsa, fallbackKem, hash } = binding
     const terms: BindingTerms = { did, chainIndex, chainHead, serial, notBeforeMs, notAfterMs, linkKey }
-    const revoked = known.device(did, linkKey)?.revoked === true
+    const revoked = known.isRevoked(did, linkKey)
     let fault: KithError | undefined
     try {
       // At its own beginning no date is against it: what is left are the rules that no date changes.
@@ -283,6 +343,7 @@ export class Directory implements DeviceDirectory {
       notBeforeMs,
       notAfterMs: ends,
       revoked,
+      capabilities: binding.capabilities,
       fallbackKem,
       sender,
       terms,
@@ -307,11 +368,12 @@ export class Directory implements DeviceDirectory {
   #ownPapers(): Own {
     const device = this.#components.device()
     const { binding, chain, did } = device
-    if (this.#own?.device === device && this.#own.binding === binding && this.#own.chain === chain) return this.#own
+    const version = this.#components.known.versionOf(did)
+    if (this.#own?.device === device && this.#own.binding === binding && this.#own.chain === chain && this.#own.entry.version === version) return this.#own
     const decoded = decodeBinding(binding)
     const sender = senderOf(did, decoded.linkKey)
     const papers = { did, binding, chain: tailOf(chain, -1) }
-    this.#own = { device, binding, chain, papers, entry: this.#judge(sender, decoded, chain, 0) }
+    this.#own = { device, binding, chain, papers, entry: this.#judge(sender, decoded, chain, version) }
     return this.#own
   }
 }

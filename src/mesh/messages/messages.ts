@@ -6,9 +6,11 @@ import type { Logger } from '../../core/observe/log.ts'
 import type { Metrics } from '../../core/observe/metrics.ts'
 import type { Random } from '../../core/random.ts'
 import type { Store } from '../../core/store/types.ts'
+import type { DeviceRoster } from '../../identity/device-roster.ts'
 import { type Did, didPublicKey } from '../../identity/did.ts'
 import type { Device } from '../../identity/types.ts'
 import type { LinkStream } from '../../transport/types.ts'
+import { askDevices, DEVICES_PROTOCOL, serveDevices } from '../devices-protocol.ts'
 import { abortable } from '../dialer.ts'
 import type { AuthenticatedLink } from '../hello-types.ts'
 import type { KnownKeys } from '../known-keys.ts'
@@ -134,6 +136,7 @@ export class MeshMessages implements Messages {
       openOn: (member, protocol, signal): Promise<LinkStream> => router.open(member, protocol, signal),
     })
     router.register(LIVE_PROTOCOL, 'everyone', (stream, context) => this.#live.serve(stream, context))
+    router.handle(DEVICES_PROTOCOL, (stream, { peer, linkKey, signal }) => this.#serveDevices(stream, peer, linkKey, signal), { access: 'everyone' })
     router.handle(PAPERS_PROTOCOL, (stream, { peer, signal }) => this.#servePapers(stream, peer, signal), { access: 'everyone' })
   }
 
@@ -268,6 +271,8 @@ export class MeshMessages implements Messages {
       if (papers === undefined) throw new KithError('DEVICE_UNKNOWN', 'the peer does not have these papers, or does not show them')
       try {
         const learned = await this.directory.learn(papers)
+        await this.#fetchDevices(peer, did)
+        if (this.directory.isRevoked(did, device)) throw new KithError('DEVICE_REVOKED')
         if (!equal(learned.device, device)) throw new KithError('BINDING_INVALID', 'the answer has the papers of another machine')
         return learned
       } catch (error) {
@@ -276,6 +281,27 @@ export class MeshMessages implements Messages {
         have = index
       }
     }
+  }
+
+  /** What the identity says of its machines belongs to their papers; whoever does not serve it cannot make the machine acceptable by that. */
+  async #fetchDevices(peer: Did, did: Did): Promise<void> {
+    const { clock, open, logger } = this.#components
+    const { signal } = this.#closing
+    try {
+      const have = await this.directory.roster(did)
+      const documents = await askDevices(await open(peer, DEVICES_PROTOCOL, signal), { did, have, clock, signal })
+      for (const document of documents) await this.directory.learnDevices(document)
+    } catch (error) {
+      logger.debug('no device documents', { peer, code: asKithError(error, 'INTERNAL').code })
+    }
+  }
+
+  async #serveDevices(stream: Duplex, asker: Did, device: PublicKey, signal: AbortSignal): Promise<void> {
+    const { clock, logger } = this.#components
+    const rosterOf = async (did: Did): Promise<DeviceRoster | undefined> => (this.#maySee(asker, did, device) ? await this.directory.roster(did) : undefined)
+    await serveDevices(stream, { rosterOf, clock, signal }).catch((error: unknown) => {
+      logger.debug('device documents not served', { peer: asker, code: asKithError(error, 'INTERNAL').code })
+    })
   }
 
   async #servePapers(stream: Duplex, asker: Did, signal: AbortSignal): Promise<void> {

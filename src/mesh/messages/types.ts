@@ -1,8 +1,11 @@
 import type { PublicKey } from '../../core/bytes.ts'
 import type { HybridKey } from '../../core/crypto/hybrid.ts'
+import type { KithError } from '../../core/errors.ts'
 import type { StoreOp } from '../../core/store/types.ts'
+import type { RecoveryCancellation } from '../../identity/chain-cancellation.ts'
+import type { DeviceRoster, RosterChange } from '../../identity/device-roster.ts'
 import type { Did } from '../../identity/did.ts'
-import type { ChainState } from '../../identity/types.ts'
+import type { ChainEntry, ChainState } from '../../identity/types.ts'
 import type { Waiting } from '../mesh-types.ts'
 import type { StreamContext } from '../types.ts'
 
@@ -86,6 +89,8 @@ export const MESSAGE_TYPE = {
   chain: 0x0102,
   blob: 0x0103,
   evidence: 0x0104,
+  devices: 0x0105,
+  recovery: 0x0105,
 } as const
 
 /** What proves which keys a machine signs with: its identity's chain and the binding. Self-proving, so anyone may pass them on. */
@@ -128,8 +133,25 @@ export interface DeviceDirectory {
   papers(did: Did, device: PublicKey, haveIndex?: number): Promise<DevicePapers | undefined>
   /** This machine's own. */
   own(): DevicePapers
+  /** Whether its identity, or a person here, has revoked this machine, whether it was ever seen or not. */
+  isRevoked(did: Did, device: PublicKey): boolean
+  /** What an identity says of its machines, as far as was verified here. */
+  roster(did: Did): Promise<DeviceRoster | undefined>
+  /**
+   * Verifies and keeps a device document, whoever told it; what it revokes is refused from then on.
+   * @throws KithError `DEVICE_DOCUMENT_INVALID`, `CHAIN_STALE` when more of the chain is needed first, `STORE_FAILED`.
+   */
+  learnDevices(document: Uint8Array): Promise<RosterChange>
+  /** Told of each machine that its identity has revoked, once it is refused here. The listener does not throw. Returns the way to stop. */
+  onRevoked(listener: (did: Did, device: PublicKey) => void): () => void
   /** The history of keys of an identity, as it is known here now. */
   chainOf(did: Did): Promise<ChainState | undefined>
+  /** Takes entries of a history, whoever told them, without the papers of a machine. @throws KithError `CHAIN_*`, `STORE_FAILED`. */
+  learnChain(did: Did, entries: readonly ChainEntry[]): Promise<ChainState>
+  /** Takes the end of a recovery that a quorum of trustees signed. @throws KithError `CHAIN_INVALID`, `CHAIN_STALE`, `STORE_FAILED`. */
+  cancelRecovery(cancellation: RecoveryCancellation): Promise<ChainState>
+  /** Why nothing a machine signs is accepted any more, whatever its date; undefined while it is, or when nothing is known of it. */
+  faultOf(did: Did, device: PublicKey): Promise<KithError | undefined>
 }
 
 export interface RecordOptions {

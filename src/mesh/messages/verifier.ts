@@ -1,6 +1,7 @@
 import { equal } from '../../core/bytes.ts'
 import type { Clock } from '../../core/clock.ts'
 import { isKithError, KithError } from '../../core/errors.ts'
+import { mayDo } from '../../identity/device-capabilities.ts'
 import { type Did, didPublicKey } from '../../identity/did.ts'
 import type { Conduct } from '../types.ts'
 import type { Directory, Entry } from './directory.ts'
@@ -140,6 +141,8 @@ export class Verifier {
     return this.#counted(envelope, () => {
       const known = this.#authenticate(envelope, arrival, entry)
       if (envelope.topic !== topic) throw new KithError('NOT_FOR_US', 'the record belongs to another topic')
+      // What stands there proves itself, whoever says it; without it nobody could link the machine.
+      if (!topic.startsWith('identity:') && !mayDo(known.capabilities, 'records')) throw new KithError('DEVICE_NOT_ALLOWED')
       if (envelope.epoch < 1 || envelope.seq < 1) throw new KithError('SEQUENCE_INVALID')
       this.#notAhead(envelope)
       return verifiedRecord(envelope, known.did, known.device)

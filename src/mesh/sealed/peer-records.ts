@@ -180,6 +180,12 @@ export class PeerRecords {
     return { targets, forwardSecret, unreachable: newest.length - targets.length }
   }
 
+  /** What this machine published does not count any more. @throws KithError `STORE_FAILED`. */
+  async forget(did: Did, device: Uint8Array): Promise<void> {
+    const record = this.#known.get(did)?.get(toHex(device))
+    if (record !== undefined) await this.#drop(record)
+  }
+
   async #checked(encoded: Uint8Array, { from, device }: RecordMessage, directory: Messages['directory']): Promise<Prekey> {
     const keys = await directory.keys(from, device)
     if (keys === undefined) throw new KithError('DEVICE_UNKNOWN')
