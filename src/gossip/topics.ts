@@ -73,7 +73,7 @@ export class Topics {
     const known = this.#byName.get(rules.name)
     if (known !== undefined) {
       if (!known.broken && equal(encodeTopic(known.rules), encodeTopic(rules))) return undefined
-      throw new KithError('TOPIC_EXISTS', undefined, { details: { topic: rules.name }, next: `kith topics remove ${rules.name}` })
+      throw exists(rules, known)
     }
     if (this.#byName.size >= this.#components.maxTopics) throw new KithError('TOPIC_LIMIT', undefined, { details: { limit: this.#components.maxTopics } })
     const topic = this.#add(rules, false)
@@ -280,4 +280,14 @@ export function entryOf(topic: string, record: RecordMessage, data: Uint8Array, 
 
 function reserved(name: string): KithError {
   return new KithError('TOPIC_RESERVED', undefined, { details: { topic: name } })
+}
+
+/** Says in what the two differ. */
+function exists(rules: TopicRules, { rules: known, broken }: Topic): KithError {
+  const differ = (Object.keys(rules) as (keyof TopicRules)[]).filter((key) => JSON.stringify(rules[key]) !== JSON.stringify(known[key]))
+  const sentence = broken ? 'could not be read again and must be made anew' : `exists with another ${differ.join(', ')}`
+  return new KithError('TOPIC_EXISTS', `The topic ${rules.name} ${sentence}.`, {
+    details: { topic: rules.name, differ },
+    next: `kith topics remove ${rules.name}`,
+  })
 }

@@ -17,7 +17,14 @@ export const host: CommandHandler = async (context, { args: [peer = ''] }) => {
 export const unhost: CommandHandler = async (context, { args: [peer = ''] }) =>
   print(context, await (await context.daemon()).call('POST /v1/mailbox/unhost', { peer }))
 
-export const use: CommandHandler = async (context, { args }) => print(context, await (await context.daemon()).call('POST /v1/mailbox/use', { peers: args }))
+export const use: CommandHandler = async (context, { args }) => {
+  const daemon = await context.daemon()
+  print(context, await daemon.call('POST /v1/mailbox/use', { peers: args }))
+  if (args.length === 0) return undefined
+  const { did } = await daemon.call('GET /v1/status', {})
+  context.output.note(`They keep messages once they have agreed; on their machines: kith mailbox host ${did}`)
+  return undefined
+}
 
 function print({ output }: CommandContext, result: MailboxShown): undefined {
   output.result(result, (palette, columns) => lines(result, palette, columns), result.hosts.map(({ did }) => did).join('\n') || undefined)

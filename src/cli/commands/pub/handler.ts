@@ -18,5 +18,6 @@ export const run: CommandHandler = async ({ daemon, output, terminal, signal }, 
     (palette) => `${palette.good('published')}  ${bytes(entry.bytes)} to ${palette.strong(harmlessLine(entry.topic))}  ${palette.quiet(entry.id)}`,
     entry.id,
   )
+  if (entry.readers === 0) output.note('No peer that is linked now reads this topic; those who read it get the entry when they link.')
   return undefined
 }

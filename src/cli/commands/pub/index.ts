@@ -10,6 +10,6 @@ export const spec: CommandSpec = {
     { name: '[data]', about: 'the text, or - for standard input' },
   ],
   examples: ['kith pub news "the mill is open"', 'kith pub news -'],
-  json: '{id, topic, author, author_name, device, time, epoch, seq, type, bytes, gap, lost, text, data}; data is base64, text null where it is not UTF-8',
+  json: '{id, topic, author, author_name, device, time, epoch, seq, type, bytes, gap, lost, text, data, readers}; readers = linked peers that read the topic now, data is base64, text null where it is not UTF-8',
   load: () => import('./handler.ts'),
 }

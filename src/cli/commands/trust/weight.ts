@@ -1,4 +1,5 @@
 import { KithError } from '../../../core/errors.ts'
+import { nearest } from '../../../core/nearest.ts'
 import type { PeerClass } from '../../../mesh/types.ts'
 
 const CLASSES: readonly string[] = ['isolated', 'known', 'partner', 'federated'] satisfies PeerClass[]
@@ -10,7 +11,9 @@ const WEIGHT_OF: Readonly<Record<PeerClass, number>> = { isolated: 0, known: 0.2
 export function parseWeight(text: string, command: string): number | PeerClass {
   if (CLASSES.includes(text)) return text as PeerClass
   if (/^(0(\.\d{1,4})?|\.\d{1,4}|1(\.0{1,4})?)$/.test(text)) return Number(text)
-  throw new KithError('USAGE', `A weight is a number from 0 to 1 with at most four decimals, or one of ${CLASSES.join(', ')}.`, {
+  const meant = nearest(text, CLASSES)
+  const hint = meant === undefined ? '' : ` Did you mean ${meant}?`
+  throw new KithError('USAGE', `A weight is a number from 0 to 1 with at most four decimals, or one of ${CLASSES.join(', ')}.${hint}`, {
     next: `kith trust ${command} --help`,
   })
 }

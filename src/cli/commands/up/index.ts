@@ -2,7 +2,11 @@ import type { CommandSpec, OptionSpec } from '../../spec.ts'
 
 /** What `up` and `start` share. */
 export const UP_OPTIONS: readonly OptionSpec[] = [
-  { flags: '--listen <url>', about: 'address to listen on, such as tcp://0.0.0.0:4433; may be repeated', kind: 'list' },
+  {
+    flags: '--listen <url>',
+    about: 'address to listen on in this run, such as tcp://0.0.0.0:4433; may be repeated (listen in config.toml keeps it)',
+    kind: 'list',
+  },
   { flags: '--passphrase-file <file>', about: 'read the passphrase from a file (0600)', kind: 'text' },
 ]
 

@@ -47,11 +47,14 @@ export interface EntryLine {
   readonly data: string
 }
 
+/** `readers`: linked peers that read the topic now; others get the entry when they link. */
+export type Published = EntryLine & { readonly readers: number }
+
 /** Topics: `data` is base64. A reader gets one line per entry until it goes away. */
 export interface GossipApi {
   'GET /v1/topics': Json<Nothing, { readonly topics: readonly TopicListed[] }>
   'POST /v1/topics/create': Json<TopicInput, TopicListed>
   'POST /v1/topics/remove': Json<{ readonly name: string }, { readonly name: string; readonly removed: true }>
-  'POST /v1/publish': Json<{ readonly topic: string; readonly data: string }, EntryLine>
+  'POST /v1/publish': Json<{ readonly topic: string; readonly data: string }, Published>
   'GET /v1/subscribe': Lines<{ readonly topic: string; readonly replay?: boolean }, EntryLine>
 }

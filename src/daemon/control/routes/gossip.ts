@@ -42,7 +42,9 @@ export const gossipRoutes: RoutesOf<GossipApi> = {
     callersWords(async () => {
       const data = Buffer.from(input.data, 'base64')
       try {
-        return entryLine(await context.assembly.gossip.publish(input.topic, data), context)
+        const { gossip } = context.assembly
+        const entry = entryLine(await gossip.publish(input.topic, data), context)
+        return { ...entry, readers: gossip.topics().find(({ name }) => name === input.topic)?.subscribers ?? 0 }
       } catch (error) {
         throw inWords(error, input.topic, context)
       }
