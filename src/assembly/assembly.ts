@@ -41,7 +41,7 @@ class Assembled implements Assembly {
 
   constructor(parts: Parts, opened: AsyncDisposableStack) {
     const { audit, graph, standing, bookTrust } = parts
-    this.mesh = new AuditedMesh(parts.mesh, audit)
+    this.mesh = new AuditedMesh(parts.mesh, audit, (did) => standing.forkDecided(did))
     this.audit = audit
     this.trust = createTrustDesk({ book: this.mesh.book, graph, standing, bookTrust, audit })
     this.messages = parts.messages

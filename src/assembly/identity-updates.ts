@@ -2,12 +2,12 @@ import { equal, type PublicKey, utf8 } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
 import { bytes, bytesN, type Codec, constant, decode, encode, struct } from '../core/codec.ts'
 import { sha256 } from '../core/crypto/hash.ts'
-import { asKithError, isKithError } from '../core/errors.ts'
+import { asKithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Store } from '../core/store/types.ts'
 import type { Gossip, GossipEntry } from '../gossip/types.ts'
 import { MAX_BINDING_BYTES } from '../identity/binding.ts'
-import { type Did, didPublicKey } from '../identity/did.ts'
+import { didPublicKey } from '../identity/did.ts'
 import type { Mail } from '../mesh/mailbox/types.ts'
 import { type DevicePapers, MESSAGE_TYPE, type Messages } from '../mesh/messages/types.ts'
 import type { Background } from './background.ts'
@@ -52,8 +52,6 @@ export interface IdentityUpdatesParts {
   readonly clock: Clock
   readonly logger: Logger
   readonly background: Background
-  /** A machine showed a history that contradicts the one known of its identity. */
-  readonly onFork: (did: Did, device: PublicKey, chain: Uint8Array) => void
 }
 
 /** Peer records and histories of keys, both ways. */
@@ -111,19 +109,16 @@ export class IdentityUpdates {
   async #learn({ author, device, type, data }: GossipEntry): Promise<void> {
     const { mail, messages, logger } = this.#parts
     if (equal(device, this.#parts.device())) return
-    let shown: Uint8Array | undefined
     try {
       if (type === MESSAGE_TYPE.peerRecord) {
         if (messages.readRecord(data).from === author) await mail.learnRecord(data)
       } else if (type === MESSAGE_TYPE.chain) {
         const { did, binding, chain } = decode(papersCodec, data)
         if (!equal(did, didPublicKey(author))) return
-        shown = chain
         await messages.directory.learn({ did: author, binding, chain })
       }
     } catch (error) {
-      // Whoever signed it is free to write what it likes; it counts for nothing, unless it proves something by itself.
-      if (shown !== undefined && isKithError(error, 'CHAIN_FORKED')) this.#parts.onFork(author, device, shown)
+      // Whoever signed it is free to write what it likes; it counts for nothing. A history that contradicts the known one has proved itself by now.
       logger.debug('an identity update was not taken', { peer: author, code: asKithError(error, 'INTERNAL').code })
     }
   }

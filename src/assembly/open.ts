@@ -85,6 +85,7 @@ export async function openParts(components: AssemblyComponents, stack: AsyncDisp
       transports: components.transports,
       policy: oracle,
       conduct: parts.standing,
+      onFork: (chain) => parts.evidence?.forked(chain),
       ...(components.boot === undefined ? {} : { boot: components.boot }),
       ...(config.mesh === undefined ? {} : { config: config.mesh }),
       ...(components.discovery === undefined ? {} : { discovery: components.discovery }),
@@ -122,7 +123,7 @@ export async function openParts(components: AssemblyComponents, stack: AsyncDisp
   stack.defer(() => background.close())
   parts.bookTrust = new BookTrust({ did, book: mesh.book, graph: parts.graph, store, clock, background })
   parts.attestations = new AttestationBridge({ gossip, graph: parts.graph, clock, background })
-  parts.evidence = new EvidenceBridge({ ...common, gossip, messages: mesh.messages, standing: parts.standing, background })
+  parts.evidence = new EvidenceBridge({ ...common, gossip, messages: mesh.messages, standing: parts.standing, background, keeps })
   parts.updates = new IdentityUpdates({
     gossip,
     mail: parts.mail,
@@ -132,7 +133,6 @@ export async function openParts(components: AssemblyComponents, stack: AsyncDisp
     clock,
     logger,
     background,
-    onFork: (...fork) => whole.evidence.forked(...fork),
   })
   for (const bridge of [parts.bookTrust, parts.attestations, parts.evidence, parts.updates]) stack.defer(() => bridge.close())
   stack.defer(auditPairings(mesh, audit, background))

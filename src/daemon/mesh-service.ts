@@ -174,8 +174,15 @@ export class MeshService implements Service {
 
   health(): readonly Omit<Trouble, 'service'>[] {
     const broken = this.#assembly?.gossip.topics().filter((topic) => topic.broken) ?? []
+    const mesh = this.#assembly?.mesh
+    const doubting = mesh?.contradictedBy.map((did) => mesh.book.get(did)?.name ?? did) ?? []
     return [
       ...this.#failed,
+      ...doubting.map((name) => ({
+        code: 'CHAIN_FORKED' as const,
+        message: `${name} was shown two contradicting histories of this identity's keys and trusts neither: its owner has to choose yours.`,
+        next: 'kith id show --chain',
+      })),
       ...broken.map(({ name }) => ({
         code: 'STORE_FAILED' as const,
         message: `The definition of the topic ${name} cannot be read, so it admits nobody.`,

@@ -103,6 +103,7 @@ function contradict(state: ChainState, shown: readonly ChainEntry[], at: number,
   if (kept.kind === 'recover' && other.kind !== 'recover') return { state: withFork(state, state.status, { kept, other }), outcome: 'stale' }
   for (let index = at; index < Math.min(state.entries.length, shown.length); index++) {
     const pair = { kept: state.entries[index] as ChainEntry, other: shown[index] as ChainEntry }
+    if (isDecided(state, pair)) return { state, outcome: 'stale' }
     if (!sameEvent(pair.kept, pair.other)) return { state: withFork(state, 'forked', pair), outcome: 'forked' }
   }
   if (shown.length < state.entries.length) return { state, outcome: 'stale' }
@@ -227,6 +228,12 @@ export function chainTail(state: ChainState, haveIndex: number): readonly ChainE
 /** One event told twice: the same step to the same keys, promising the same next ones. */
 function sameEvent(a: ChainEntry, b: ChainEntry): boolean {
   return a.kind === b.kind && equal(a.next, b.next) && equal(encode(keySetCodec, a.keys), encode(keySetCodec, b.keys))
+}
+
+/** A person has chosen between these two: whoever lost cannot freeze the chain by showing his history again. */
+function isDecided({ status, forks }: ChainState, { kept, other }: ChainFork): boolean {
+  const same = (a: ChainEntry, b: ChainEntry): boolean => equal(a.hash, b.hash)
+  return status !== 'forked' && forks.some((fork) => (same(fork.kept, kept) && same(fork.other, other)) || (same(fork.kept, other) && same(fork.other, kept)))
 }
 
 /** Proofs of contradiction kept per identity; one is enough to freeze it. */

@@ -291,7 +291,7 @@ export class Dialer {
       const [latest] = [...(known.peer(did)?.devices ?? [])].filter(({ revoked }) => !revoked).sort((a, b) => b.lastSeenMs - a.lastSeenMs)
       if (latest !== undefined) return latest.linkKey
     }
-    const located = await locate(transport, url, { did, chain: await known.chain(did), known, clock, random, signal })
+    const located = await locate(transport, url, { did, chain: await known.chain(did), known, onChain: (chain) => known.adopt(chain), clock, random, signal })
     this.noteOffset(did, located.clockOffsetMs)
     known.adopt(located.chain)
     return located.linkKey

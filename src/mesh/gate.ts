@@ -38,6 +38,8 @@ export interface GateComponents {
   /** A connection was taken into the table. */
   readonly onMember: (member: Member, link: AuthenticatedLink) => void
   readonly onWarning: (did: Did | null, error: KithError) => void
+  /** This peer, which has proved itself, knows two contradicting histories of the own identity. */
+  readonly onContradicted: (by: Did) => void
   readonly metrics: Pick<LinkMetrics, 'strangerLeft' | 'ended' | 'refused'>
 }
 
@@ -228,8 +230,11 @@ export class Gate {
 
   /** What a greeting has shown counts for the links that were there before it, too. */
   #heed(error: KithError): void {
-    const { did } = error.details
-    if (error.code === 'CHAIN_FORKED' && !error.remote && typeof did === 'string' && isDid(did)) this.refresh(did)
+    const { did, by } = error.details
+    if (error.code === 'CHAIN_FORKED') {
+      if (!error.remote && typeof did === 'string' && isDid(did)) this.refresh(did)
+      if (error.remote && typeof by === 'string' && isDid(by)) this.#components.onContradicted(by)
+    }
     this.#warn(error)
   }
 
@@ -262,6 +267,6 @@ function breachOf(error: KithError | null): LinkViolation | undefined {
 
 /** Only what a connection needs while it lives: bindings and chains are large, and there may be thousands of links. */
 function factsOf(link: AuthenticatedLink): LinkFacts {
-  const { role, did, linkKey, helloHash, connectionId, remoteBoot, remoteRun, clockOffsetMs, postQuantum } = link
-  return { role, did, linkKey, helloHash, connectionId, remoteBoot, remoteRun, clockOffsetMs, postQuantum }
+  const { role, did, linkKey, helloHash, connectionId, remoteBoot, remoteRun, clockOffsetMs, postQuantum, chainStale } = link
+  return { role, did, linkKey, helloHash, connectionId, remoteBoot, remoteRun, clockOffsetMs, postQuantum, chainStale }
 }

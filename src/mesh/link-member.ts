@@ -9,7 +9,7 @@ import type { PathStatus, StreamContext } from './types.ts'
 /** What the table needs of a link that has proved itself. */
 export type LinkFacts = Pick<
   AuthenticatedLink,
-  'role' | 'did' | 'linkKey' | 'helloHash' | 'connectionId' | 'remoteBoot' | 'remoteRun' | 'clockOffsetMs' | 'postQuantum'
+  'role' | 'did' | 'linkKey' | 'helloHash' | 'connectionId' | 'remoteBoot' | 'remoteRun' | 'clockOffsetMs' | 'postQuantum' | 'chainStale'
 >
 
 /** What the node's own protocols know beyond `StreamContext`. */

@@ -15,6 +15,7 @@ import { sourceKeys } from './admission-source.ts'
 import { adoptShown } from './adopt-shown.ts'
 import { abortError } from './errors.ts'
 import { encodeEntriesFrom } from './hello-chain.ts'
+import { contradicts } from './hello-knowledge.ts'
 import type { KnownKeys } from './known-keys.ts'
 import {
   decodeLocateAnswer,
@@ -33,6 +34,8 @@ const REMEMBERED_SOURCES = 4096
 const TOTAL_PER_SECOND = 500
 /** All rounds of one question. */
 const LOCATE_DEADLINE_MS = 10_000
+/** Entries that fit into one answer whatever keys they have. */
+const LAST_SHOWN = 5
 /** 4 MiB of chain in tails of 64 KiB. */
 const MAX_ROUNDS = 64
 
@@ -87,6 +90,8 @@ export interface LocateOptions {
   readonly chain?: ChainState | undefined
   /** Where chains of trustees are known, for identities that were recovered. */
   readonly known?: Pick<KnownKeys, 'chain'> | undefined
+  /** Told what became of the chain that was known, also when the answer is worth nothing otherwise: it proves itself. */
+  readonly onChain?: (chain: ChainState) => void
   /** Asks for the chain alone: to its end, and whatever became of the machine's own binding, which is not verified then. Default false. */
   readonly whole?: boolean
   readonly clock: Clock
@@ -96,7 +101,7 @@ export interface LocateOptions {
 
 /**
  * Asks an address for the machine that stands there for an identity (PN-2), in rounds until its chain is complete. Stores nothing.
- * @throws KithError `LOCATE_FAILED` when the answer is not from that identity, `CHAIN_*`, `BINDING_*`, `ADDRESS_UNREACHABLE`, `TIMEOUT`, `ABORTED`;
+ * @throws KithError `CHAIN_FORKED`, `LOCATE_FAILED` when the answer is not from that identity, `CHAIN_*`, `BINDING_*`, `ADDRESS_UNREACHABLE`, `TIMEOUT`, `ABORTED`;
  * `UNSUPPORTED` when the transport cannot ask.
  */
 export async function locate(transport: Pick<Transport, 'scheme' | 'locate'>, address: string, options: LocateOptions): Promise<Located> {
@@ -109,21 +114,33 @@ export async function locate(transport: Pick<Transport, 'scheme' | 'locate'>, ad
   else options.signal?.addEventListener('abort', abort, { once: true })
   try {
     let chain = options.chain
+    let again: number | undefined
     for (let round = 0; round < MAX_ROUNDS; round++) {
       if (stop.signal.aborted) throw stop.signal.reason
       const nonce = options.random.bytes(16)
-      const asked = { nonce, tag: locateTag(didPublicKey(did), nonce), haveIndex: chain?.index ?? NO_INDEX }
+      const asked = { nonce, tag: locateTag(didPublicKey(did), nonce), haveIndex: again ?? chain?.index ?? NO_INDEX }
       const sentAt = clock.now()
       const frame = await transport.locate(address, encodeLocateRequest(asked), { signal: stop.signal })
       const answer = readAnswer(frame, asked, did)
       const had = chain?.index ?? -1
-      if (answer.tail.length > 0) chain = await adoptShown(chain, decodeChain(answer.tail), { did, now: clock.now(), known: options.known })
+      if (answer.tail.length > 0) {
+        const entries = decodeChain(answer.tail)
+        const adopted = await adoptShown(chain, entries, { did, now: clock.now(), known: options.known })
+        if (adopted !== chain && options.chain !== undefined) options.onChain?.(adopted)
+        chain = adopted
+        if (contradicts(chain, entries)) throw new KithError('CHAIN_FORKED', undefined, { details: { did, index: chain.index } })
+      }
       if (chain === undefined) throw failed('it showed no chain of that identity')
       // More entries than fit into one answer: ask for the rest, as long as there is progress.
       if (chain.index > had && (options.whole === true || answer.binding.chainIndex > chain.index)) continue
       const now = clock.now()
       const clockOffsetMs = Math.round(answer.timeMs - (sentAt + now) / 2)
       if (options.whole === true) return { did, linkKey: answer.binding.linkKey, binding: answer.binding, chain, clockOffsetMs }
+      if (again === undefined && partsFrom(chain, answer.binding)) {
+        // As long as the one known here, so nothing came after it: what contradicts it has to be asked for.
+        again = answer.binding.chainIndex > LAST_SHOWN ? answer.binding.chainIndex - LAST_SHOWN : NO_INDEX
+        continue
+      }
       const binding = verifyBinding(answer.bindingBytes, { chain, now })
       return { did, linkKey: binding.linkKey, binding, chain, clockOffsetMs }
     }
@@ -132,6 +149,12 @@ export async function locate(transport: Pick<Transport, 'scheme' | 'locate'>, ad
     timer.cancel()
     options.signal?.removeEventListener('abort', abort)
   }
+}
+
+/** The machine was certified by another history than the one known here. */
+function partsFrom(chain: ChainState, { chainIndex, chainHead }: Binding): boolean {
+  const entry = chain.entries[chainIndex]
+  return entry !== undefined && !equal(entry.hash, chainHead)
 }
 
 function readAnswer(

@@ -3,7 +3,7 @@ import type { Logger } from '../core/observe/log.ts'
 import type { Store } from '../core/store/types.ts'
 import type { Did } from '../identity/did.ts'
 import type { AddressBook } from './address-book.ts'
-import { CLASS_SCORE, isPeerClass } from './constraints.ts'
+import { atLeast, CLASS_SCORE, isPeerClass } from './constraints.ts'
 import type { KnownKeys } from './known-keys.ts'
 import { LINK_PROTOCOL } from './link-control.ts'
 import type { Decider, MeshPolicy } from './mesh-types.ts'
@@ -23,7 +23,7 @@ export interface MeshRulesComponents {
   readonly logger: Logger
   readonly own: Did
   readonly book: AddressBook
-  readonly known: Pick<KnownKeys, 'isForked'>
+  readonly known: Pick<KnownKeys, 'isForked' | 'statusOf'>
   readonly settings: () => Settings
   /** Decides further, where the owner's rules do not (`MeshComponents.policy`). */
   readonly other: Policy | undefined
@@ -75,10 +75,15 @@ export class MeshRules {
     return classOf(this.#components, did)
   }
 
+  /** Whether it would be more than Known, had anybody but itself shown its keys. */
+  isCapped(did: Did): boolean {
+    return isCapped(this.#components, did)
+  }
+
   constraints(did: Did): ConstraintSet {
     const { other, book, settings } = this.#components
     const ownWord = other === undefined || did === this.#components.own || book.has(did) || isLow(this.#components, did)
-    return ownWord ? settings().constraints[this.classOf(did)] : other.constraints(did)
+    return ownWord || isCapped(this.#components, did) ? settings().constraints[this.classOf(did)] : other.constraints(did)
   }
 
   /** Standing in basis points: what the further source knows of a peer, never below what the owner gave it, and a stranger's for one that is held low. */
@@ -86,7 +91,8 @@ export class MeshRules {
     const { other } = this.#components
     const held = CLASS_SCORE[this.classOf(did)]
     const known = other?.scoreOf(did) ?? 0
-    return isLow(this.#components, did) ? Math.min(known, CLASS_SCORE.known - 1) : Math.max(held, known)
+    if (isLow(this.#components, did)) return Math.min(known, CLASS_SCORE.known - 1)
+    return isFirstSeen(this.#components, did) ? Math.min(Math.max(held, known), CLASS_SCORE.partner - 1) : Math.max(held, known)
   }
 
   /** Why a peer may not open a protocol; `undefined` when it may. */
@@ -107,7 +113,7 @@ export class MeshRules {
     return {
       allowed: false,
       rule: 'the identity shows two contradicting histories, so what it was granted is suspended',
-      next: `kith peers forget ${peer}, then pair again with the machine you trust`,
+      next: `kith peers repin ${peer} --head PREFIX`,
     }
   }
 
@@ -160,11 +166,27 @@ function isLow({ known, conduct }: MeshRulesComponents, did: Did): boolean {
 }
 
 function classOf(components: MeshRulesComponents, did: Did): PeerClass {
-  const { book, other, own } = components
+  const { own } = components
   // Another machine of this identity: the identity itself vouches for it.
   if (did === own) return 'federated'
   if (isLow(components, did)) return 'isolated'
+  const held = givenClass(components, did)
+  return isFirstSeen(components, did) && atLeast(held, 'partner') ? 'known' : held
+}
+
+/** What the owner, or else the further source, makes of it. */
+function givenClass({ book, other }: MeshRulesComponents, did: Did): PeerClass {
   return book.get(did)?.class ?? other?.classOf(did) ?? 'isolated'
+}
+
+/** Only the peer itself showed its keys: whoever stole old ones could show the same (PN-6). */
+function isFirstSeen({ known, own }: MeshRulesComponents, did: Did): boolean {
+  return did !== own && known.statusOf(did) === 'first-seen'
+}
+
+/** It would have more than a first-seen peer gets. */
+function isCapped(components: MeshRulesComponents, did: Did): boolean {
+  return isFirstSeen(components, did) && atLeast(givenClass(components, did), 'partner')
 }
 
 /** What the further source decides, if it does. */

@@ -1,17 +1,20 @@
 import { networkInterfaces } from 'node:os'
 import type { Duplex } from 'node:stream'
-import { equal, toHex } from '../core/bytes.ts'
+import { equal, type PublicKey, toHex } from '../core/bytes.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import { nextTurn } from '../core/turn.ts'
+import { decodeChain } from '../identity/chain-codec.ts'
 import type { Did } from '../identity/did.ts'
-import type { Device } from '../identity/types.ts'
+import type { ChainState, Device } from '../identity/types.ts'
 import type { LinkStream, Transport } from '../transport/types.ts'
 import { AddressBook, type BookPeer } from './address-book.ts'
 import { AddressNews } from './address-news.ts'
-import { splitAddress } from './addresses.ts'
+import { schemeOf, splitAddress } from './addresses.ts'
 import { createAdmission } from './admission.ts'
 import { createBudgets } from './admission-budget.ts'
 import { nextBoot } from './boot.ts'
+import { ChainDesk } from './chain-desk.ts'
+import { atLeast } from './constraints.ts'
 import { currentDevice } from './current-device.ts'
 import { abortable, Dialer } from './dialer.ts'
 import type { Discovery } from './discovery.ts'
@@ -42,7 +45,7 @@ import { Reconnector } from './reconnect.ts'
 import { Router } from './router.ts'
 import { meshSettings, type Settings } from './settings.ts'
 import { linkList, linkTotals, streamsOf } from './status.ts'
-import type { BanStatus, Explanation, LeanHandler, LinkEvent, LinkStatus, ProtocolOptions, StreamHandler } from './types.ts'
+import type { BanStatus, ChainStanding, Explanation, LeanHandler, LinkEvent, LinkStatus, ProtocolOptions, StreamHandler } from './types.ts'
 import { Upgrader } from './upgrade.ts'
 import { explain, explainRefusal } from './why.ts'
 
@@ -96,6 +99,8 @@ class MeshNode implements Mesh {
   readonly #metrics: LinkMetrics
   readonly #events: LinkEvents
   readonly #closing: AbortController = new AbortController()
+  readonly #chains: ChainDesk
+  readonly #contradictedBy: Set<Did> = new Set()
   #rules: MeshRules | undefined
   #messages: MeshMessages | undefined
   #policy: MeshPolicy | undefined
@@ -154,6 +159,7 @@ class MeshNode implements Mesh {
       requirePq: () => this.#settings.requirePq,
       onMember: (member, link) => this.#onMember(member, link),
       onWarning: (peer, error) => this.#emit({ type: 'warning', peer, error }),
+      onContradicted: (by) => this.#contradicted(by, true),
       metrics: this.#metrics,
     })
     this.#dialer = new Dialer({
@@ -219,6 +225,12 @@ class MeshNode implements Mesh {
       list: () => invites.list(),
       revoke: (id) => book.exclusive(() => invites.revoke(id)),
     }
+    this.#chains = new ChainDesk({
+      known,
+      clock,
+      isStale: (did) => [...this.#table.membersOf(did)].some(({ link, state }) => link.chainStale && state !== 'closed'),
+    })
+    known.onFork = (chain) => this.#onFork(chain)
     book.onChange = (did) => {
       this.#gate.refresh(did)
       this.#reconnector.refresh()
@@ -243,6 +255,8 @@ class MeshNode implements Mesh {
     })
     this.#policy = this.#rules.policy()
     this.#messages = await this.#openMessages()
+    this.#opened.known.onChain = (did) => void this.#review(did).catch((error: unknown) => logger.warn('links not reviewed', { peer: did, error }))
+    this.#opened.known.onRevoked = (did, linkKey) => this.#onRevoked(did, linkKey)
     const ends = [conduct?.onChange((did) => this.#onConduct(did)), policy?.onChange?.((peers) => this.#onStanding(peers))]
     for (const end of ends) if (end !== undefined) this.#closing.signal.addEventListener('abort', end, { once: true })
   }
@@ -257,6 +271,10 @@ class MeshNode implements Mesh {
 
   get did(): Did {
     return this.#device.did
+  }
+
+  get contradictedBy(): readonly Did[] {
+    return [...this.#contradictedBy]
   }
 
   get addresses(): readonly string[] {
@@ -342,6 +360,17 @@ class MeshNode implements Mesh {
     return status
   }
 
+  async linkDevice(linkKey: PublicKey, urls: readonly string[], options: Waiting = {}): Promise<void> {
+    this.#alive()
+    if (equal(linkKey, this.#device.linkSigner.publicKey)) throw new KithError('SELF_DIAL')
+    if (this.#table.get(linkKey)?.current !== undefined) return
+    const known = urls.filter((url) => splitAddress(url) !== undefined).map((url) => ({ url, linkKey }))
+    const found = this.#presence.candidates(this.did).filter((candidate) => candidate.linkKey !== undefined && equal(candidate.linkKey, linkKey))
+    const candidates = [...known, ...found].filter(({ url }) => this.#transports.has(schemeOf(url)))
+    const signal = options.signal === undefined ? this.#closing.signal : AbortSignal.any([options.signal, this.#closing.signal])
+    await this.#dialer.race(this.did, candidates, signal)
+  }
+
   async ping(peer: string, options: Waiting & { readonly count?: number } = {}): Promise<readonly number[]> {
     const count = options.count ?? 1
     if (!Number.isInteger(count) || count < 1 || count > MAX_PINGS) throw new TypeError(`count must be a whole number from 1 to ${MAX_PINGS}`)
@@ -360,6 +389,7 @@ class MeshNode implements Mesh {
       table: this.#table,
       book: this.#opened.book,
       classOf: (did) => this.#ruling.classOf(did),
+      chainOf: (did) => this.#chains.standing(did),
       retryOf: (did) => this.#reconnector.status(did),
       dialing: (did) => this.#dialer.dialing(did),
     })
@@ -382,6 +412,23 @@ class MeshNode implements Mesh {
     return await this.#pairing.confirm(this.#resolve(peer))
   }
 
+  async anchor(peer: string, options: { readonly head?: string; readonly chain?: Uint8Array } = {}): Promise<ChainStanding> {
+    const did = this.#resolve(peer)
+    if (options.chain !== undefined) await this.messages.directory.learnChain(did, decodeChain(options.chain))
+    const standing = await this.#chains.anchor(did, options.head)
+    this.#onChainDecided(did)
+    return standing
+  }
+
+  async repin(peer: string, head: string): Promise<ChainStanding> {
+    const did = this.#resolve(peer)
+    const standing = await this.#chains.repin(did, head)
+    // Whoever is linked was let in under the other history, perhaps.
+    await this.#table.close(new KithError('LINK_CLOSED'), did)
+    this.#onChainDecided(did)
+    return standing
+  }
+
   why(peer: string, action?: string, target?: string): Explanation {
     const did = this.#resolve(peer)
     return explain({
@@ -391,8 +438,14 @@ class MeshNode implements Mesh {
       dialer: this.#dialer,
       schemes: this.schemes,
       prefer: this.#settings.prefer,
+      chain: this.#chains.standing(did),
       decision: action === undefined ? undefined : this.policy.decide({ peer: did, action, ...(target === undefined ? {} : { target }) }),
-      standing: { class: this.policy.classOf(did), score: this.policy.scoreOf(did), low: this.#components.conduct?.isolated(did) === true },
+      standing: {
+        class: this.policy.classOf(did),
+        score: this.policy.scoreOf(did),
+        low: this.#components.conduct?.isolated(did) === true,
+        capped: this.#ruling.isCapped(did),
+      },
       ban: this.#banOf(did),
     })
   }
@@ -509,6 +562,7 @@ class MeshNode implements Mesh {
     this.#messages?.linked(member, link)
     const { did, role, clockOffsetMs } = member.link
     this.#dialer.noteOffset(did, clockOffsetMs)
+    this.#contradicted(did, link.forkShown)
     if (role === 'dialer') {
       this.#router.openControl(member).catch((error: unknown) => {
         // The connection is gone, which its end tells.
@@ -525,8 +579,51 @@ class MeshNode implements Mesh {
     this.#reconnector.refresh()
   }
 
+  /** A ticket vouches for the keys of whoever used it. */
+  #vouch(did: Did): void {
+    const { logger } = this.#components
+    this.#opened.known
+      .anchor(did)
+      .then(() => this.#onChainDecided(did))
+      .catch((error: unknown) => logger.warn('keys not anchored', { peer: did, code: asKithError(error, 'INTERNAL').code }))
+  }
+
+  /** Its class counts from now on. */
+  #onChainDecided(did: Did): void {
+    this.#gate.refresh(did)
+    this.#ruling.changed([did])
+    this.#reconnector.refresh()
+    this.#reconnector.wake(did)
+  }
+
+  /** What a peer of the book says of the own identity's keys: that it was shown two histories of them, or not any more. */
+  #contradicted(by: Did, contradicted: boolean): void {
+    if (!contradicted) {
+      this.#contradictedBy.delete(by)
+      return
+    }
+    const name = this.#opened.book.get(by)?.name
+    if (name === undefined || this.#contradictedBy.has(by)) return
+    this.#contradictedBy.add(by)
+    const error = new KithError('CHAIN_FORKED', `${name} was shown two contradicting histories of this identity's keys`, {
+      details: { by },
+      next: 'kith id show --chain',
+    })
+    this.#emit({ type: 'warning', peer: by, error })
+  }
+
+  /** An identity showed a history that contradicts the one known here. */
+  #onFork(chain: ChainState): void {
+    const { logger, onFork } = this.#components
+    logger.warn('an identity showed two contradicting histories', { peer: chain.did, index: chain.index })
+    this.#gate.refresh(chain.did)
+    onFork?.(chain)
+  }
+
   #onPaired({ did, name, words, class: held, pending }: Joined): void {
     this.#opened.known.keep(did)
+    // Above Known without waiting for words: whoever made the ticket trusts that it reached its reader alone.
+    if (pending === null && atLeast(held, 'partner')) this.#vouch(did)
     for (const member of this.#table.membersOf(did)) this.#news.tell(member)
     this.#emit({ type: 'paired', peer: did, name, words, class: held, pending })
   }
@@ -582,12 +679,29 @@ class MeshNode implements Mesh {
     this.#components.conduct?.report({ peer: link.did, device: link.linkKey, kind: 'malformed-frame', protocol })
   }
 
+  /** The keys of an identity changed: machines that the new ones do not carry leave. */
+  async #review(did: Did): Promise<void> {
+    for (const member of [...this.#table.membersOf(did)]) {
+      const fault = await this.messages.directory.faultOf(did, member.link.linkKey)
+      if (fault !== undefined) await member.close(fault)
+    }
+  }
+
+  /** Its identity does not have this machine any more. */
+  #onRevoked(did: Did, linkKey: PublicKey): void {
+    for (const member of [...this.#table.membersOf(did)]) {
+      if (equal(member.link.linkKey, linkKey)) void member.close(new KithError('DEVICE_REVOKED'))
+    }
+    this.#messages?.directory.revoked(did, linkKey)
+  }
+
   #mayLink(did: Did): boolean {
     return this.policy.decide({ peer: did, action: 'link' }).allowed
   }
 
   async #onForgotten(did: Did): Promise<void> {
     const { known } = this.#opened
+    this.#contradictedBy.delete(did)
     await this.#ruling.local.forgetAllowed(did)
     // A person decided about a contradiction: the next meeting is a first one.
     if (known.peer(did)?.forked === true) known.forget(did)

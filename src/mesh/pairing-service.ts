@@ -100,6 +100,8 @@ export class PairingService {
         next: 'kith peers',
       })
     }
+    // The words cover both identities and the link on which their keys were shown.
+    await this.#components.known.anchor(did)
     return await book.setClass(did, peer.pending, null)
   }
 

@@ -5,12 +5,12 @@ import type { Member } from './link-member.ts'
 import type { Link, LinkTable } from './link-table.ts'
 import type { NetworkStats } from './mesh-types.ts'
 import type { RetryStatus } from './reconnect.ts'
-import type { LinkStatus, PeerClass } from './types.ts'
+import type { ChainStanding, LinkStatus, PeerClass } from './types.ts'
 
 type Known = Pick<BookPeer, 'name' | 'class' | 'pending'> | undefined
 
 /** A device that is linked. */
-function linkStatus(link: Link, peer: Known, held: PeerClass): LinkStatus {
+function linkStatus(link: Link, peer: Known, held: PeerClass, chain: ChainStanding | null): LinkStatus {
   const { current } = link
   const members = [...link.members]
   return {
@@ -20,6 +20,7 @@ function linkStatus(link: Link, peer: Known, held: PeerClass): LinkStatus {
     state: current === undefined ? 'idle' : 'connected',
     class: held,
     pendingClass: peer?.pending ?? null,
+    chain,
     path: current?.path ?? null,
     rttMs: current?.rttMs ?? null,
     since: current === undefined ? null : new Date(Math.min(...members.map(({ sinceMs }) => sinceMs))).toISOString(),
@@ -33,15 +34,16 @@ function linkStatus(link: Link, peer: Known, held: PeerClass): LinkStatus {
 }
 
 /** A peer of the address book without any link. */
-function unlinkedStatus(peer: BookPeer, retry: RetryStatus, dialing: boolean): LinkStatus {
+function unlinkedStatus(peer: BookPeer, held: PeerClass, chain: ChainStanding | null, retry: RetryStatus, dialing: boolean): LinkStatus {
   const linkKey = peer.addresses.find((address) => address.linkKey !== undefined)?.linkKey
   return {
     did: peer.did,
     name: peer.name,
     linkKey: linkKey === undefined ? '' : toHex(linkKey),
     state: dialing ? 'connecting' : retry.state,
-    class: peer.class,
+    class: held,
     pendingClass: peer.pending,
+    chain,
     path: null,
     rttMs: null,
     since: null,
@@ -57,18 +59,19 @@ export interface LinkListInput {
   readonly table: LinkTable
   readonly book: AddressBook
   readonly classOf: (did: Did) => PeerClass
+  readonly chainOf: (did: Did) => ChainStanding | null
   readonly retryOf: (did: Did) => RetryStatus
   readonly dialing: (did: Did) => boolean
 }
 
 /** One entry per linked device, and one per peer of the address book without a link. */
-export function linkList({ table, book, classOf, retryOf, dialing }: LinkListInput): readonly LinkStatus[] {
+export function linkList({ table, book, classOf, chainOf, retryOf, dialing }: LinkListInput): readonly LinkStatus[] {
   const linked = [...table.links()].filter(({ current }) => current !== undefined)
   const dids = new Set(linked.map(({ did }) => did))
   const unlinked = book.list().filter(({ did }) => !dids.has(did))
   return [
-    ...linked.map((link) => linkStatus(link, book.get(link.did), classOf(link.did))),
-    ...unlinked.map((peer) => unlinkedStatus(peer, retryOf(peer.did), dialing(peer.did))),
+    ...linked.map((link) => linkStatus(link, book.get(link.did), classOf(link.did), chainOf(link.did))),
+    ...unlinked.map((peer) => unlinkedStatus(peer, classOf(peer.did), chainOf(peer.did), retryOf(peer.did), dialing(peer.did))),
   ]
 }
 

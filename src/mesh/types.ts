@@ -100,6 +100,18 @@ export interface PathStatus extends Path {
   readonly postQuantum: boolean
 }
 
+/**
+ * How far the chain of a peer can be relied on (PN-6). `first-seen`: only the peer showed it, so it is at most Known. `anchored`: a ticket, other peers or a person
+ * vouch for it. `stale`: a machine of it that is linked has not heard of its newest keys. `forked`: two contradict each other, and a person has to choose.
+ */
+export interface ChainStanding {
+  readonly status: 'first-seen' | 'anchored' | 'stale' | 'forked'
+  /** Of the last entry known here. */
+  readonly index: number
+  /** SHA-256 of it, 64 hexadecimal digits. */
+  readonly head: string
+}
+
 export interface LinkStatus {
   readonly did: Did
   readonly name: string | null
@@ -107,6 +119,8 @@ export interface LinkStatus {
   readonly state: 'connected' | 'connecting' | 'waiting' | 'idle'
   readonly class: PeerClass
   readonly pendingClass: PeerClass | null
+  /** Null while its keys are not known here. */
+  readonly chain: ChainStanding | null
   readonly path: PathStatus | null
   readonly rttMs: number | null
   readonly since: string | null
@@ -142,6 +156,8 @@ export interface CandidateResult {
 /** The answer of `why`: which path is used and why not a better one, or whether an action is allowed and by which rule. */
 export interface Explanation {
   readonly path: PathStatus | null
+  /** Null while its keys are not known here. */
+  readonly chain: ChainStanding | null
   readonly candidates: readonly CandidateResult[]
   readonly decision: 'allowed' | 'denied' | null
   readonly rule: string | null

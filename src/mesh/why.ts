@@ -4,7 +4,7 @@ import { schemeOf } from './addresses.ts'
 import type { Dialer } from './dialer.ts'
 import type { Link } from './link-table.ts'
 import { banRule, unbanCommand } from './mesh-rules.ts'
-import type { BanStatus, CandidateResult, Decision, Explanation, PeerClass } from './types.ts'
+import type { BanStatus, CandidateResult, ChainStanding, Decision, Explanation, PeerClass } from './types.ts'
 
 /** Beyond this a difference of clocks is worth saying. */
 const CLOCK_MS = 30_000
@@ -17,8 +17,9 @@ export interface WhyInput {
   readonly schemes: readonly string[]
   readonly prefer: readonly string[]
   readonly decision: Decision | undefined
-  /** Where the peer stands here; `low`: in a stranger's place for what it did. */
-  readonly standing: { readonly class: PeerClass; readonly score: number; readonly low: boolean }
+  readonly chain: ChainStanding | null
+  /** Where the peer stands here; `low`: in a stranger's place for what it did; `capped`: at most Known because its keys are first-seen. */
+  readonly standing: { readonly class: PeerClass; readonly score: number; readonly low: boolean; readonly capped: boolean }
   /** A ban here of the identity, or of every device known of it. */
   readonly ban: BanStatus | undefined
 }
@@ -59,6 +60,7 @@ export function explain(input: WhyInput): Explanation {
   }
   return {
     path: current?.path ?? null,
+    chain: input.chain,
     candidates,
     decision: decision === undefined ? null : decision.allowed ? 'allowed' : 'denied',
     rule: decision === undefined ? null : decision.allowed ? decision.rule : `${decision.rule}${whereabouts(input)}`,
@@ -74,7 +76,8 @@ function banned({ did, decision, ban }: WhyInput): Decision | undefined {
 
 /** What a class, a score or a topic's least standing was compared with. */
 function whereabouts({ standing }: WhyInput): string {
-  return `; this peer is ${standing.class}${standing.low ? ' for what it did,' : ''} with a standing of ${(Math.round(standing.score / 100) / 100).toFixed(2)}`
+  const seen = standing.capped ? ', at most known because only it showed its keys,' : ''
+  return `; this peer is ${standing.class}${standing.low ? ' for what it did,' : seen} with a standing of ${(Math.round(standing.score / 100) / 100).toFixed(2)}`
 }
 
 function untried(url: string, tried: CandidateResult | undefined, input: WhyInput, active: string | undefined, clock: string | undefined): CandidateResult {

@@ -1,7 +1,9 @@
 import type { Timer } from '../core/clock.ts'
 import { type Logger, silentLogger } from '../core/observe/log.ts'
 import { type Random, seededRandom } from '../core/random.ts'
+import { encodeChain } from '../identity/chain-codec.ts'
 import type { Did } from '../identity/did.ts'
+import { atLeast } from '../mesh/constraints.ts'
 import type { PeerClass } from '../mesh/types.ts'
 import { createMemoryNetwork, type MemoryNetwork } from '../transport/memory.ts'
 import { EventLog, type LogWindow } from './event-log.ts'
@@ -277,9 +279,10 @@ export class Simulation implements AsyncDisposable {
     }
   }
 
-  #identityFor(name: string, { cloneOf, identityOf = cloneOf, postQuantum = true }: SimNodeOptions): SimIdentity {
+  #identityFor(name: string, { cloneOf, identityOf = cloneOf, postQuantum = true, identity: given, recovery }: SimNodeOptions): SimIdentity {
+    if (given !== undefined) return given
     if (identityOf !== undefined) return this.get(identityOf).identity
-    const identity = new SimIdentity(`${this.seed} ${name}`, { postQuantum, now: START_MS - IDENTITY_AGE_MS, signMldsa: this.#signMldsa })
+    const identity = new SimIdentity(`${this.seed} ${name}`, { postQuantum, now: START_MS - IDENTITY_AGE_MS, signMldsa: this.#signMldsa, policy: recovery })
     this.#identities.set(name, identity)
     return identity
   }
@@ -288,8 +291,11 @@ export class Simulation implements AsyncDisposable {
     const [a, b] = [this.#nodes.get(acquaintance.a), this.#nodes.get(acquaintance.b)]
     if (acquaintance.done || a?.running !== true || b?.running !== true) return
     acquaintance.done = true
-    const add = (to: SimNode, peer: SimNode) =>
-      to.mesh.book.add(peer.did, { name: this.#names.get(peer.did) ?? peer.name, urls: [peer.url], class: acquaintance.class })
+    const add = async (to: SimNode, peer: SimNode): Promise<void> => {
+      await to.mesh.book.add(peer.did, { name: this.#names.get(peer.did) ?? peer.name, urls: [peer.url], class: acquaintance.class })
+      // Their owners have compared keys.
+      if (atLeast(acquaintance.class, 'partner')) await to.mesh.anchor(peer.did, { chain: encodeChain(peer.device.chain.entries) })
+    }
     await Promise.all([add(a, b), add(b, a)])
   }
 

@@ -10,6 +10,7 @@ import { decodeChain, encodeChain } from '../identity/chain-codec.ts'
 import type { Did } from '../identity/did.ts'
 import type { ChainEntry, ChainState } from '../identity/types.ts'
 import { TokenBucket } from '../mesh/admission-rate.ts'
+import { trusteeChains } from '../mesh/adopt-shown.ts'
 import type { DevicePapers, Equivocation } from '../mesh/messages/types.ts'
 import { decodeEvidence, type Evidence, encodeEvidence } from './evidence.ts'
 import { accusedBy, checkEvidence, concerns } from './evidence-check.ts'
@@ -30,7 +31,8 @@ export interface EvidenceComponents {
   readonly papers: (did: Did, device: Uint8Array) => Promise<DevicePapers | undefined>
   /** Whether its identity has revoked a device, as far as is known here. */
   readonly revoked: (did: Did, device: Uint8Array) => Promise<boolean>
-  readonly chainOf?: (did: Did) => ChainState | undefined
+  /** Chains of trustees, for identities that were recovered. */
+  readonly chainOf?: (did: Did) => Promise<ChainState | undefined>
   /** The history of an identity as it is known here: what a thief of its old keys signed is not held against it. */
   readonly history?: (did: Did) => Promise<ChainState | undefined>
   /** Puts evidence that this node found itself on `trust:evidence`. Absent: it stays here. */
@@ -148,7 +150,8 @@ export class EvidenceDesk {
   async #judge(evidence: Evidence, encoded: Uint8Array): Promise<EvidenceOutcome> {
     const { standing, clock, chainOf, revoked, logger } = this.#components
     try {
-      const proof = checkEvidence(evidence, encoded, { now: clock.now(), ...(chainOf === undefined ? {} : { chainOf }) })
+      const trustees = await trusteeChains(entriesOf(evidence), chainOf === undefined ? undefined : { chain: chainOf })
+      const proof = checkEvidence(evidence, encoded, { now: clock.now(), chainOf: (trustee) => trustees.get(trustee) })
       if (!(await this.#concerns(evidence))) return 'invalid'
       if (!standing.prove(proof)) return 'known'
       logger.warn('a device was proved to contradict itself', { peer: proof.did, kind: proof.kind })
@@ -158,6 +161,17 @@ export class EvidenceDesk {
       if (isKithError(error, 'EVIDENCE_INVALID')) return 'invalid'
       throw error
     }
+  }
+}
+
+/** The histories in evidence, for whoever attested recoveries in them; none where they do not decode. */
+function entriesOf(evidence: Evidence): readonly ChainEntry[] {
+  const shown = evidence.kind === 'equivocation' ? [evidence.chain] : evidence.kind === 'chain-fork' ? [evidence.first, evidence.second] : []
+  try {
+    return shown.flatMap((chain) => decodeChain(chain))
+  } catch (error) {
+    if (isKithError(error, 'CHAIN_INVALID')) return []
+    throw error
   }
 }
 

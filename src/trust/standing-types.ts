@@ -79,6 +79,8 @@ export interface Standing extends Conduct, AsyncDisposable {
   proved(did: Did, device: PublicKey | undefined, kind: ProofKind): boolean
   /** The identity has revoked this device: proofs against it weigh on the identity no longer. */
   deviceRevoked(did: Did, device: PublicKey): void
+  /** A person chose between two contradicting histories of this identity: that it showed both weighs on it no longer. */
+  forkDecided(did: Did): void
   /** The very evidence that was proved is of a machine that a thief of replaced keys made: it weighs on the identity no longer, the key stays banned. */
   withdraw(proved: ProvedAgainst): void
   /** Changes the numbers. @throws TypeError; nothing is changed then. */

@@ -252,6 +252,13 @@ class PeerStanding implements Standing {
     this.#changed(record)
   }
 
+  forkDecided(did: Did): void {
+    const record = this.#table.get(did)
+    if (record?.proofs.some(({ kind, pardoned }) => kind === 'chain-fork' && !pardoned) !== true) return
+    record.proofs = record.proofs.map((proof) => (proof.kind === 'chain-fork' ? { ...proof, pardoned: true } : proof))
+    this.#changed(record)
+  }
+
   configure(rules: StandingOverrides): void {
     this.#rules = standingRules(rules)
     for (const { did } of [...this.#table.all()]) this.#show(did)

@@ -73,6 +73,7 @@ test('score topic, a peer below, may neither read nor publish until its class ri
   assert.equal(subscribersOf(ann, 'partners'), 0)
   await ann.mesh.book.add(bob.mesh.did, { class: 'partner' })
   await bob.mesh.book.add(ann.mesh.did, { class: 'partner' })
+  await world.settle(Promise.all([ann.mesh.anchor(bob.mesh.did), bob.mesh.anchor(ann.mesh.did)]))
   await world.until(() => ann.hears('partners').length === 2 && bob.hears('partners').length === 2)
   await world.close()
 })

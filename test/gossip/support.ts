@@ -142,6 +142,7 @@ export async function hostile(
   if (options.class !== undefined) await victim.mesh.book.add(node.mesh.did, { name, class: options.class })
   await node.mesh.book.add(victim.mesh.did, { name: victim.name, urls: [victim.url], class: 'partner' })
   await world.settle(node.mesh.dial(victim.mesh.did))
+  if (options.class !== undefined) await world.settle(victim.mesh.anchor(node.mesh.did))
   const stream = await world.settle(node.mesh.openLean(victim.mesh.did, GOSSIP_PROTOCOL))
   const reset: { number: number | undefined } = { number: undefined }
   stream.onError = (error) => {

@@ -244,6 +244,7 @@ test('mailbox, a flood of messages, is slowed to the rate of the class and harms
   for (let i = 0; i < 30; i++) await put(world, ann, host, seal())
   assert.equal(await put(world, ann, host, seal()), 'RATE_LIMITED')
   await host.mesh.book.add(ann.mesh.did, { class: 'partner' })
+  await world.settle(host.mesh.anchor(ann.mesh.did))
   for (let i = 0; i < 20; i++) assert.equal(await put(world, ann, host, seal()), 'mailbox', 'a partner has a larger burst, at once')
   await world.close()
 })

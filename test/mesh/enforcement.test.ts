@@ -128,6 +128,7 @@ test('quarantine, gives a partner the limits of strangers and suspends what its 
   await ann.mesh.book.add(ben.mesh.did, { name: 'ben', class: 'partner' })
   await ben.mesh.book.add(ann.mesh.did, { name: 'ann', urls: [ann.url] })
   await world.until(() => linked(ann) && linked(ben))
+  await world.settle(ann.mesh.anchor('ben'))
   await ann.mesh.policy.allow('partner', 'forward', '10.0.0.1:80')
   const mayForward = (): Decision => ann.mesh.policy.test('ben', 'forward', '10.0.0.1:80')
   assert.equal(mayForward().allowed, true)

@@ -138,6 +138,7 @@ class Bench {
       remoteBoot: boot,
       remoteRun: new Uint8Array(8).fill(run),
       clockOffsetMs: 0,
+      chainStale: false,
       postQuantum: { exchange: false, signatures: false },
     }
     const member = this.table.add(facts, connection)
