@@ -18,6 +18,10 @@ export interface Terminal {
   confirm(question: string, fallback: boolean, signal: AbortSignal): Promise<boolean>
   /** Straight to standard output, for what must not become part of a result: the phrase. */
   write(text: string): void
+  /** Bytes to standard output, no faster than they are taken there. */
+  send(bytes: Uint8Array): Promise<void>
+  /** Standard input as it comes, for what is larger than memory. */
+  receive(): AsyncIterable<Uint8Array>
   /** A copy is written and then zeroed. */
   writeBytes(bytes: Uint8Array): void
   /** Replaces the last line on standard error; empty takes it away. Only when `watched`. */
@@ -58,6 +62,8 @@ export function createTerminal(streams: TerminalStreams): Terminal {
       return text === '' ? fallback : text === 'y' || text === 'yes'
     },
     write: (text) => void stdout.write(text),
+    send: (bytes) => new Promise((resolve, reject) => void stdout.write(bytes, (error) => (error == null ? resolve() : reject(error)))),
+    receive: () => stdin as AsyncIterable<Uint8Array>,
     writeBytes(bytes) {
       const copy = Buffer.from(bytes)
       stdout.write(copy, () => copy.fill(0))

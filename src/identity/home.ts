@@ -6,6 +6,7 @@ import { type Random, systemRandom } from '../core/random.ts'
 import { removeTemporaries, syncDirectory, writeAtomic } from './atomic-file.ts'
 import { Tokens } from './hardware/tokens.ts'
 import { acquireLock, type HomeLock } from './home-lock.ts'
+import { finishSwitch } from './home-switch.ts'
 import { finishKeyChange } from './key-change.ts'
 import { checkOwner, readPrivateFile, unsafe } from './private-file.ts'
 
@@ -89,6 +90,7 @@ export async function openHome(directory: string, options: OpenHomeOptions = {})
   await checkHome(paths.root)
   const lock = await acquireLock(paths)
   try {
+    await finishSwitch(paths.root)
     await removeTemporaries(paths.root)
     await finishKeyChange(paths.root)
     return new LockedHome(paths, await homeId(paths, options.random ?? systemRandom), lock, options.tokens ?? new Tokens())

@@ -1,5 +1,5 @@
-import { closeSync, openSync } from 'node:fs'
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { closeSync, openSync, rmSync } from 'node:fs'
+import { backup, DatabaseSync, type StatementSync } from 'node:sqlite'
 import { KithError } from '../errors.ts'
 import { checkKey, checkNamespace, checkOperations, PAGE_BYTES, type Range, rangeOf, scanPages } from './bounds.ts'
 import type { ScanOptions, Store, StoreEntry, StoreOp, WriteOptions } from './types.ts'
@@ -15,6 +15,8 @@ import type { ScanOptions, Store, StoreEntry, StoreOp, WriteOptions } from './ty
  * A transaction of which nobody asked to be durable is written without a sync.
  */
 const SCHEMA_VERSION = 1
+/** Of a copy: 1 MiB, so that the loop never waits long for the database. */
+const PAGES_AT_ONCE = 256
 const SQLITE_BUSY = 5
 const SQLITE_LOCKED = 6
 
@@ -31,6 +33,36 @@ export async function openSqliteStore(path: string): Promise<Store> {
     return new SqliteStore(database)
   } catch (error) {
     if (database?.isOpen === true) database.close()
+    throw asStoreError(error)
+  }
+}
+
+/**
+ * Copies a store, as it is at one moment, into a new file, while it goes on being used; `without` names namespaces that stay out. What the copy holds is in the one
+ * file, and nothing that was left out can be found in it.
+ * @throws KithError `UNSUPPORTED` for a store of another kind; `STORE_FAILED`, with nothing left behind, also when the file is there already.
+ */
+export async function copySqliteStore(store: Store, path: string, without: readonly string[]): Promise<void> {
+  if (!(store instanceof SqliteStore)) throw new KithError('UNSUPPORTED', 'only a store on disk can be copied')
+  try {
+    closeSync(openSync(path, 'wx', 0o600))
+  } catch (error) {
+    throw asStoreError(error)
+  }
+  try {
+    await store.copyTo(path)
+    const copy = new DatabaseSync(path)
+    try {
+      copy.exec('PRAGMA trusted_schema=OFF; PRAGMA secure_delete=ON')
+      const remove = copy.prepare('DELETE FROM entries WHERE namespace = ?')
+      for (const namespace of without) remove.run(namespace)
+      // One file, without a log beside it.
+      copy.exec('PRAGMA journal_mode=DELETE')
+    } finally {
+      copy.close()
+    }
+  } catch (error) {
+    for (const end of ['', '-wal', '-shm', '-journal']) rmSync(`${path}${end}`, { force: true })
     throw asStoreError(error)
   }
 }
@@ -68,6 +100,7 @@ class SqliteStore implements Store {
   #scheduled: NodeJS.Immediate | undefined
   #synchronous = true
   #closed = false
+  readonly #copying: Set<Promise<unknown>> = new Set()
 
   constructor(database: DatabaseSync) {
     this.#database = database
@@ -106,10 +139,24 @@ class SqliteStore implements Store {
     return scanPages(options, (range, reverse, rows) => this.#read(() => this.#readPage(ns, range, reverse, rows)))
   }
 
+  /** The pages of the file, by another thread; writes of this connection that come in between are part of the copy. */
+  async copyTo(path: string): Promise<void> {
+    if (this.#closed) throw new KithError('CLOSED')
+    this.#commit()
+    const copying = backup(this.#database, path, { rate: PAGES_AT_ONCE })
+    this.#copying.add(copying)
+    try {
+      await copying
+    } finally {
+      this.#copying.delete(copying)
+    }
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return
     this.#commit()
     this.#closed = true
+    await Promise.allSettled(this.#copying)
     try {
       this.#database.close()
     } catch (error) {
