@@ -1,4 +1,4 @@
-import { type FileHandle, open, readdir, rename, unlink } from 'node:fs/promises'
+import { type FileHandle, link, open, readdir, rename, unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 
 /**
@@ -47,5 +47,39 @@ export async function syncDirectory(path: string): Promise<void> {
     if (process.platform !== 'win32') throw error
   } finally {
     await directory.close()
+  }
+}
+
+/**
+ * Writes a file that must not exist yet: whole or not at all, 0600.
+ * @throws the system's error, with code `EEXIST` when something of that name is there.
+ */
+export async function writeNew(path: string, content: Uint8Array): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${++written}.tmp`)
+  try {
+    const file = await open(temporary, 'wx', 0o600)
+    try {
+      await file.writeFile(content)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await linkNew(temporary, path)
+  } finally {
+    await unlink(temporary).catch(() => undefined)
+  }
+  await syncDirectory(dirname(path))
+}
+
+/** A second name for the file fails where the name is taken, which a renaming does not. File systems of memory sticks have no second names. */
+async function linkNew(temporary: string, path: string): Promise<void> {
+  try {
+    await link(temporary, path)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'ENOSYS' && code !== 'EOPNOTSUPP') throw error
+    const reserved = await open(path, 'wx', 0o600)
+    await reserved.close()
+    await rename(temporary, path)
   }
 }

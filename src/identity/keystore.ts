@@ -185,6 +185,7 @@ export async function rotateIdentity(
   }
   const now = (options.clock ?? systemClock).now()
   const content = identity.content
+  keepsPostQuantum(content.next, options.next)
   const policy = options.policy ?? identity.chain.entries.at(-1)?.policy
   const tokens = options.tokens ?? home.tokens?.open
   const revealed = openKeySet('identity', cloneSeeds(content.next), tokens)
@@ -230,10 +231,16 @@ function newContent(options: CreateKeystoreOptions, tokens: TokenOpener | undefi
   const given = options.identity ?? { seeds: randomKeySeeds(random), next: randomKeySeeds(random) }
   const chain = given.chain ?? firstChain(given, now, tokens)
   const keys = publicKeysOf(given.seeds)
+  keepsPostQuantum(given.seeds, given.next)
   if (!equal(keys.ed25519, chain.keys.ed25519) || !equal(commitNext(publicKeysOf(given.next)), (chain.entries[chain.index] as ChainEntry).next)) {
     throw new KithError('CHAIN_INVALID', 'the keys are not those of the head of the chain', { details: { index: chain.index } })
   }
   return { createdMs: now, generation: chain.index, mayRotate: given.mayRotate ?? true, seeds: given.seeds, next: given.next, phrase: given.phrase, chain }
+}
+
+/** Nobody accepts an entry that drops the post-quantum key: promising keys without one would end the identity. */
+function keepsPostQuantum(present: KeySeeds, next: KeySeeds): void {
+  if (present.mldsa !== undefined && next.mldsa === undefined) throw new TypeError('keys that follow ones with a post-quantum key have one')
 }
 
 /** Entry 0 carries no date: whoever restores the identity from its phrase makes the very same entry, and peers see one chain, not two. */

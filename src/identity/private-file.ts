@@ -34,3 +34,21 @@ export function checkOwner(path: string, info: { uid: number; mode: number; isDi
 export function unsafe(path: string, reason: string, next: string): KithError {
   return new KithError('HOME_UNSAFE', `${path} is not safe for keys: ${reason}`, { details: { path, reason }, next })
 }
+
+/** Reads a file from anywhere, of at most `limit` bytes. @throws KithError `FILE_MISSING`, `KEYSTORE_DAMAGED` when it is longer. */
+export async function readFileUpTo(path: string, limit: number): Promise<Uint8Array> {
+  try {
+    const file = await open(path, 'r')
+    try {
+      const { size } = await file.stat()
+      if (size > limit)
+        throw new KithError('KEYSTORE_DAMAGED', `the file is longer than ${limit} bytes`, { details: { path, length: size }, next: 'another file' })
+      return new Uint8Array(await file.readFile())
+    } finally {
+      await file.close()
+    }
+  } catch (error) {
+    if (error instanceof KithError) throw error
+    throw new KithError('FILE_MISSING', `${path} cannot be read.`, { details: { path }, cause: error })
+  }
+}

@@ -1,15 +1,20 @@
 import { hostname } from 'node:os'
 import type { Clock } from '../../core/clock.ts'
+import { publicKeyOfSeed } from '../../core/crypto/ed25519.ts'
 import { KithError } from '../../core/errors.ts'
 import type { Random } from '../../core/random.ts'
 import type { Secret } from '../../core/secret.ts'
 import { MAX_AGE_FILE_BYTES } from '../../identity/age-file.ts'
+import { type Did, formatDid } from '../../identity/did.ts'
 import { type Home, readPrivateFile } from '../../identity/home.ts'
+import { wipeSeeds } from '../../identity/keys.ts'
 import { createKeystore, hasIdentity, type NewIdentity } from '../../identity/keystore.ts'
 import { keepStatePassphrase, type Passphrase } from '../../identity/passphrase.ts'
+import type { ChainState } from '../../identity/types.ts'
 import { generatePhrase, phraseToSeed } from '../../vault/bip39.ts'
 import { deriveIdentitySeeds } from '../../vault/identity-seeds.ts'
 import { describeDevice, type IdentitySummary, saveSummary } from './describe.ts'
+import { seedsOfHead } from './own-chain.ts'
 
 export const DEFAULT_PHRASE_WORDS = 24
 /**
@@ -27,6 +32,8 @@ export interface SetUpOptions {
   readonly words?: number
   /** A phrase to restore from, canonical (`parsePhrase`); stays the caller's. */
   readonly phrase?: Secret
+  /** For a restore: the chain as others know it (`fetchOwnChain`), which says which keys of the phrase are the current ones. Without it the identity is used, not changed. */
+  readonly chain?: ChainState
   readonly clock: Clock
   readonly random: Random
   readonly environment?: NodeJS.ProcessEnv
@@ -40,7 +47,7 @@ export interface SetUpResult {
 
 /**
  * Makes the identity of a home from a phrase, new or given.
- * @throws KithError `IDENTITY_EXISTS`, `PHRASE_INVALID`, `HOME_UNSAFE`, `KEYSTORE_DAMAGED` when only half of an identity is there.
+ * @throws KithError `IDENTITY_EXISTS`, `PHRASE_INVALID`, `PHRASE_OTHER` when it does not give the keys of the chain, `HOME_UNSAFE`, `KEYSTORE_DAMAGED` when only half of an identity is there.
  */
 export async function setUpIdentity(options: SetUpOptions): Promise<SetUpResult> {
   const { home, clock, random } = options
@@ -51,7 +58,7 @@ export async function setUpIdentity(options: SetUpOptions): Promise<SetUpResult>
     passphrase = options.passphrase === undefined ? await keepStatePassphrase(home, random, options.environment) : undefined
     await using keystore = await createKeystore(home, {
       passphrase: options.passphrase ?? (passphrase as Passphrase).secret,
-      identity: identityFrom(phrase, options.phrase !== undefined),
+      identity: identityFrom(phrase, options.phrase !== undefined, options.chain),
       name: machineName(options.name),
       clock,
       random,
@@ -78,7 +85,8 @@ async function mustBeFresh(home: Home): Promise<void> {
 }
 
 /** A restore that has no chain to look at may use the identity but not rotate it: it cannot know which generation is the current one. */
-function identityFrom(phrase: Secret, restored: boolean): NewIdentity {
+function identityFrom(phrase: Secret, restored: boolean, chain: ChainState | undefined): NewIdentity {
+  if (chain !== undefined) return { ...seedsOfHead(phrase, chain), phrase: phrase.clone(), chain, mayRotate: true }
   const seed = phraseToSeed(phrase)
   try {
     return { seeds: deriveIdentitySeeds(seed, 0), next: deriveIdentitySeeds(seed, 1), phrase: phrase.clone(), mayRotate: !restored }
@@ -87,8 +95,20 @@ function identityFrom(phrase: Secret, restored: boolean): NewIdentity {
   }
 }
 
+/** The DID that began with a phrase: what to ask others for before a restore. */
+export function didOfPhrase(phrase: Secret): Did {
+  const seed = phraseToSeed(phrase)
+  const seeds = deriveIdentitySeeds(seed, 0)
+  seed.wipe()
+  try {
+    return formatDid(publicKeyOfSeed(seeds.ed25519))
+  } finally {
+    wipeSeeds(seeds)
+  }
+}
+
 /** What peers call this machine: as given, else the first part of its host name. @throws KithError `USAGE`. */
-function machineName(given: string | undefined): string {
+export function machineName(given: string | undefined): string {
   const name = (given ?? hostname().split('.')[0] ?? '').trim()
   const bytes = Buffer.byteLength(name)
   const unsafe = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(name)

@@ -1,4 +1,5 @@
 import type { CommandSpec, OptionSpec } from '../../spec.ts'
+import { keystoreSpecs } from './keystore-spec.ts'
 
 const PASSPHRASE: OptionSpec = { flags: '--passphrase-file <file>', about: 'read the passphrase from a file (0600)', kind: 'text' }
 
@@ -109,5 +110,6 @@ export const spec: CommandSpec = {
         },
       ],
     },
+    ...keystoreSpecs,
   ],
 }

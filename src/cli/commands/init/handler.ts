@@ -3,10 +3,15 @@ import { isKithError, KithError } from '../../../core/errors.ts'
 import { systemRandom } from '../../../core/random.ts'
 import type { Secret } from '../../../core/secret.ts'
 import { type IdentitySummary, loadSummary } from '../../../daemon/identity/describe.ts'
-import { setUpIdentity } from '../../../daemon/identity/setup.ts'
+import { fetchOwnChain } from '../../../daemon/identity/own-chain.ts'
+import { didOfPhrase, setUpIdentity } from '../../../daemon/identity/setup.ts'
+import { isDeviceOnly } from '../../../identity/device-home.ts'
+import { type Did, parseDid } from '../../../identity/did.ts'
 import { type Home, openHome } from '../../../identity/home.ts'
 import { hasIdentity, openDevice } from '../../../identity/keystore.ts'
 import { type Passphrase, resolvePassphrase } from '../../../identity/passphrase.ts'
+import type { ChainState } from '../../../identity/types.ts'
+import { decodeTicket } from '../../../mesh/ticket.ts'
 import { parsePhrase } from '../../../vault/bip39.ts'
 import type { CommandContext } from '../../context.ts'
 import type { Options } from '../../options.ts'
@@ -17,6 +22,8 @@ import { harmless } from '../../style.ts'
 
 const WORD_COUNTS: readonly number[] = [12, 15, 18, 21, 24]
 const MAX_PHRASE_BYTES = 1_024
+/** What a restore says that could ask nobody. */
+const WITHOUT_HISTORY = 'Nobody was asked for the history of this identity: it is used here, and not changed. Once a machine of it can be reached:'
 export const WITHOUT_PASSPHRASE = 'No passphrase: whoever uses this account can use the keys.'
 
 export interface InitResult {
@@ -68,7 +75,7 @@ export async function initialise(context: CommandContext, options: Options): Pro
     throw error
   }
   try {
-    return (await hasIdentity(home)) ? await existing(context, options, home) : await create(context, options, home)
+    return (await hasIdentity(home)) || (await isDeviceOnly(home)) ? await existing(context, options, home) : await create(context, options, home)
   } finally {
     await home.close()
   }
@@ -92,7 +99,12 @@ async function askKeys(context: CommandContext, options: Options, home: Home): P
 }
 
 async function create(context: CommandContext, options: Options, home: Home): Promise<Initialised> {
+  const from = options.list('from')
+  if (!options.flag('restore') && (from.length > 0 || options.text('did') !== undefined)) {
+    throw new KithError('USAGE', '--from and --did belong to --restore.', { next: 'kith init --help' })
+  }
   const given = options.flag('restore') ? await readPhrase(context) : undefined
+  const chain = given === undefined ? undefined : await historyOf(context, options, given)
   const passphrase = await newPassphrase(context, options)
   const name = options.text('name')
   const words = options.count('words')
@@ -106,14 +118,36 @@ async function create(context: CommandContext, options: Options, home: Home): Pr
       ...(name === undefined ? {} : { name }),
       ...(words === undefined ? {} : { words }),
       ...(given === undefined ? {} : { phrase: given }),
+      ...(chain === undefined ? {} : { chain }),
     })
     const shown = given !== undefined || tellPhrase(context, phrase)
     phrase.wipe()
-    return result(context, summary, true, remarks(shown, passphrase))
+    const blind: Remark[] = given !== undefined && chain === undefined ? [[WITHOUT_HISTORY, 'kith id rotation take --from tcp://HOST:PORT']] : []
+    return result(context, summary, true, [...remarks(shown, passphrase), ...blind])
   } finally {
     given?.wipe()
     passphrase?.wipe()
   }
+}
+
+/** The chain is asked for before anything is made: it says which keys of the phrase are the current ones. `undefined` when nobody was named. */
+async function historyOf(context: CommandContext, options: Options, phrase: Secret): Promise<ChainState | undefined> {
+  const named = options.text('did')
+  const did = named === undefined ? didOfPhrase(phrase) : parseDid(named)
+  const urls = options.list('from').flatMap((from) => (from.startsWith('kith1') ? ticketUrls(from, did) : [from]))
+  if (urls.length > 0) return await fetchOwnChain({ did, urls, clock: systemClock, random: systemRandom, signal: context.signal })
+  if (named === undefined || did === didOfPhrase(phrase)) return undefined
+  throw new KithError('PHRASE_OTHER', 'This phrase is not the one that identity began with; its history has to be asked for.', {
+    next: 'kith init --restore --did DID --from tcp://HOST:PORT',
+  })
+}
+
+function ticketUrls(text: string, did: Did): readonly string[] {
+  const ticket = decodeTicket(text)
+  if (ticket.did === did) return ticket.urls
+  throw new KithError('WRONG_PEER', 'This ticket is from another identity; the history is asked of machines of the one that is restored.', {
+    next: 'kith invite (on a machine of that identity)',
+  })
 }
 
 function remarks(phraseShown: boolean, passphrase: Secret | undefined): Remark[] {
@@ -134,7 +168,7 @@ function tellPhrase(context: CommandContext, phrase: Secret): boolean {
 }
 
 /** File, environment or credential; else a question on a terminal; else none. */
-async function newPassphrase(context: CommandContext, options: Options): Promise<Secret | undefined> {
+export async function newPassphrase(context: CommandContext, options: Options): Promise<Secret | undefined> {
   if (options.flag('no-passphrase')) return undefined
   const file = options.text('passphrase-file')
   let found: Passphrase
@@ -149,7 +183,7 @@ async function newPassphrase(context: CommandContext, options: Options): Promise
 }
 
 /** The phrase to restore: asked without echo on a terminal, else read from standard input. */
-async function readPhrase(context: CommandContext): Promise<Secret> {
+export async function readPhrase(context: CommandContext): Promise<Secret> {
   const { Secret } = await import('../../../core/secret.ts')
   const text = context.terminal.interactive
     ? await context.terminal.askSecret('Recovery phrase: ', context.signal)

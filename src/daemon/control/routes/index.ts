@@ -3,6 +3,7 @@ import type { RoutesOf } from '../route.ts'
 import { auditRoutes } from './audit.ts'
 import { gossipRoutes } from './gossip.ts'
 import { identityRoutes } from './identity.ts'
+import { keystoreRoutes } from './keystore.ts'
 import { mailRoutes } from './mail.ts'
 import { networkRoutes } from './network.ts'
 import { nodeRoutes } from './node.ts'
@@ -15,6 +16,7 @@ import { trustRoutes } from './trust.ts'
 export const controlRoutes: RoutesOf<ControlApi> = {
   ...nodeRoutes,
   ...identityRoutes,
+  ...keystoreRoutes,
   ...peersRoutes,
   ...networkRoutes,
   ...policyRoutes,
