@@ -13,6 +13,7 @@ import type { IdentityService } from './identity/service.ts'
 import type { LogStore } from './logs/store.ts'
 import type { NodeStatus } from './status.ts'
 import type { Supervisor } from './supervisor.ts'
+import type { VaultService } from './vault/service.ts'
 
 /** The running node as its services and control routes see it. */
 export interface NodeContext {
@@ -26,6 +27,7 @@ export interface NodeContext {
   readonly events: EventHub
   readonly supervisor: Supervisor
   readonly identity: IdentityService
+  readonly vaults: VaultService
   /** @throws KithError that says why the node has no mesh at the moment: `IDENTITY_MISSING`, `IDENTITY_LOCKED`, `DEGRADED`. */
   readonly mesh: Mesh
   /** @throws as `mesh`. */

@@ -33,6 +33,7 @@ import { FilesService } from './services/files.ts'
 import { TunnelsService } from './services/tunnels.ts'
 import { countStatus, type NodeStatus, peerStatus } from './status.ts'
 import { Supervisor } from './supervisor.ts'
+import { VaultService } from './vault/service.ts'
 import { version } from './version.ts'
 
 export interface RuntimeOptions {
@@ -74,6 +75,7 @@ export class Runtime implements NodeContext {
   readonly events: EventHub
   readonly supervisor: Supervisor
   readonly identity: IdentityService
+  readonly vaults: VaultService
   readonly pairings: Pairings
   readonly #mesh: MeshService
   readonly #tunnels: TunnelsService
@@ -116,9 +118,20 @@ export class Runtime implements NodeContext {
     })
     this.#mesh = new MeshService({ home, config, identity: this.identity, events: this.events, clock, random, logger, metrics })
     this.identity.onChange = (what) => (what === 'keys' ? this.#mesh.deviceChanged() : this.#mesh.bindingChanged())
+    this.vaults = new VaultService({
+      home,
+      config,
+      identity: this.identity,
+      audit: () => (this.supervisor.isRunning('mesh') ? this.#mesh.assembly?.audit : undefined),
+      environment: env,
+      clock,
+      random,
+      logger,
+      metrics,
+    })
     this.#tunnels = new TunnelsService({ mesh: this.#mesh, clock, logger })
     this.#files = new FilesService({ home, config, mesh: this.#mesh, clock, logger })
-    for (const service of [this.identity, this.#mesh, this.#tunnels, this.#files]) this.supervisor.add(service)
+    for (const service of [this.identity, this.vaults, this.#mesh, this.#tunnels, this.#files]) this.supervisor.add(service)
     nodeMetrics(metrics, { clock, supervisor: this.supervisor, version: version() })
     this.closed = new Promise((resolve) => {
       this.#ended = resolve

@@ -29,6 +29,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'audit', load: () => import('./audit/index.ts') },
   { name: 'network', load: () => import('./network/index.ts') },
   { name: 'id', load: () => import('./id/index.ts') },
+  { name: 'vault', load: () => import('./vault/index.ts') },
   { name: 'config', load: () => import('./config/index.ts') },
   { name: 'logs', load: () => import('./logs/index.ts') },
   { name: 'metrics', load: () => import('./metrics/index.ts') },

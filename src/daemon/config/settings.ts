@@ -85,6 +85,7 @@ export interface Config extends LimitValues {
   readonly 'mail.kept_messages': number
   readonly 'mail.kept_bytes': number
   readonly 'shutdown.drain': number
+  readonly 'vault.idle_lock_s': number
   readonly 'log.level': 'debug' | 'info' | 'warn' | 'error'
   readonly 'log.max_bytes': number
   readonly 'log.keep': number
@@ -171,6 +172,12 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     dynamic: true,
     about: 'How long streams in use may go on when the node stops.',
     show: (ms) => JSON.stringify(formatDuration(ms)),
+  }),
+  'vault.idle_lock_s': setting({
+    schema: whole(0, 2_592_000),
+    fallback: 3_600,
+    dynamic: true,
+    about: 'Seconds without use after which a vault locks by itself; 0 never does.',
   }),
   'log.level': setting({
     schema: z.enum(['debug', 'info', 'warn', 'error'], 'expected debug, info, warn or error'),

@@ -14,7 +14,8 @@ import { authorized } from './token.ts'
 
 /** An entry of the largest size in base64, and room around it. */
 const MAX_BODY_BYTES = 1_572_864
-const MAX_PASSPHRASE_BYTES = 4_096
+/** What guarded memory takes in one piece, sealed, with the key it is sealed to. */
+const MAX_SECRET_BYTES = 1_048_576 + 80
 const MAX_HEADER_BYTES = 16_384
 const HEADERS_TIMEOUT_MS = 10_000
 const REQUEST_TIMEOUT_MS = 30_000
@@ -78,7 +79,7 @@ function endConnection(connection: Socket): void {
 }
 
 function prepare(app: FastifyInstance, options: ControlServerOptions): void {
-  app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer', bodyLimit: MAX_PASSPHRASE_BYTES }, (_request, body, done) => done(null, body))
+  app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer', bodyLimit: MAX_SECRET_BYTES }, (_request, body, done) => done(null, body))
   app.addHook('onRequest', async (request, reply) => {
     if (!authorized(request.headers.authorization, options.token)) {
       refuse(reply, new KithError('CONTROL_UNAUTHORIZED', 'The control token is missing or wrong.'))
