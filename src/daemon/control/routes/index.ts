@@ -3,6 +3,7 @@ import type { RoutesOf } from '../route.ts'
 import { auditRoutes } from './audit.ts'
 import { gossipRoutes } from './gossip.ts'
 import { identityRoutes } from './identity.ts'
+import { keystoreRoutes } from './keystore.ts'
 import { mailRoutes } from './mail.ts'
 import { networkRoutes } from './network.ts'
 import { nodeRoutes } from './node.ts'
@@ -16,6 +17,7 @@ import { vaultRoutes } from './vault.ts'
 export const controlRoutes: RoutesOf<ControlApi> = {
   ...nodeRoutes,
   ...identityRoutes,
+  ...keystoreRoutes,
   ...peersRoutes,
   ...networkRoutes,
   ...policyRoutes,
