@@ -9,8 +9,10 @@ import type { Transport } from '../transport/types.ts'
 import { auditedGossip } from './audited-gossip.ts'
 import { auditedMail } from './audited-mail.ts'
 import { AuditedMesh } from './audited-mesh.ts'
+import type { Devices } from './device-bridge.ts'
 import { openParts, type Parts } from './open.ts'
 import { oracleSettings } from './oracle-policy.ts'
+import type { RecoveryBridge } from './recovery-bridge.ts'
 import { createTrustDesk, type TrustDesk } from './trust-desk.ts'
 import type { Assembly, AssemblyComponents, AssemblyConfig } from './types.ts'
 
@@ -34,6 +36,8 @@ class Assembled implements Assembly {
   readonly gossip: Gossip
   readonly mail: Mail
   readonly blobs: Blobs
+  readonly devices: Devices
+  readonly recovery: RecoveryBridge
   readonly #parts: Parts
   readonly #opened: AsyncDisposableStack
   #started: Promise<void> | undefined
@@ -48,6 +52,8 @@ class Assembled implements Assembly {
     this.gossip = auditedGossip(parts.gossip, audit)
     this.mail = auditedMail(parts.mail, parts.mesh.book, audit)
     this.blobs = parts.blobs
+    this.devices = parts.devices
+    this.recovery = parts.recovery
     this.#parts = parts
     this.#opened = opened
   }
@@ -70,6 +76,8 @@ class Assembled implements Assembly {
     await this.mesh.replaceDevice(device, options)
     this.#parts.device = device
     this.#parts.updates.papersChanged()
+    // A rotation ends what others asked for.
+    this.#parts.recovery.desk.start()
   }
 
   reload(config: AssemblyConfig): void {
@@ -81,11 +89,13 @@ class Assembled implements Assembly {
 
   /** Links come last: when the first peer is there, everything that talks to it is ready. */
   async #start(): Promise<void> {
-    const { bookTrust, attestations, evidence, updates, gossip, mail, mesh } = this.#parts
+    const { bookTrust, attestations, evidence, updates, devices, recovery, gossip, mail, mesh } = this.#parts
     await bookTrust.start()
     attestations.start()
     evidence.start()
     updates.start()
+    devices.start()
+    recovery.start()
     await gossip.start()
     await mail.start()
     await mesh.start()

@@ -117,6 +117,10 @@ export class AuditedMesh implements Mesh {
     return confirmed
   }
 
+  chainOf(did: Did): ChainStanding | null {
+    return this.#mesh.chainOf(did)
+  }
+
   async anchor(peer: string, options: { readonly head?: string; readonly chain?: Uint8Array } = {}): Promise<ChainStanding> {
     const standing = await this.#mesh.anchor(peer, options)
     await this.#note('peer.anchor', this.#mesh.book.resolve(peer), { index: standing.index, head: standing.head })

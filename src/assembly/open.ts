@@ -16,10 +16,12 @@ import { openTrustGraph } from '../trust/trust-graph.ts'
 import { AttestationBridge } from './attestation-bridge.ts'
 import { Background } from './background.ts'
 import { BookTrust } from './book-trust.ts'
+import { DeviceBridge } from './device-bridge.ts'
 import { EvidenceBridge } from './evidence-bridge.ts'
 import { IdentityUpdates } from './identity-updates.ts'
 import { type OracleSettings, oraclePolicy, oracleSettings } from './oracle-policy.ts'
 import { auditPairings } from './pairing-audit.ts'
+import { RecoveryBridge } from './recovery-bridge.ts'
 import { defineOwnTopics } from './topics.ts'
 import type { AssemblyComponents } from './types.ts'
 
@@ -37,6 +39,8 @@ export interface Parts {
   readonly attestations: AttestationBridge
   readonly evidence: EvidenceBridge
   readonly updates: IdentityUpdates
+  readonly devices: DeviceBridge
+  readonly recovery: RecoveryBridge
   /** As they are configured now. */
   settings: OracleSettings
   /** They were changed: who is linked is asked about again. */
@@ -134,7 +138,9 @@ export async function openParts(components: AssemblyComponents, stack: AsyncDisp
     logger,
     background,
   })
-  for (const bridge of [parts.bookTrust, parts.attestations, parts.evidence, parts.updates]) stack.defer(() => bridge.close())
+  parts.devices = new DeviceBridge({ own: did, gossip, messages: mesh.messages, mail: parts.mail, standing: parts.standing, store, clock, logger, background })
+  parts.recovery = await RecoveryBridge.open({ did, store, clock, logger, audit, gossip, mesh, messages: mesh.messages, background })
+  for (const bridge of [parts.bookTrust, parts.attestations, parts.evidence, parts.updates, parts.devices, parts.recovery]) stack.defer(() => bridge.close())
   stack.defer(auditPairings(mesh, audit, background))
   return whole
 }

@@ -6,13 +6,16 @@ import type { Random } from '../core/random.ts'
 import type { Store } from '../core/store/types.ts'
 import type { Blobs } from '../gossip/blobs/blobs.ts'
 import type { Gossip } from '../gossip/types.ts'
-import type { Device } from '../identity/types.ts'
+import type { Did } from '../identity/did.ts'
+import type { ChainState, Device } from '../identity/types.ts'
 import type { Discovery } from '../mesh/discovery.ts'
 import type { MailboxLimits } from '../mesh/mailbox/quotas.ts'
 import type { Mail } from '../mesh/mailbox/types.ts'
 import type { Mesh, MeshConfig } from '../mesh/mesh-types.ts'
 import type { Messages } from '../mesh/messages/types.ts'
+import type { RecoveryDesk } from '../recovery/desk.ts'
 import type { Transport } from '../transport/types.ts'
+import type { Devices } from './device-bridge.ts'
 import type { TrustDesk } from './trust-desk.ts'
 
 /** Settings that `reload` may change while the node runs. */
@@ -64,6 +67,10 @@ export interface Assembly extends AsyncDisposable {
   /** Messages to peers who may be away. What the owner agrees to is in the audit log. */
   readonly mail: Mail
   readonly blobs: Blobs
+  /** Which machines identities have. */
+  readonly devices: Devices
+  /** Giving identities back to their owners by trustees. */
+  readonly recovery: Recoveries
   /** Begins to link and to talk. `mesh.listen` may come before. @throws KithError `STORE_FAILED`. */
   start(): Promise<void>
   /** Stops in the reverse order of the start. Idempotent. Store and device stay open. */
@@ -72,4 +79,12 @@ export interface Assembly extends AsyncDisposable {
   replaceDevice(device: Device, options?: { readonly transports?: readonly Transport[] }): Promise<void>
   /** @throws TypeError for a bad value; nothing is changed then. */
   reload(config: AssemblyConfig): void
+}
+
+/** Recoveries by trustees, and the way to let those know at once whom one concerns. */
+export interface Recoveries {
+  readonly desk: RecoveryDesk
+  tell(): void
+  /** The history of an identity, asked of linked peers. @throws KithError `RECOVERY_CHAIN` when none of them shows it. */
+  learnHistory(did: Did): Promise<ChainState>
 }

@@ -30,3 +30,11 @@ export async function adoptShown(
   const trustees = await trusteeChains(entries, known)
   return adoptChain(have, entries, { did, now, chainOf: (trustee) => trustees.get(trustee) }).state
 }
+
+/** What this machine did to its own identity goes into what is known here of it: a rotation ends a recovery that others asked for and that still waits. */
+export async function adoptOwn(known: Pick<KnownKeys, 'chain' | 'adopt'>, own: ChainState, now: number): Promise<void> {
+  const learned = await known.chain(own.did)
+  if (learned === undefined) return
+  const state = await adoptShown(learned, own.entries, { did: own.did, now, known })
+  if (state !== learned) known.adopt(state)
+}

@@ -58,7 +58,7 @@ export class ChainDesk {
     if (head !== undefined && !toHex(chain.head).startsWith(headPrefix(head))) {
       throw new KithError('WRONG_PEER', `the keys of ${shortDid(did)} that are known here end in another entry`, {
         details: { did, index: chain.index, head: toHex(chain.head) },
-        next: 'kith id show --chain (on the other machine, to see all its entries)',
+        next: 'kith id chain (on the other machine, to see all its entries)',
       })
     }
     await known.anchor(did)
@@ -83,7 +83,7 @@ export class ChainDesk {
         chosen === undefined ? 'neither history has such an entry' : 'both histories have this entry: name one after they part',
         {
           details: { did, heads: branchesOf(chain).map((branch) => branch.head) },
-          next: 'kith id show --chain (on the machine you trust)',
+          next: 'kith id chain (on the machine you trust)',
         },
       )
     }
@@ -107,7 +107,7 @@ export class ChainDesk {
 
   #forked(chain: ChainState): KithError {
     const heads = branchesOf(chain).map(({ head }) => head)
-    return new KithError('CHAIN_FORKED', undefined, { details: { did: chain.did, heads }, next: `kith peers repin ${chain.did} --head PREFIX` })
+    return new KithError('CHAIN_FORKED', undefined, { details: { did: chain.did, heads }, next: `kith peers repin ${chain.did} --head HEX` })
   }
 }
 

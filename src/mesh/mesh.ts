@@ -12,6 +12,7 @@ import { AddressNews } from './address-news.ts'
 import { schemeOf, splitAddress } from './addresses.ts'
 import { createAdmission } from './admission.ts'
 import { createBudgets } from './admission-budget.ts'
+import { adoptOwn } from './adopt-shown.ts'
 import { nextBoot } from './boot.ts'
 import { ChainDesk } from './chain-desk.ts'
 import { atLeast } from './constraints.ts'
@@ -257,6 +258,7 @@ class MeshNode implements Mesh {
     this.#messages = await this.#openMessages()
     this.#opened.known.onChain = (did) => void this.#review(did).catch((error: unknown) => logger.warn('links not reviewed', { peer: did, error }))
     this.#opened.known.onRevoked = (did, linkKey) => this.#onRevoked(did, linkKey)
+    await adoptOwn(this.#opened.known, this.#device.chain, this.#components.clock.now())
     const ends = [conduct?.onChange((did) => this.#onConduct(did)), policy?.onChange?.((peers) => this.#onStanding(peers))]
     for (const end of ends) if (end !== undefined) this.#closing.signal.addEventListener('abort', end, { once: true })
   }
@@ -412,6 +414,10 @@ class MeshNode implements Mesh {
     return await this.#pairing.confirm(this.#resolve(peer))
   }
 
+  chainOf(did: Did): ChainStanding | null {
+    return this.#chains.standing(did)
+  }
+
   async anchor(peer: string, options: { readonly head?: string; readonly chain?: Uint8Array } = {}): Promise<ChainStanding> {
     const did = this.#resolve(peer)
     if (options.chain !== undefined) await this.messages.directory.learnChain(did, decodeChain(options.chain))
@@ -457,6 +463,7 @@ class MeshNode implements Mesh {
   async replaceDevice(device: Device, options: { readonly transports?: readonly Transport[] } = {}): Promise<void> {
     this.#alive()
     if (device.did !== this.did) throw new TypeError('a mesh keeps its identity: another one needs another mesh')
+    await adoptOwn(this.#opened.known, device.chain, this.#components.clock.now())
     if (equal(device.linkSigner.publicKey, this.#device.linkSigner.publicKey)) {
       this.#device = device
       return
@@ -607,7 +614,7 @@ class MeshNode implements Mesh {
     this.#contradictedBy.add(by)
     const error = new KithError('CHAIN_FORKED', `${name} was shown two contradicting histories of this identity's keys`, {
       details: { by },
-      next: 'kith id show --chain',
+      next: 'kith id chain',
     })
     this.#emit({ type: 'warning', peer: by, error })
   }

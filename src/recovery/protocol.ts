@@ -1,10 +1,13 @@
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../core/clock.ts'
 import { bytes, type Codec, constant, decode, encode, list, malformed, struct } from '../core/codec.ts'
-import { asKithError } from '../core/errors.ts'
+import { asKithError, KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Did } from '../identity/did.ts'
+import type { ChainState } from '../identity/types.ts'
+import { CHAIN_PROTOCOL, fetchChain } from '../mesh/chain-protocol.ts'
 import type { Mesh } from '../mesh/mesh-types.ts'
+import type { DeviceDirectory } from '../mesh/messages/types.ts'
 import { ask, serve } from '../mesh/request-stream.ts'
 import type { RecoveryDesk } from './desk.ts'
 import { MAX_MESSAGE_BYTES } from './wire.ts'
@@ -33,6 +36,7 @@ export const exchangeCodec: Codec<Exchange> = struct<Exchange>({ _version: const
 
 export interface RecoveryLinksParts {
   readonly desk: RecoveryDesk
+  readonly directory: Pick<DeviceDirectory, 'chainOf' | 'learnChain'>
   readonly mesh: Pick<Mesh, 'handle' | 'open' | 'links' | 'onEvent'>
   readonly clock: Clock
   readonly logger: Logger
@@ -74,6 +78,28 @@ export class RecoveryLinks {
   /** Talks with everybody whom a recovery concerns. */
   tellAll(): void {
     for (const peer of this.#linked()) this.tell(peer)
+  }
+
+  /**
+   * The history of an identity that is not linked, from whoever is: longer ones replace shorter ones.
+   * @throws KithError `RECOVERY_CHAIN` when nobody who is linked has it.
+   */
+  async learnHistory(did: Did): Promise<ChainState> {
+    const { directory, mesh, clock, logger } = this.#parts
+    const { signal } = this.#stop
+    for (const peer of this.#linked()) {
+      try {
+        const have = await directory.chainOf(did)
+        const told = await fetchChain(await mesh.open(peer, CHAIN_PROTOCOL, { signal }), { did, have, clock, signal })
+        if (told !== undefined) await directory.learnChain(did, told.pending === undefined ? told.entries : [...told.entries, told.pending.entry])
+      } catch (error) {
+        logger.debug('a history was not told', { peer, code: asKithError(error, 'INTERNAL').code })
+      }
+    }
+    const chain = await directory.chainOf(did)
+    if (chain === undefined)
+      throw new KithError('RECOVERY_CHAIN', undefined, { details: { did }, next: 'kith join TICKET (of a trustee), then the same again' })
+    return chain
   }
 
   #linked(): readonly Did[] {

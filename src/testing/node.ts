@@ -5,6 +5,7 @@ import type { Logger } from '../core/observe/log.ts'
 import { type Random, seededRandom } from '../core/random.ts'
 import type { Store } from '../core/store/types.ts'
 import type { Did } from '../identity/did.ts'
+import type { RecoveryPolicy } from '../identity/types.ts'
 import type { Mesh } from '../mesh/mesh-types.ts'
 import type { LinkEvent } from '../mesh/types.ts'
 import { createMemoryTransport, type MemoryNetwork } from '../transport/memory.ts'
@@ -16,6 +17,10 @@ import type { Scheduler } from './scheduler.ts'
 export interface SimNodeOptions {
   /** Name of the node whose identity this is another machine of. Default: an identity of its own. */
   readonly identityOf?: string
+  /** A ready-made identity, as one that was recovered; it stays the caller's. */
+  readonly identity?: SimIdentity
+  /** Who may recover the identity that is made for this node. */
+  readonly recovery?: RecoveryPolicy
   /** Name of the node whose device key this one has too: a copy of its home on another machine. */
   readonly cloneOf?: string
   /** What is on the disk before the first start. */

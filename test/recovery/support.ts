@@ -17,7 +17,7 @@ export function didOf(name: string): Did {
 }
 export const POLICY: RecoveryPolicy = { threshold: 3, override: 0, delayS: 3 * 86_400, trustees: TRUSTEES.map(didOf) }
 /** When recoveries of these tests are asked for. */
-export const ASKED = T0 + 10 * DAY
+export const ASKED: number = T0 + 10 * DAY
 
 export function ann(): Person {
   return person('ann', { policy: POLICY })
