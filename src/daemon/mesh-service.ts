@@ -181,7 +181,7 @@ export class MeshService implements Service {
       ...doubting.map((name) => ({
         code: 'CHAIN_FORKED' as const,
         message: `${name} was shown two contradicting histories of this identity's keys and trusts neither: its owner has to choose yours.`,
-        next: 'kith id show --chain',
+        next: 'kith id chain',
       })),
       ...broken.map(({ name }) => ({
         code: 'STORE_FAILED' as const,

@@ -1,6 +1,6 @@
 import type { Assembly } from '../assembly/types.ts'
 import type { TopicStatus } from '../gossip/types.ts'
-import type { ConstraintSet, LinkStatus, PeerClass } from '../mesh/types.ts'
+import type { ChainStanding, ConstraintSet, LinkStatus, PeerClass } from '../mesh/types.ts'
 import type { StandingStatus } from '../trust/types.ts'
 import type { TunnelStatus } from '../tunnel/index.ts'
 import type { PairingStatus } from './pairings.ts'
@@ -13,6 +13,8 @@ export interface PeerStatus {
   readonly state: LinkStatus['state']
   readonly class: PeerClass
   readonly pending_class: PeerClass | null
+  /** How far its keys can be relied on; null before they were seen. */
+  readonly chain: ChainStanding | null
   /** Standing from 0 to 1, and what misbehaviour left of its reputation. */
   readonly score: number
   readonly reputation: number
@@ -74,6 +76,7 @@ export function peerStatus(link: LinkStatus, { mesh, trust }: Pick<Assembly, 'me
     state: link.state,
     class: link.class,
     pending_class: link.pendingClass,
+    chain: link.chain,
     score: trust.explain(link.did).score / ONE,
     reputation: reputation / ONE,
     standing: state,

@@ -113,7 +113,7 @@ export class MeshRules {
     return {
       allowed: false,
       rule: 'the identity shows two contradicting histories, so what it was granted is suspended',
-      next: `kith peers repin ${peer} --head PREFIX`,
+      next: `kith peers repin ${peer} --head HEX`,
     }
   }
 

@@ -64,7 +64,7 @@ export function explain(input: WhyInput): Explanation {
     candidates,
     decision: decision === undefined ? null : decision.allowed ? 'allowed' : 'denied',
     rule: decision === undefined ? null : decision.allowed ? decision.rule : `${decision.rule}${whereabouts(input)}`,
-    next: decision?.next ?? (ban === undefined ? nextStep(input, candidates, current !== undefined) : unbanCommand(did)),
+    next: decision?.next ?? chainStep(input) ?? (ban === undefined ? nextStep(input, candidates, current !== undefined) : unbanCommand(did)),
   }
 }
 
@@ -102,6 +102,12 @@ function nextStep({ own, did }: WhyInput, candidates: readonly CandidateResult[]
   if (candidates.some(({ result }) => result === 'POLICY_DENIED')) return `kith allow ${own} link (on the other machine)`
   if (candidates.some(({ result }) => result === 'BANNED')) return `${unbanCommand(own)} (on the other machine)`
   return candidates.some(({ url }) => url.includes('//')) ? `kith network dial ${did}` : `kith peers add ${did} URL`
+}
+
+/** A person has to decide about its keys before anything else helps. */
+function chainStep({ did, chain, standing }: WhyInput): string | null {
+  if (chain?.status === 'forked') return `kith peers repin ${did} --head HEX`
+  return standing.capped ? `kith peers anchor ${did}` : null
 }
 
 function clockNote(offsetMs: number | undefined): string | undefined {

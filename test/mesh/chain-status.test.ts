@@ -129,7 +129,7 @@ test('forked peer, keeps the limits of strangers and nothing it was granted, unt
   const { owner, thief, third } = await fork(w, ann, bob)
   assert.equal(statusOf(bob, ann), 'forked')
   assert.deepEqual([classOf(bob, ann), mayForward()], ['isolated', false])
-  assert.equal(bob.mesh.why('ann', 'forward', '192.0.2.1:80').next, `kith peers repin ${ann.mesh.did} --head PREFIX`)
+  assert.equal(bob.mesh.why('ann', 'forward', '192.0.2.1:80').next, `kith peers repin ${ann.mesh.did} --head HEX`)
   await assert.rejects(w.settle(bob.mesh.anchor('ann')), { code: 'CHAIN_FORKED' })
   await assert.rejects(w.settle(bob.mesh.repin('ann', '0'.repeat(16))), { code: 'NOT_FOUND' })
   // Before they part the two are one.

@@ -1,4 +1,5 @@
 import type { AuditApi } from './routes/audit-api.ts'
+import type { ChainsApi } from './routes/chains-api.ts'
 import type { GossipApi } from './routes/gossip-api.ts'
 import type { IdentityApi } from './routes/identity-api.ts'
 import type { KeystoreApi } from './routes/keystore-api.ts'
@@ -12,4 +13,4 @@ import type { TrustApi } from './routes/trust-api.ts'
 import type { VaultApi } from './routes/vault-api.ts'
 
 /** Everything the command line can ask of the daemon. Each group stands beside its routes. */
-export interface ControlApi extends NodeApi, IdentityApi, KeystoreApi, PeersApi, NetworkApi, PolicyApi, ServicesApi, AuditApi, TrustApi, GossipApi, MailApi, VaultApi {}
+export interface ControlApi extends NodeApi, IdentityApi, KeystoreApi, PeersApi, ChainsApi, NetworkApi, PolicyApi, ServicesApi, AuditApi, TrustApi, GossipApi, MailApi, VaultApi {}

@@ -171,7 +171,8 @@ export class Directory implements DeviceDirectory {
   }
 
   async faultOf(did: Did, device: PublicKey): Promise<KithError | undefined> {
-    return (await this.resolve(senderOf(did, device)))?.fault
+    // The papers that brought a new chain may certify this very machine anew.
+    return await this.#inTurn(did, async () => (await this.resolve(senderOf(did, device)))?.fault)
   }
 
   onRevoked(listener: (did: Did, device: PublicKey) => void): () => void {

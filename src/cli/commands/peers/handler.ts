@@ -1,7 +1,8 @@
 import { KithError } from '../../../core/errors.ts'
+import type { BookEntry } from '../../../daemon/control/routes/peers-api.ts'
 import { ago } from '../../format.ts'
 import type { CommandHandler } from '../../spec.ts'
-import { harmless, type Palette, table } from '../../style.ts'
+import { type Cell, harmless, type Palette, table } from '../../style.ts'
 
 export const list: CommandHandler = async ({ daemon, output, command }) => {
   const result = await (await daemon()).call('GET /v1/peers', {})
@@ -9,21 +10,28 @@ export const list: CommandHandler = async ({ daemon, output, command }) => {
     if (result.peers.length === 0) return palette.quiet('no peers yet')
     return table(
       [
-        ['name', 'class', 'did', 'since', 'addresses'].map((text) => ({ text, style: palette.quiet })),
+        ['name', 'class', 'keys', 'did', 'since', 'addresses'].map((text) => ({ text, style: palette.quiet })),
         ...result.peers.map((peer) => [
           { text: peer.name, style: palette.strong },
           peer.pending_class === null ? peer.class : `${peer.class} (${peer.pending_class} pending)`,
+          keysCell(peer.chain, palette),
           peer.did,
           ago(peer.since, Date.now()),
           { text: peer.addresses.join(' '), style: palette.quiet },
         ]),
       ],
-      { columns, spare: [3] },
+      { columns, spare: [4] },
     )
   }
   output.result(result, human, result.peers.map(({ name }) => name).join('\n') || undefined)
   if (result.peers.length === 0) output.note(`next: ${command('kith invite')}`)
   return undefined
+}
+
+/** How far its keys can be relied on. */
+function keysCell(chain: BookEntry['chain'], palette: Palette): Cell {
+  if (chain === null) return { text: 'not met', style: palette.quiet }
+  return { text: chain.status, style: chain.status === 'anchored' ? palette.good : chain.status === 'forked' ? palette.bad : palette.warn }
 }
 
 export const add: CommandHandler = async ({ daemon, output }, { args, options }) => {

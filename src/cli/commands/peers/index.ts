@@ -1,4 +1,5 @@
 import type { CommandSpec } from '../../spec.ts'
+import { chainCommands } from './chain-spec.ts'
 
 const peer = { name: '<peer>', about: 'DID, a prefix of it, or name' }
 
@@ -6,7 +7,7 @@ export const spec: CommandSpec = {
   name: 'peers',
   summary: 'List and change the address book',
   examples: ['kith peers', 'kith peers rename laptop desk'],
-  json: '{peers: [{did, name, class, pending_class, since, addresses: []}]}',
+  json: '{peers: [{did, name, class, pending_class, chain: {status, index, head}, since, addresses: []}]}',
   load: async () => ({ run: (await import('./handler.ts')).list }),
   subcommands: [
     {
@@ -19,7 +20,7 @@ export const spec: CommandSpec = {
       ],
       options: [{ flags: '--name <name>', about: 'what to call it', kind: 'text' }],
       examples: ['kith peers add did:icn:z... tcp://192.0.2.7:4433', 'kith peers add did:icn:z... tcp://desk.example:4433 --name desk'],
-      json: '{did, name, class, pending_class, since, addresses: []}',
+      json: '{did, name, class, pending_class, chain: {status, index, head}, since, addresses: []}',
       load: async () => ({ run: (await import('./handler.ts')).add }),
     },
     {
@@ -27,7 +28,7 @@ export const spec: CommandSpec = {
       summary: 'Give a peer another name',
       arguments: [peer, { name: '<name>', about: 'letters, digits and . _ -' }],
       examples: ['kith peers rename laptop desk', 'kith peers rename did:icn:z... desk'],
-      json: '{did, name, class, pending_class, since, addresses: []}',
+      json: '{did, name, class, pending_class, chain: {status, index, head}, since, addresses: []}',
       load: async () => ({ run: (await import('./handler.ts')).rename }),
     },
     {
@@ -38,5 +39,6 @@ export const spec: CommandSpec = {
       json: '{did, forgotten}',
       load: async () => ({ run: (await import('./handler.ts')).forget }),
     },
+    ...chainCommands,
   ],
 }

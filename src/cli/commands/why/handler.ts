@@ -1,3 +1,4 @@
+import type { Why } from '../../../daemon/control/routes/peers-api.ts'
 import { shellWord } from '../../home.ts'
 import type { CommandHandler } from '../../spec.ts'
 import { type Palette, table } from '../../style.ts'
@@ -5,6 +6,17 @@ import { type Palette, table } from '../../style.ts'
 /** What names a rule decides by it; everything else is a reason of its own. */
 function because(rule: string | null): string {
   return rule !== null && !/^(allow|deny|default)\b/.test(rule) ? rule : `by ${rule ?? 'no rule'}`
+}
+
+/** Said where the owner can do something about it. */
+function keys(chain: Why['chain'], palette: Palette): string[] {
+  if (chain === null || chain.status === 'anchored') return []
+  const meaning = {
+    'first-seen': 'only it showed its keys: at most known',
+    stale: 'a machine of it has not heard of its newest keys',
+    forked: 'two histories of its keys contradict each other',
+  }
+  return [`${(chain.status === 'forked' ? palette.bad : palette.warn)(chain.status)}  ${meaning[chain.status]}`]
 }
 
 export const run: CommandHandler = async ({ daemon, output, command }, { args }) => {
@@ -28,7 +40,7 @@ export const run: CommandHandler = async ({ daemon, output, command }, { args })
       ]),
       { columns: columns - 2 },
     )
-    return [path, ...rows.map((row) => `  ${row}`), ...after]
+    return [path, ...keys(why.chain, palette), ...rows.map((row) => `  ${row}`), ...after]
   }
   output.result({ ...why, next }, human, why.decision ?? why.path?.address)
   return undefined

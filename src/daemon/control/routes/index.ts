@@ -1,6 +1,7 @@
 import type { ControlApi } from '../api.ts'
 import type { RoutesOf } from '../route.ts'
 import { auditRoutes } from './audit.ts'
+import { chainsRoutes } from './chains.ts'
 import { gossipRoutes } from './gossip.ts'
 import { identityRoutes } from './identity.ts'
 import { keystoreRoutes } from './keystore.ts'
@@ -19,6 +20,7 @@ export const controlRoutes: RoutesOf<ControlApi> = {
   ...identityRoutes,
   ...keystoreRoutes,
   ...peersRoutes,
+  ...chainsRoutes,
   ...networkRoutes,
   ...policyRoutes,
   ...servicesRoutes,

@@ -1,4 +1,4 @@
-import type { CandidateResult, PeerClass } from '../../../mesh/types.ts'
+import type { CandidateResult, ChainStanding, PeerClass } from '../../../mesh/types.ts'
 import type { PeerStatus } from '../../status.ts'
 import type { Json, Nothing } from '../route.ts'
 
@@ -33,6 +33,8 @@ export interface BookEntry {
   readonly name: string
   readonly class: PeerClass
   readonly pending_class: PeerClass | null
+  /** How far its keys can be relied on; null before they were seen. */
+  readonly chain: ChainStanding | null
   readonly since: string
   readonly addresses: readonly string[]
 }
@@ -56,6 +58,7 @@ export interface PeersApi {
 export interface Why {
   readonly did: string
   readonly path: PeerStatus['path']
+  readonly chain: ChainStanding | null
   readonly pq: boolean | null
   readonly candidates: readonly CandidateResult[]
   readonly decision: 'allowed' | 'denied' | null

@@ -48,12 +48,12 @@ export const peersRoutes: RoutesOf<PeersApi> = {
     const confirmed = await mesh.confirm(input.peer)
     return { did: confirmed.did, name: confirmed.name, class: confirmed.class }
   }),
-  'GET /v1/peers': json(nothing, ({ mesh }) => ({ peers: mesh.book.list().map(bookEntry) })),
+  'GET /v1/peers': json(nothing, ({ mesh }) => ({ peers: mesh.book.list().map((peer) => bookEntry(mesh, peer)) })),
   'POST /v1/peers/add': json(z.object({ did: peer, urls: z.array(z.string().max(300)).max(16), name: name.optional() }), async ({ mesh }, input) =>
-    bookEntry(await callersWords(() => mesh.book.add(input.did, { urls: input.urls, ...(input.name === undefined ? {} : { name: input.name }) }))),
+    bookEntry(mesh, await callersWords(() => mesh.book.add(input.did, { urls: input.urls, ...(input.name === undefined ? {} : { name: input.name }) }))),
   ),
   'POST /v1/peers/rename': json(z.object({ peer, name }), async ({ mesh }, input) =>
-    bookEntry(await callersWords(() => mesh.book.rename(input.peer, input.name))),
+    bookEntry(mesh, await callersWords(() => mesh.book.rename(input.peer, input.name))),
   ),
   'POST /v1/peers/forget': json(z.object({ peer }), async ({ mesh }, input) => ({ did: await mesh.book.forget(input.peer), forgotten: true as const })),
   'POST /v1/ping': json(z.object({ peer, count: z.int().min(1).max(MAX_PINGS) }), async ({ mesh }, input, { signal }) => {
@@ -75,12 +75,13 @@ function why({ mesh }: NodeContext, input: { peer: string; action?: string | und
   }
 }
 
-export function bookEntry(entry: BookPeer): BookEntry {
+function bookEntry(mesh: NodeContext['mesh'], entry: BookPeer): BookEntry {
   return {
     did: entry.did,
     name: entry.name,
     class: entry.class,
     pending_class: entry.pending,
+    chain: mesh.chainOf(entry.did),
     since: rfc3339(entry.sinceMs),
     addresses: entry.addresses.map(({ url }) => url),
   }
