@@ -112,6 +112,7 @@ export class Runtime implements NodeContext {
       clock,
       random,
       logger,
+    home.tokens?.configure({ environment: env, module: current['hardware.module'] || undefined, file: current['hardware.pin_file'] || undefined })
       environment: env,
       ...(options.passphrase === undefined ? {} : { passphrase: options.passphrase }),
       ...(options.passphraseFile === undefined ? {} : { passphraseFile: options.passphraseFile }),
@@ -224,7 +225,7 @@ export class Runtime implements NodeContext {
       ...countStatus(running),
       inbox: this.#files.inbox,
       services: this.supervisor.services(),
-      identity: { binding_expires_at: summary?.binding_expires_at ?? null, passphrase: summary?.passphrase ?? null },
+      identity: { binding_expires_at: summary?.binding_expires_at ?? null, passphrase: summary?.passphrase ?? null, hardware: this.identity.hardware },
     }
   }
 

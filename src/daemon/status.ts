@@ -33,8 +33,11 @@ export interface PeerStatus {
   readonly last_error: { readonly code: string; readonly message: string } | null
 }
 
-/** How the keys of this home are protected. `stored`: a random passphrase lies outside the home, so whoever is this user can start the node. */
-export type PassphraseMode = 'passphrase' | 'stored'
+/**
+ * How the keys of this home are protected. `stored`: a random passphrase lies outside the home, so whoever is this user can start the node.
+ * `tpm`, `keyring`: the machine gives the passphrase by itself, while it boots what it booted before, or while the user is logged in.
+ */
+export type PassphraseMode = 'passphrase' | 'stored' | 'tpm' | 'keyring'
 
 /** The object behind `kith status --json` and `node.status()`. */
 export interface NodeStatus {
@@ -62,6 +65,8 @@ export interface NodeStatus {
     /** When the machine's binding ends unless the identity is unlocked before; null without an identity. */
     readonly binding_expires_at: string | null
     readonly passphrase: PassphraseMode | null
+    /** Address (RFC 7512) of the token that holds the key the identity signs with; null when the key is in the key file. */
+    readonly hardware: string | null
   }
 }
 

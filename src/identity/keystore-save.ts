@@ -6,6 +6,7 @@ import { bindingDates, createBinding, DEFAULT_BINDING_LIFE_MS, HARDWARE_BINDING_
 import { storedBoot, writeBoot } from './boot.ts'
 import { fallbackKemOf, LocalDevice } from './device.ts'
 import { newerPapers } from './device-home.ts'
+import { saveTokenNotes } from './hardware/notes.ts'
 import type { Home } from './home.ts'
 import type { IdentityKeys } from './identity-keys.ts'
 import { cloneSeeds, closeKeySet, openKeySet, randomKeySeeds, type TokenOpener } from './keys.ts'
@@ -85,6 +86,7 @@ export function signPapers(
 
 export async function saveIdentity(home: Home, content: IdentityContent, options: KeystoreOptions): Promise<void> {
   await save(home.paths.identity, packIdentity(content), options)
+  await saveTokenNotes(home.paths.root, content)
 }
 
 export async function saveDevice(home: Home, content: DeviceContent, options: KeystoreOptions): Promise<void> {

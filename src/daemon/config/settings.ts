@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { isAbsolute } from 'node:path'
 import { z } from 'zod'
 import { MAILBOX_LIMITS } from '../../mesh/mailbox/quotas.ts'
 import { formatDuration, parseDuration } from './duration.ts'
@@ -69,6 +70,12 @@ export const listenUrl: z.ZodType<string> = z
 
 /** A share of one, as trust is written everywhere. */
 const fraction: z.ZodType<number> = z.number('expected a number from 0 to 1').min(0, 'expected a number from 0 to 1').max(1, 'expected a number from 0 to 1')
+/** Nothing, or the whole path of a file. */
+const path: z.ZodType<string> = z
+  .string('expected the whole path of a file')
+  .max(4_096)
+  .refine((text) => text === '' || (isAbsolute(text) && !text.includes('\0')), 'expected the whole path of a file')
+
 
 /** All settings by their path, each with the type of its value. */
 export interface Config extends LimitValues {
@@ -86,6 +93,8 @@ export interface Config extends LimitValues {
   readonly 'mail.kept_bytes': number
   readonly 'shutdown.drain': number
   readonly 'vault.idle_lock_s': number
+  readonly 'hardware.module': string
+  readonly 'hardware.pin_file': string
   readonly 'log.level': 'debug' | 'info' | 'warn' | 'error'
   readonly 'log.max_bytes': number
   readonly 'log.keep': number
@@ -172,6 +181,18 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     dynamic: true,
     about: 'How long streams in use may go on when the node stops.',
     show: (ms) => JSON.stringify(formatDuration(ms)),
+  }),
+  'hardware.module': setting({
+    schema: path,
+    fallback: '',
+    dynamic: false,
+    about: 'PKCS#11 module by which the token with the identity’s key is reached; empty: the one in the key’s address.',
+  }),
+  'hardware.pin_file': setting({
+    schema: path,
+    fallback: '',
+    dynamic: false,
+    about: 'File (0600) with the PIN of that token; empty: ICN_TOKEN_PIN, the credential kith.pin, or kith id hardware unlock.',
   }),
   'vault.idle_lock_s': setting({
     schema: whole(0, 2_592_000),

@@ -4,6 +4,7 @@ import type { GossipApi } from './routes/gossip-api.ts'
 import type { IdentityApi } from './routes/identity-api.ts'
 import type { KeystoreApi } from './routes/keystore-api.ts'
 import type { MailApi } from './routes/mail-api.ts'
+import type { HardwareApi } from './routes/hardware-api.ts'
 import type { NetworkApi } from './routes/network-api.ts'
 import type { NodeApi } from './routes/node.ts'
 import type { PeersApi } from './routes/peers-api.ts'
@@ -13,4 +14,23 @@ import type { TrustApi } from './routes/trust-api.ts'
 import type { VaultApi } from './routes/vault-api.ts'
 
 /** Everything the command line can ask of the daemon. Each group stands beside its routes. */
-export interface ControlApi extends NodeApi, IdentityApi, KeystoreApi, PeersApi, ChainsApi, NetworkApi, PolicyApi, ServicesApi, AuditApi, TrustApi, GossipApi, MailApi, VaultApi {}
+export interface ControlApi
+  extends NodeApi,
+    IdentityApi,
+    DevicesApi,
+    KeystoreApi,
+    HardwareApi,
+    PeersApi,
+    ChainsApi,
+    NetworkApi,
+    PolicyApi,
+    RecoveryApi,
+    ServicesApi,
+    AuditApi,
+    BackupApi,
+    CredentialsApi,
+    TreasuryApi,
+    TrustApi,
+    GossipApi,
+    MailApi,
+    VaultApi {}

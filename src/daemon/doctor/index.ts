@@ -1,4 +1,5 @@
 import { quicAvailability } from '../../transport/quic/index.ts'
+import { checkHardware, checkSeal } from './hardware.ts'
 import { checkKeystore } from './keystore.ts'
 import { checkMdns, checkPorts } from './network.ts'
 import { checkClock, checkMemory, checkPermissions, checkVersions } from './system.ts'
@@ -24,6 +25,8 @@ const CHECKS: readonly Check[] = [
   checkVersions,
   checkDaemon,
   checkKeystore,
+  checkHardware,
+  checkSeal,
   checkPermissions,
   checkMemory,
   checkClock,

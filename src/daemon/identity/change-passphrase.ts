@@ -2,6 +2,7 @@ import { systemClock } from '../../core/clock.ts'
 import { systemRandom } from '../../core/random.ts'
 import type { Secret } from '../../core/secret.ts'
 import { storedBoot } from '../../identity/boot.ts'
+import { forgetSealed } from '../../identity/hardware/sealed.ts'
 import { openHome } from '../../identity/home.ts'
 import { changeKeyFiles } from '../../identity/key-change.ts'
 import { hasIdentity, openIdentity } from '../../identity/keystore.ts'
@@ -48,6 +49,8 @@ export async function changePassphrase(
     kept?.secret.wipe()
     for (const { plaintext } of files) plaintext.wipe()
   }
+  // What is sealed is the passphrase of before.
+  await forgetSealed(home, environment)
   const summary = describeDevice(device, next === undefined ? 'stored' : 'passphrase')
   await saveSummary(home.paths.root, summary)
   return summary

@@ -4,6 +4,8 @@ import type { Logger } from '../../core/observe/log.ts'
 import type { Random } from '../../core/random.ts'
 import type { Secret } from '../../core/secret.ts'
 import type { LocalDevice } from '../../identity/device.ts'
+import { isDeviceOnly, savePapers } from '../../identity/device-home.ts'
+import { loadTokenNotes, type TokenNote } from '../../identity/hardware/notes.ts'
 import type { Home } from '../../identity/home.ts'
 import type { IdentityKeys } from '../../identity/identity-keys.ts'
 import { hasIdentity, type KeystoreOptions, openIdentity, renewBinding, rotateDeviceKey } from '../../identity/keystore.ts'
@@ -12,8 +14,9 @@ import type { Service, Trouble } from '../service.ts'
 import type { PassphraseMode } from '../status.ts'
 import { describeDevice, type IdentitySummary, saveSummary } from './describe.ts'
 import { openDeviceWith } from './open.ts'
+import { isUnattended, modeOf, workFactorFor } from './protection.ts'
 import { type RotationReason, rotateKeys } from './rotate.ts'
-import { STORED_WORK_FACTOR, setUpIdentity } from './setup.ts'
+import { setUpIdentity } from './setup.ts'
 
 /** How often a node that may unlock its identity by itself looks whether the binding is due. */
 const RENEWAL_LOOK_MS = 6 * 3_600_000
@@ -52,6 +55,7 @@ export class IdentityService implements Service {
   onChange: (what: 'keys' | 'binding') => Promise<void> = async () => {}
   #device: LocalDevice | undefined
   #mode: PassphraseMode = 'passphrase'
+  #notes: readonly TokenNote[] = []
   #given: Secret | undefined
   #timer: Timer | undefined
 
@@ -69,6 +73,11 @@ export class IdentityService implements Service {
     return this.#mode
   }
 
+  /** Address of the token that holds the key the identity signs with; null when it is in the key file. */
+  get hardware(): string | null {
+    return this.#notes.find(({ generation }) => generation === this.#device?.chain.index)?.uri ?? null
+  }
+
   /** Undefined while the node has no keys. */
   get summary(): IdentitySummary | undefined {
     return this.#device === undefined ? undefined : describeDevice(this.#device, this.#mode)
@@ -76,18 +85,22 @@ export class IdentityService implements Service {
 
   async start(signal: AbortSignal): Promise<void> {
     const { home, clock, random } = this.#options
-    if (!(await hasIdentity(home))) throw new KithError('IDENTITY_MISSING', `There is no identity in ${home.paths.root}.`, { next: 'kith init' })
+    const deviceOnly = await isDeviceOnly(home)
+    if (!deviceOnly && !(await hasIdentity(home))) {
+      throw new KithError('IDENTITY_MISSING', `There is no identity in ${home.paths.root}.`, { next: 'kith init' })
+    }
     const passphrase = await this.#passphrase(this.#given)
     this.#given = undefined
     try {
-      this.#mode = passphrase.source === 'state' ? 'stored' : 'passphrase'
-      this.#device = await openDeviceWith(home, { passphrase: passphrase.secret, clock, random, ...this.#workFactor() })
+      this.#mode = modeOf(passphrase)
+      this.#device = await openDeviceWith(home, { passphrase: passphrase.secret, clock, random, ...workFactorFor(passphrase) })
     } finally {
       this.#release(passphrase)
     }
+    this.#notes = await loadTokenNotes(home.paths.root)
     await saveSummary(home.paths.root, describeDevice(this.#device, this.#mode))
     signal.throwIfAborted()
-    this.#schedule()
+    if (!deviceOnly) this.#schedule()
   }
 
   async stop(): Promise<void> {
@@ -138,15 +151,28 @@ export class IdentityService implements Service {
    */
   async withIdentity<T>(given: Secret | undefined, run: (opened: OpenedIdentity) => Promise<{ result: T; changed?: 'binding' }>): Promise<T> {
     const { home, clock, random } = this.#options
-    const { result, changed } = await this.#unlocked(given, async (passphrase) => {
+    const { result, changed } = await this.#unlocked(given, async (passphrase, cost) => {
       using identity = await openIdentity(home, { passphrase })
-      return await run({ home, identity, device: this.device, options: { passphrase, clock, random, ...this.#workFactor() } })
+      return await run({ home, identity, device: this.device, options: { passphrase, clock, random, ...cost } })
     })
     if (changed !== undefined) {
       await this.onChange(changed)
       await this.#saved()
     }
     return result
+  }
+
+  /** Whether the identity can be opened without anybody saying the passphrase. */
+  get unattended(): boolean {
+    return isUnattended(this.#mode) || this.#options.passphrase !== undefined
+  }
+
+  /** A new binding for the keys in use, signed on another machine and verified. Needs no passphrase: it is public, and kept beside the key file. */
+  async takePapers(papers: Pick<LocalDevice['content'], 'binding' | 'chain' | 'serial' | 'name'>): Promise<void> {
+    await savePapers(this.#options.home, papers)
+    this.device.replace(papers)
+    await this.onChange('binding')
+    await this.#saved()
   }
 
   /** Signs a new binding for the keys in use. @throws KithError `IDENTITY_LOCKED`, `PASSPHRASE_WRONG`. */
@@ -161,10 +187,10 @@ export class IdentityService implements Service {
   /** Gives this machine new link keys, saved before they are used; links begin again with them. @throws as `renew`. */
   async rotate(given: Secret | undefined): Promise<IdentitySummary> {
     const { home, clock, random } = this.#options
-    await this.#unlocked(given, async (passphrase) => {
+    await this.#unlocked(given, async (passphrase, cost) => {
       using identity = await openIdentity(home, { passphrase })
       const before = this.device
-      this.#device = await rotateDeviceKey(home, before, identity, { passphrase, clock, random, ...this.#workFactor() })
+      this.#device = await rotateDeviceKey(home, before, identity, { passphrase, clock, random, ...cost })
       try {
         await this.onChange('keys')
       } finally {
@@ -185,14 +211,15 @@ export class IdentityService implements Service {
 
   async #saved(): Promise<IdentitySummary> {
     const summary = describeDevice(this.device, this.#mode)
+    this.#notes = await loadTokenNotes(this.#options.home.paths.root)
     await saveSummary(this.#options.home.paths.root, summary)
     return summary
   }
 
-  async #unlocked<T>(given: Secret | undefined, run: (passphrase: Secret) => Promise<T>): Promise<T> {
+  async #unlocked<T>(given: Secret | undefined, run: (passphrase: Secret, cost: { workFactor?: number }) => Promise<T>): Promise<T> {
     const passphrase = await this.#passphrase(given?.clone())
     try {
-      return await run(passphrase.secret)
+      return await run(passphrase.secret, workFactorFor(passphrase))
     } finally {
       this.#release(passphrase)
     }
@@ -220,14 +247,10 @@ export class IdentityService implements Service {
     if (passphrase.secret !== this.#options.passphrase) passphrase.secret.wipe()
   }
 
-  #workFactor(): { workFactor?: number } {
-    return this.#mode === 'stored' ? { workFactor: STORED_WORK_FACTOR } : {}
-  }
-
   /** A node that can unlock its identity unattended renews the binding when it is due. */
   #schedule(): void {
     const { clock, logger } = this.#options
-    if (this.#mode !== 'stored' && this.#options.passphrase === undefined) return
+    if (!this.unattended) return
     this.#timer = clock.after(RENEWAL_LOOK_MS, () => {
       this.#schedule()
       if (this.#device?.renewalDue(clock.now()) !== true) return

@@ -5,15 +5,17 @@ import { KithError } from '../../core/errors.ts'
 import type { Random } from '../../core/random.ts'
 import type { Secret } from '../../core/secret.ts'
 import { MAX_AGE_FILE_BYTES } from '../../identity/age-file.ts'
+import { hasPending, isDeviceOnly } from '../../identity/device-home.ts'
 import { type Did, formatDid } from '../../identity/did.ts'
 import { type Home, readPrivateFile } from '../../identity/home.ts'
-import { wipeSeeds } from '../../identity/keys.ts'
+import { type TokenKey, wipeSeeds } from '../../identity/keys.ts'
 import { createKeystore, hasIdentity, type NewIdentity } from '../../identity/keystore.ts'
 import { keepStatePassphrase, type Passphrase } from '../../identity/passphrase.ts'
 import type { ChainState } from '../../identity/types.ts'
 import { generatePhrase, phraseToSeed } from '../../vault/bip39.ts'
 import { deriveIdentitySeeds } from '../../vault/identity-seeds.ts'
 import { describeDevice, type IdentitySummary, saveSummary } from './describe.ts'
+import { keysInToken } from './hardware.ts'
 import { seedsOfHead } from './own-chain.ts'
 
 export const DEFAULT_PHRASE_WORDS = 24
@@ -34,6 +36,8 @@ export interface SetUpOptions {
   readonly phrase?: Secret
   /** For a restore: the chain as others know it (`fetchOwnChain`), which says which keys of the phrase are the current ones. Without it the identity is used, not changed. */
   readonly chain?: ChainState
+  /** For a new identity whose first key is in a token (`Tokens.ensure`); the other keys come from the phrase. */
+  readonly token?: TokenKey
   readonly clock: Clock
   readonly random: Random
   readonly environment?: NodeJS.ProcessEnv
@@ -58,7 +62,7 @@ export async function setUpIdentity(options: SetUpOptions): Promise<SetUpResult>
     passphrase = options.passphrase === undefined ? await keepStatePassphrase(home, random, options.environment) : undefined
     await using keystore = await createKeystore(home, {
       passphrase: options.passphrase ?? (passphrase as Passphrase).secret,
-      identity: identityFrom(phrase, options.phrase !== undefined, options.chain),
+      identity: inToken(identityFrom(phrase, options.phrase !== undefined, options.chain), options.token),
       name: machineName(options.name),
       clock,
       random,
@@ -77,6 +81,13 @@ export async function setUpIdentity(options: SetUpOptions): Promise<SetUpResult>
 
 /** Keys of a machine without their identity are what is left of a home: another identity in their place would pass for the lost one to its owner. */
 async function mustBeFresh(home: Home): Promise<void> {
+  if (await isDeviceOnly(home))
+    throw new KithError('IDENTITY_EXISTS', 'This home belongs to a machine of an identity that is elsewhere.', { next: 'kith id show' })
+  if (await hasPending(home)) {
+    throw new KithError('IDENTITY_EXISTS', 'This machine has asked to belong to an identity and waits for its grant.', {
+      next: 'kith id device add --grant FILE',
+    })
+  }
   if ((await hasIdentity(home)) || (await readPrivateFile(home.paths.device, MAX_AGE_FILE_BYTES)) === undefined) return
   throw new KithError('KEYSTORE_DAMAGED', 'the identity of this home is missing although the keys of its machine are there', {
     details: { path: home.paths.identity },
@@ -93,6 +104,10 @@ function identityFrom(phrase: Secret, restored: boolean, chain: ChainState | und
   } finally {
     seed.wipe()
   }
+}
+
+function inToken(identity: NewIdentity, token: TokenKey | undefined): NewIdentity {
+  return token === undefined ? identity : { ...identity, seeds: keysInToken(token, identity.seeds) }
 }
 
 /** The DID that began with a phrase: what to ask others for before a restore. */

@@ -38,10 +38,10 @@ export class TokenSession {
   readonly name: TokenName
 
   /**
-   * Finds the one token that `uri` names, and logs in when the token asks for it.
+   * Finds the one token that `uri` names, and logs in when the token asks for it, unless there is nothing to be done but to look at it (`none`).
    * @throws KithError `TOKEN_UNAVAILABLE`, `TOKEN_PIN_REQUIRED`, `TOKEN_PIN_WRONG`, `TOKEN_PIN_LOCKED`, `TOKEN_FAILED`.
    */
-  constructor(uri: TokenUri, options: { readonly load: CryptokiLoader; readonly pin: PinSource; readonly write: boolean }) {
+  constructor(uri: TokenUri, options: { readonly load: CryptokiLoader; readonly pin: PinSource | 'none'; readonly write: boolean }) {
     if (uri.modulePath === undefined) {
       throw new KithError('TOKEN_UNAVAILABLE', 'it is not known through which module the token is reached', {
         details: { uri: formatTokenUri(uri) },
@@ -58,7 +58,7 @@ export class TokenSession {
       this.name = nameOf(info)
       this.#session = this.#call('opening a session', () => cryptoki.C_OpenSession(slot, ck.CKF_SERIAL_SESSION | (options.write ? ck.CKF_RW_SESSION : 0)))
       try {
-        this.#login(info, options.pin)
+        if (options.pin !== 'none') this.#login(info, options.pin)
       } catch (error) {
         quietly(() => cryptoki.C_CloseSession(this.#session))
         throw error

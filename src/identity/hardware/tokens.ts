@@ -7,7 +7,7 @@ import type { Signer } from '../../core/signer.ts'
 import type { TokenKey, TokenOpener } from '../keys.ts'
 import { type CryptokiLoader, loadCryptoki } from './module.ts'
 import { type PinOptions, PinStore } from './pin.ts'
-import { TokenSession } from './session.ts'
+import { type TokenName, TokenSession } from './session.ts'
 import { formatTokenUri, parseTokenUri, type TokenUri } from './uri.ts'
 
 export interface TokensOptions extends PinOptions {
@@ -34,7 +34,7 @@ export class Tokens {
   }
 
   /** Settings that became known later than the home was opened; a PIN that was given is forgotten. */
-  configure(options: Pick<TokensOptions, 'module' | 'file'>): void {
+  configure(options: Pick<TokensOptions, 'module' | 'file' | 'environment'>): void {
     this.#options = { ...this.#options, ...options }
     this.#pins.close()
     this.#pins = new PinStore(this.#options)
@@ -72,6 +72,14 @@ export class Tokens {
     } finally {
       session.close()
     }
+  }
+
+  /** Whether the token that an address names is there, and what it calls itself. Asks for no PIN. @throws KithError `USAGE`, `TOKEN_*`. */
+  look(text: string): TokenName {
+    const uri = this.#located(parseTokenUri(text))
+    const session = new TokenSession(uri, { load: this.#options.load ?? loadCryptoki, pin: 'none', write: false })
+    session.close()
+    return session.name
   }
 
   /** Forgets PINs. Signers that are still open go on until they are closed. */

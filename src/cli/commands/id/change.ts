@@ -3,9 +3,12 @@ import type { Secret } from '../../../core/secret.ts'
 import type { ControlClient } from '../../../daemon/control/client.ts'
 import { type IdentitySummary, loadSummary } from '../../../daemon/identity/describe.ts'
 import { changeDevice, type KeyChange } from '../../../daemon/identity/offline.ts'
+import { isUnattended } from '../../../daemon/identity/protection.ts'
 import type { CommandContext } from '../../context.ts'
 import type { Options } from '../../options.ts'
 import { findPassphrase, passphraseForDaemon } from '../../passphrase.ts'
+import { findTokens, needsPin } from '../../tokens.ts'
+import { withPin } from './hardware-pin.ts'
 
 /** Changes the keys of this home: by the running node, else on the files. */
 export async function change(context: CommandContext, options: Options, before: IdentitySummary, what: KeyChange): Promise<IdentitySummary> {
@@ -13,8 +16,8 @@ export async function change(context: CommandContext, options: Options, before: 
   let given: Secret | undefined
   try {
     await client.call('GET /v1/health', {})
-    given = await passphraseForDaemon(context, options, before.passphrase === 'stored')
-    return await ask(client, what, given)
+    given = await passphraseForDaemon(context, options, isUnattended(before.passphrase))
+    return await withPin(context, options, client, await needsPin(context, before), async () => await ask(client, what, given))
   } catch (error) {
     if (!isKithError(error, 'DAEMON_NOT_RUNNING')) throw error
   } finally {
@@ -22,7 +25,7 @@ export async function change(context: CommandContext, options: Options, before: 
   }
   const passphrase = await findPassphrase(context, options)
   try {
-    return await changeDevice(context.home, passphrase, what)
+    return await changeDevice(context.home, passphrase, what, await findTokens(context, options))
   } finally {
     passphrase.secret.wipe()
   }

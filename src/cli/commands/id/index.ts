@@ -1,9 +1,12 @@
 import type { CommandSpec, OptionSpec } from '../../spec.ts'
+import { deviceSpecs } from './devices-spec.ts'
+import { hardwareSpecs } from './hardware-spec.ts'
 import { keystoreSpecs } from './keystore-spec.ts'
 
 const PASSPHRASE: OptionSpec = { flags: '--passphrase-file <file>', about: 'read the passphrase from a file (0600)', kind: 'text' }
 
 export const spec: CommandSpec = {
+const PIN: OptionSpec = { flags: '--pin-file <file>', about: 'read the PIN of the token with the identity’s key from a file (0600)', kind: 'text' }
   name: 'id',
   summary: 'Look at and take care of this node’s identity',
   examples: ['kith id', 'kith id device rotate'],
@@ -14,7 +17,7 @@ export const spec: CommandSpec = {
       name: 'show',
       summary: 'Print the DID and what is known of this identity',
       examples: ['kith id show', 'kith id show --json'],
-      json: '{did, did_key, name, link_key, chain: {index, head}, binding_expires_at, passphrase}',
+      json: '{did, did_key, name, link_key, chain: {index, head}, binding_expires_at, passphrase, hardware}',
       load: async () => ({ run: (await import('./show.ts')).show }),
     },
     {
@@ -45,7 +48,7 @@ export const spec: CommandSpec = {
       summary: 'Replace the keys of the identity; the DID and the recovery phrase stay',
       about:
         'Reveals the keys the identity committed to before and commits to the next ones. compromised ends what was signed with the old keys at once, scheduled and lost let it run out within 30 days. For a new key of this machine alone: kith id device rotate. Works with the node running or not.',
-      options: [{ flags: '--reason <reason>', about: 'scheduled (default), lost or compromised', kind: 'text' }, PASSPHRASE],
+      options: [{ flags: '--reason <reason>', about: 'scheduled (default), lost or compromised', kind: 'text' }, PASSPHRASE, PIN],
       examples: ['kith id rotate', 'kith id rotate --reason compromised'],
       json: '{did, reason, chain: {index, head}, previous_index, expires_at}',
       timeoutMs: 0,
@@ -92,11 +95,13 @@ export const spec: CommandSpec = {
           name: 'rotate',
           summary: 'Give this machine a new link key',
           about: 'Peers find it again by the DID, also those that are away now: links heal by themselves. Works with the node running or not.',
-          options: [PASSPHRASE],
+          options: [PASSPHRASE, PIN],
           examples: ['kith id device rotate', 'kith id device rotate --json'],
           json: '{did, link_key, previous_link_key, serial, expires_at}',
           timeoutMs: 0,
           load: async () => ({ run: (await import('./device.ts')).rotate }),
+    ...sharesSpecs,
+    ...hardwareSpecs,
         },
         {
           name: 'renew',

@@ -2,7 +2,9 @@ import { systemClock } from '../../../core/clock.ts'
 import { isKithError } from '../../../core/errors.ts'
 import type { IdentityView } from '../../../daemon/control/routes/identity-api.ts'
 import { loadSummary } from '../../../daemon/identity/describe.ts'
+import { modeOf, PROTECTIONS } from '../../../daemon/identity/protection.ts'
 import { viewDevice } from '../../../daemon/identity/view.ts'
+import { loadTokenNotes } from '../../../identity/hardware/notes.ts'
 import { openHome } from '../../../identity/home.ts'
 import { openDevice } from '../../../identity/keystore.ts'
 import type { CommandContext } from '../../context.ts'
@@ -13,6 +15,9 @@ import { harmless, type Palette, table } from '../../style.ts'
 
 export const show: CommandHandler = async (context, { options }) => {
   const summary = (await loadSummary(context.home)) ?? (await view(context, options)).summary
+  const notes = await loadTokenNotes(context.home)
+  const hardware = notes.find(({ generation }) => generation === summary.chain.index)?.uri ?? null
+  const coming = notes.find(({ generation }) => generation === summary.chain.index + 1)
   const human = (palette: Palette): string[] =>
     table([
       [
@@ -21,11 +26,13 @@ export const show: CommandHandler = async (context, { options }) => {
       ],
       [{ text: 'name', style: palette.quiet }, harmless(summary.name)],
       [{ text: 'link key', style: palette.quiet }, summary.link_key],
+      [{ text: 'key', style: palette.quiet }, hardware === null ? 'in the key file' : `in a token: ${hardware}`],
+      ...(coming === undefined ? [] : [[{ text: 'next key', style: palette.quiet }, `in a token: ${coming.uri}`]]),
       [{ text: 'chain', style: palette.quiet }, `entry ${summary.chain.index}, ${summary.chain.head.slice(0, 16)}`],
       [{ text: 'valid until', style: palette.quiet }, `${summary.binding_expires_at.slice(0, 10)}, renewed when unlocked`],
-      [{ text: 'passphrase', style: palette.quiet }, summary.passphrase === 'stored' ? 'none asked: a random one is kept outside the home' : 'asked'],
+      [{ text: 'passphrase', style: palette.quiet }, PROTECTIONS[summary.passphrase]],
     ])
-  context.output.result(summary, human, summary.did)
+  context.output.result({ ...summary, hardware }, human, summary.did)
   return undefined
 }
 
@@ -68,7 +75,7 @@ async function view(context: CommandContext, options: Options): Promise<Identity
   const passphrase = await findPassphrase(context, options)
   try {
     using device = await openDevice(home, { passphrase: passphrase.secret, clock: systemClock, renew: false })
-    return viewDevice(device, passphrase.source === 'state' ? 'stored' : 'passphrase')
+    return viewDevice(device, modeOf(passphrase))
   } finally {
     passphrase.secret.wipe()
   }

@@ -20,7 +20,7 @@ import { showPhrase } from '../../phrase.ts'
 import type { CommandHandler } from '../../spec.ts'
 import { harmless } from '../../style.ts'
 
-const WORD_COUNTS: readonly number[] = [12, 15, 18, 21, 24]
+export const WORD_COUNTS: readonly number[] = [12, 15, 18, 21, 24]
 const MAX_PHRASE_BYTES = 1_024
 /** What a restore says that could ask nobody. */
 const WITHOUT_HISTORY = 'Nobody was asked for the history of this identity: it is used here, and not changed. Once a machine of it can be reached:'
@@ -150,7 +150,7 @@ function ticketUrls(text: string, did: Did): readonly string[] {
   })
 }
 
-function remarks(phraseShown: boolean, passphrase: Secret | undefined): Remark[] {
+export function remarks(phraseShown: boolean, passphrase: Secret | undefined): Remark[] {
   return [
     ...(phraseShown ? [] : [['The recovery phrase, to be written down, is shown on a terminal only:', 'kith id phrase'] as const]),
     ...(passphrase === undefined ? [[`${WITHOUT_PASSPHRASE} To set one:`, 'kith id passphrase'] as const] : []),
@@ -158,7 +158,7 @@ function remarks(phraseShown: boolean, passphrase: Secret | undefined): Remark[]
 }
 
 /** Whether it could be shown. */
-function tellPhrase(context: CommandContext, phrase: Secret): boolean {
+export function tellPhrase(context: CommandContext, phrase: Secret): boolean {
   if (context.json || context.quiet || !context.terminal.visible) return false
   context.output.note('The recovery phrase: write it down and keep it where nobody else looks.\nWhoever has it has this identity.')
   context.terminal.write('\n')

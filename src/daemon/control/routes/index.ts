@@ -6,6 +6,7 @@ import { gossipRoutes } from './gossip.ts'
 import { identityRoutes } from './identity.ts'
 import { keystoreRoutes } from './keystore.ts'
 import { mailRoutes } from './mail.ts'
+import { hardwareRoutes } from './hardware.ts'
 import { networkRoutes } from './network.ts'
 import { nodeRoutes } from './node.ts'
 import { peersRoutes } from './peers.ts'
@@ -25,6 +26,7 @@ export const controlRoutes: RoutesOf<ControlApi> = {
   ...policyRoutes,
   ...servicesRoutes,
   ...auditRoutes,
+  ...hardwareRoutes,
   ...trustRoutes,
   ...gossipRoutes,
   ...mailRoutes,
