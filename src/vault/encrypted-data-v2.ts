@@ -8,13 +8,15 @@ import { type EncryptedData, type EncryptedParts, failed, IV_BYTES, MAX_PLAINTEX
  * AES-256-GCM by `node:crypto`, from a key object that is kept: it holds the key in OpenSSL's memory, which is cleared when the object goes. Nonces of 96
  * random bits under one key are safe up to 2^32 encryptions (NIST SP 800-38D, 8.3); `rotate` changes the key long before.
  *
- * Left by `node:crypto`: the text of a decryption stands in the buffer that is returned, and in one of the runtime that was freed and not cleared.
+ * Left by `node:crypto`: the text of a decryption stands in the buffer that is returned, and in one of the runtime that was freed (`clearTraces`).
  */
 const CIPHER = 'aes-256-gcm'
 const LABEL = Buffer.from('\x13kith/sealed-data/v2')
 /** Nonces and salts are drawn this many at a time; both are public. */
 const DRAWN = 64
 const DRAW_BYTES = IV_BYTES + SALT_BYTES
+/** Pieces of memory that are cleared behind a secret text; more than one, since others may have been freed since. */
+const TRACES = 4
 
 /** Draws a nonce and a salt for each encryption. */
 export class Draws {
@@ -71,6 +73,15 @@ export function open(key: KeyObject | Uint8Array, iv: Uint8Array, sealed: Buffer
     throw failed()
   }
   return plaintext
+}
+
+/**
+ * `update` of a cipher writes into memory one byte longer than its result, copies, and frees it with the text inside. Asked for as much right away, the
+ * allocator gives that piece out again, and it can be cleared. A test searches the memory for texts of every size.
+ */
+export function clearTraces(length: number): void {
+  const pieces = Array.from({ length: TRACES }, () => Buffer.allocUnsafeSlow(length + 1))
+  for (const piece of pieces) piece.fill(0)
 }
 
 function associated(version: number, salt: Uint8Array): Buffer {

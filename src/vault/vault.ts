@@ -9,7 +9,7 @@ import { deriveSecp256k1 } from './bip32.ts'
 import { generatePhrase, parsePhrase, phraseToSeed } from './bip39.ts'
 import { type EncryptedData, FIRST_KEY_VERSION, PASSWORD_VERSION, readEncryptedData } from './encrypted-data.ts'
 import { decryptWithPassword } from './encrypted-data-v1.ts'
-import { Draws, decryptWith, encryptWith } from './encrypted-data-v2.ts'
+import { clearTraces, Draws, decryptWith, encryptWith } from './encrypted-data-v2.ts'
 import { type DerivedKey, KeyCache, type KeyType } from './key-cache.ts'
 import { encryptionKeyPath, type PathClass, pathClass, sitePasswordPath } from './paths.ts'
 import { publicKeyOfScalar } from './secp256k1.ts'
@@ -192,7 +192,12 @@ export class Vault implements Disposable {
 
   /** The text in guarded memory, which the caller wipes. @throws as `decrypt`. */
   decryptSecret(data: EncryptedData): Secret {
-    return Secret.take(this.decrypt(data))
+    const plaintext = this.decrypt(data)
+    try {
+      return Secret.take(plaintext)
+    } finally {
+      clearTraces(plaintext.length)
+    }
   }
 
   /** Encrypts anew, with the same or a later key. Storing the result is the caller's. @throws as `decrypt`; TypeError for an earlier version. */
@@ -203,6 +208,7 @@ export class Vault implements Disposable {
       return this.encrypt(plaintext, version)
     } finally {
       plaintext.fill(0)
+      clearTraces(plaintext.length)
     }
   }
 
@@ -214,6 +220,7 @@ export class Vault implements Disposable {
       return this.encrypt(plaintext)
     } finally {
       plaintext.fill(0)
+      clearTraces(plaintext.length)
     }
   }
 
