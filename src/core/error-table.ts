@@ -33,6 +33,7 @@ export const ERROR_TABLE = {
   CHAIN_FORKED: { number: 113, exit: 1, retry: false, meaning: 'Two valid identity chains contradict each other; a person must decide.' },
   BINDING_INVALID: { number: 114, exit: 1, retry: false, meaning: 'The binding of device to identity does not verify.' },
   BINDING_EXPIRED: { number: 115, exit: 1, retry: true, meaning: 'The binding of device to identity has run out.' },
+  KEYS_OLD: { number: 117, exit: 1, retry: false, meaning: 'The keys of the identity are older than its owner wants them to become.' },
   BINDING_STALE: { number: 116, exit: 1, retry: true, meaning: 'The binding is older than one already seen for this device.' },
   IDENTITY_MISSING: { number: 120, exit: 3, retry: false, meaning: 'There is no identity in this home.' },
   IDENTITY_LOCKED: { number: 121, exit: 1, retry: false, meaning: 'The identity is locked and this needs it.' },

@@ -22,6 +22,8 @@ import { type ControlServer, startControlServer } from './control/server.ts'
 import { removeToken, writeToken } from './control/token.ts'
 import { createEventHub, type EventHub } from './events.ts'
 import { loadSummary } from './identity/describe.ts'
+import { keySettings } from './identity/key-settings.ts'
+import { RotationSchedule } from './identity/schedule.ts'
 import { IdentityService } from './identity/service.ts'
 import { openLogFile } from './logs/file.ts'
 import { leveledLogger } from './logs/leveled.ts'
@@ -80,6 +82,7 @@ export class Runtime implements NodeContext {
   readonly #mesh: MeshService
   readonly #tunnels: TunnelsService
   readonly #files: FilesService
+  readonly keys: RotationSchedule
   readonly #startedMs: number
   /** What is known of the identity while its keys are locked. */
   #known: { readonly did: string; readonly name: string } | undefined
@@ -132,7 +135,19 @@ export class Runtime implements NodeContext {
     })
     this.#tunnels = new TunnelsService({ mesh: this.#mesh, clock, logger })
     this.#files = new FilesService({ home, config, mesh: this.#mesh, clock, logger })
-    for (const service of [this.identity, this.vaults, this.#mesh, this.#tunnels, this.#files]) this.supervisor.add(service)
+    this.keys = new RotationSchedule({
+      identity: this.identity,
+      settings: () => keySettings(config.current),
+      isBusy: () => this.#tunnels.tunnels?.list().some(({ connections }) => connections > 0) === true,
+      note: async (action, details) => {
+        const subject = this.identity.device.did
+        await this.#mesh.assembly?.audit.append({ actor: 'node', action, subject, reason: 'by its age', details })
+      },
+      clock,
+      logger,
+      metrics,
+    })
+    for (const service of [this.identity, this.vaults, this.#mesh, this.#tunnels, this.#files, this.keys]) this.supervisor.add(service)
     nodeMetrics(metrics, { clock, supervisor: this.supervisor, version: version() })
     this.closed = new Promise((resolve) => {
       this.#ended = resolve

@@ -92,6 +92,9 @@ export interface Config extends LimitValues {
   readonly 'mail.kept_messages': number
   readonly 'mail.kept_bytes': number
   readonly 'shutdown.drain': number
+  readonly 'identity.rotate_after_days': number
+  readonly 'identity.rotate_unattended': boolean
+  readonly 'identity.link_key_days': number
   readonly 'vault.idle_lock_s': number
   readonly 'hardware.module': string
   readonly 'hardware.pin_file': string
@@ -193,6 +196,24 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     fallback: '',
     dynamic: false,
     about: 'File (0600) with the PIN of that token; empty: ICN_TOKEN_PIN, the credential kith.pin, or kith id hardware unlock.',
+  }),
+  'identity.rotate_after_days': setting({
+    schema: whole(0, 3_650),
+    fallback: 365,
+    dynamic: true,
+    about: 'Age of the identity’s keys, in days, from which status asks to replace them (kith id rotate); 0 never asks.',
+  }),
+  'identity.rotate_unattended': setting({
+    schema: flag,
+    fallback: false,
+    dynamic: true,
+    about: 'Replace the identity’s keys at that age without asking, where the node can open the identity by itself.',
+  }),
+  'identity.link_key_days': setting({
+    schema: whole(0, 3_650),
+    fallback: 30,
+    dynamic: true,
+    about: 'Age of this machine’s link key, in days, from which it is replaced at a quiet moment, where the node can open the identity by itself; 0 never.',
   }),
   'vault.idle_lock_s': setting({
     schema: whole(0, 2_592_000),

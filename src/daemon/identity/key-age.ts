@@ -1,0 +1,27 @@
+import type { LocalDevice } from '../../identity/device.ts'
+import type { ChainEntry } from '../../identity/types.ts'
+
+const DAY_MS = 86_400_000
+
+export interface KeyAges {
+  /** Since when the identity signs with its keys, and this machine with its link key; ms since the epoch. */
+  readonly identitySinceMs: number
+  readonly linkSinceMs: number
+}
+
+/** From the files alone. The first keys carry no date in their entry, so their age counts from when this machine got them. */
+export function keyAges(device: Pick<LocalDevice, 'chain' | 'content'>): KeyAges {
+  const { chain, content } = device
+  const head = chain.entries.at(-1) as ChainEntry
+  return { identitySinceMs: head.timeMs > 0 ? head.timeMs : (chain.adoptedMs[chain.index] ?? content.createdMs), linkSinceMs: content.createdMs }
+}
+
+/** Whole days; a clock that was set back makes nothing older. */
+export function daysSince(sinceMs: number, now: number): number {
+  return Math.max(0, Math.floor((now - sinceMs) / DAY_MS))
+}
+
+/** Whether something is due after so many days; 0 days: never. */
+export function isDue(sinceMs: number, now: number, days: number): boolean {
+  return days > 0 && daysSince(sinceMs, now) >= days
+}
