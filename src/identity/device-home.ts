@@ -144,6 +144,17 @@ export async function loadRoster(home: Place, { chain, now }: { readonly chain: 
   }
 }
 
+/** The same without looking at signatures, which takes the chain: for showing only. `undefined` when it cannot be read. */
+export async function readRoster(home: Place): Promise<DeviceRoster | undefined> {
+  const stored = await readPrivateFile(fileOf(home, 'devices.doc'), MAX_ROSTER_BYTES)
+  try {
+    return stored === undefined ? undefined : decodeRoster(stored)
+  } catch (error) {
+    if (isKithError(error)) return undefined
+    throw error
+  }
+}
+
 export async function saveRoster(home: Place, roster: DeviceRoster): Promise<void> {
   await writeAtomic(fileOf(home, 'devices.doc'), encodeRoster(roster))
 }

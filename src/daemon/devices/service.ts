@@ -1,0 +1,420 @@
+import { askRenewal, serveRenewals } from '../../assembly/device-renewal.ts'
+import type { Assembly } from '../../assembly/types.ts'
+import { equal, fromHex, type PublicKey, toHex } from '../../core/bytes.ts'
+import type { Clock, Timer } from '../../core/clock.ts'
+import { parsePublicKey } from '../../core/crypto/ed25519.ts'
+import { asKithError, isKithError, KithError } from '../../core/errors.ts'
+import type { Logger } from '../../core/observe/log.ts'
+import type { Random } from '../../core/random.ts'
+import type { Secret } from '../../core/secret.ts'
+import { decodeBinding } from '../../identity/binding.ts'
+import { type ApproveOptions, approveMachine, type DeskComponents, revokeMachine } from '../../identity/device-desk.ts'
+import type { RevocationReason } from '../../identity/device-document.ts'
+import { takeGrant } from '../../identity/device-grant.ts'
+import { isDeviceOnly, loadRoster, saveRoster } from '../../identity/device-home.ts'
+import { createDeviceRequest, type DeviceRequest, readDeviceRequest } from '../../identity/device-request.ts'
+import { type DeviceRoster, documentsOf, listedDevices } from '../../identity/device-roster.ts'
+import { readDeviceText } from '../../identity/device-text.ts'
+import type { Home } from '../../identity/home.ts'
+import type { IdentityService, OpenedIdentity } from '../identity/service.ts'
+import type { MeshService } from '../mesh-service.ts'
+import type { Service, Trouble } from '../service.ts'
+import { Fellows } from './fellows.ts'
+import { type DeviceFacts, type DeviceView, type RequestView, viewDevices, viewRequest } from './views.ts'
+import { Waiting } from './waiting.ts'
+
+/** How often a machine without its identity looks whether its binding is due, and asks again. */
+const RENEWAL_LOOK_MS = 6 * 3_600_000
+/** How often the other machines are looked for. */
+const LINK_MS = 300_000
+/** Requests that somebody looks at before approving. */
+const MAX_SHOWN = 16
+/** The same request is asked again for so long, so that the owner's answer finds it. */
+const SAME_REQUEST_MS = 7 * 86_400_000
+/** Link key -> what this machine asked. */
+const ASKED_NS = 'devices/asked'
+
+export interface DevicesServiceOptions {
+  readonly home: Home
+  readonly identity: IdentityService
+  readonly mesh: MeshService
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+}
+
+/** The machines of this identity: adding, certifying and revoking them where its keys are, asking for them where they are not. */
+export class DevicesService implements Service {
+  readonly name = 'devices'
+  readonly needs: readonly string[] = ['mesh']
+  readonly #options: DevicesServiceOptions
+  readonly #shown: Map<string, DeviceRequest> = new Map()
+  #fellows: Fellows | undefined
+  #waiting: Waiting | undefined
+  #ends: (() => void)[] = []
+  #timers: Timer[] = []
+  #stop: AbortController = new AbortController()
+  #asking: Promise<boolean> | undefined
+  #deviceOnly = false
+  #revoked: 'proved' | 'said' | undefined
+
+  constructor(options: DevicesServiceOptions) {
+    this.#options = options
+  }
+
+  /** Whether the identity's keys are on another machine. */
+  get deviceOnly(): boolean {
+    return this.#deviceOnly
+  }
+
+  /** Machines that wait for a new binding. */
+  get waiting(): number {
+    return this.#waiting?.size ?? 0
+  }
+
+  async start(): Promise<void> {
+    const { home, mesh, clock, logger } = this.#options
+    this.#stop = new AbortController()
+    this.#deviceOnly = await isDeviceOnly(home)
+    this.#fellows = await Fellows.open(home)
+    this.#waiting = await Waiting.open(mesh.runningStore, clock)
+    const { devices, mesh: links } = this.#assembly
+    await this.#tellStored()
+    this.#ends = [
+      devices.onOwn((roster) => this.#run('the device document was not saved', () => this.#keep(roster))),
+      serveRenewals({
+        mesh: links,
+        clock,
+        logger,
+        isRevoked: (linkKey) => devices.isRevoked(links.did, linkKey),
+        grant: (request, encoded, urls) => this.#grantRenewal(request, encoded, urls),
+      }),
+      links.onEvent((event) => {
+        if (event.type === 'warning' && event.error.code === 'DEVICE_REVOKED' && event.error.remote) this.#revoked ??= 'said'
+        if (event.type !== 'up' || event.peer !== links.did) return
+        const linkKey = parsePublicKey(fromHex(event.linkKey))
+        this.#run('a machine of this identity was not noted', () => this.#fellow.note(linkKey, { lastSeenMs: clock.now() }))
+        this.#run('the binding was not renewed', () => this.renewFromOthers())
+      }),
+    ]
+    this.#look()
+    this.#every(RENEWAL_LOOK_MS, () => this.#run('the binding was not renewed', () => this.renewFromOthers()))
+    this.#every(LINK_MS, () => this.#look())
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort(new KithError('CLOSED'))
+    for (const end of this.#ends) end()
+    for (const timer of this.#timers) timer.cancel()
+    this.#ends = []
+    this.#timers = []
+    this.#shown.clear()
+    this.#waiting = undefined
+    await this.#asking?.catch(() => undefined)
+  }
+
+  health(): readonly Omit<Trouble, 'service'>[] {
+    const troubles: Omit<Trouble, 'service'>[] = []
+    const { device } = this.#options.identity
+    if (this.#options.mesh.assembly?.devices.isRevoked(device.did, device.linkSigner.publicKey) === true) this.#revoked = 'proved'
+    if (this.#revoked !== undefined) {
+      const message =
+        this.#revoked === 'proved'
+          ? 'This machine was revoked by its identity; everybody refuses it.'
+          : 'A peer says that this machine was revoked by its identity.'
+      troubles.push({ code: 'DEVICE_REVOKED', message, next: 'kith id device list (on another machine of this identity)' })
+    }
+    if (this.waiting > 0) {
+      const message =
+        this.waiting === 1 ? 'A machine of this identity waits for a new binding.' : `${this.waiting} machines of this identity wait for a new binding.`
+      troubles.push({ code: 'RENEWAL_WAITING', message, next: 'kith id device approve --renewals' })
+    }
+    return troubles
+  }
+
+  /** Every machine that is known of this identity. @throws KithError `STORE_FAILED`. */
+  async list(): Promise<readonly DeviceView[]> {
+    const { identity } = this.#options
+    const { device } = identity
+    const { devices, messages, mesh } = this.#assembly
+    const roster = await devices.roster(device.did)
+    const linked = new Set(mesh.links().flatMap(({ did, linkKey, state }) => (did === device.did && state === 'connected' ? [linkKey] : [])))
+    const facts = new Map<string, DeviceFacts>()
+    for (const { linkKey } of roster === undefined ? [] : listedDevices(roster)) {
+      const key = toHex(linkKey)
+      const papers = await messages.directory.papers(device.did, linkKey)
+      const binding = papers === undefined ? undefined : decodeBinding(papers.binding)
+      facts.set(key, {
+        expiresMs: binding?.notAfterMs,
+        serial: binding?.serial,
+        lastSeenMs: this.#fellow.get(linkKey)?.lastSeenMs,
+        linked: linked.has(key),
+        waiting: this.#waiting?.has(linkKey) === true,
+      })
+    }
+    const self = { linkKey: device.linkSigner.publicKey, name: device.name, expiresMs: device.bindingExpires, serial: device.serial }
+    return viewDevices(roster, self, (key) => facts.get(key) ?? {})
+  }
+
+  /** Reads what a machine asks, to be approved by its id afterwards. @throws KithError `DEVICE_REQUEST_INVALID`. */
+  show(text: string): RequestView {
+    const request = readDeviceRequest(readDeviceText('request', text), this.#options.clock.now())
+    const view = viewRequest(request)
+    this.#shown.set(view.id, request)
+    if (this.#shown.size > MAX_SHOWN) this.#shown.delete(this.#shown.keys().next().value as string)
+    return view
+  }
+
+  /** Certifies a machine whose request was shown. @throws KithError `NOT_FOUND`, `IDENTITY_*`, `PASSPHRASE_WRONG`, `DEVICE_REVOKED`, `DEVICE_REQUEST_INVALID`. */
+  async approve(given: Secret | undefined, id: string, options: ApproveOptions): Promise<Uint8Array> {
+    const request = this.#shown.get(id)
+    if (request === undefined) throw new KithError('NOT_FOUND', 'This request is not at hand any more.', { next: 'kith id device approve FILE' })
+    const grant = await this.#sign(given, (components) => approveMachine(components, request, { ...options, urls: this.#assembly.mesh.addresses }))
+    await this.#waiting?.remove(request.linkKey)
+    return grant.grant
+  }
+
+  /** Certifies every machine that waits. @returns their names. @throws as `approve`. */
+  async approveWaiting(given: Secret | undefined): Promise<readonly string[]> {
+    const waiting = (await this.#waiting?.requests()) ?? []
+    if (waiting.length === 0) return []
+    const { clock } = this.#options
+    const names: string[] = []
+    await this.#sign(given, async (components) => {
+      let roster = components.known
+      for (const encoded of waiting) {
+        const request = readDeviceRequest(encoded, clock.now())
+        const listed = activeIn(roster, request.linkKey)
+        if (listed === undefined) {
+          await this.#waiting?.remove(request.linkKey)
+          continue
+        }
+        const { capabilities, name } = listed
+        const signed = await approveMachine({ ...components, known: roster }, request, { capabilities, name, urls: this.#assembly.mesh.addresses })
+        roster = signed.roster
+        await this.#waiting?.granted(request, signed.grant)
+        names.push(name)
+      }
+      return { roster }
+    })
+    return names
+  }
+
+  /** @param target A link key in hexadecimal digits, or a name that one active machine has. @throws KithError `NOT_FOUND`, `USAGE`, as `approve`. */
+  async revoke(given: Secret | undefined, target: string, reason: RevocationReason): Promise<{ readonly linkKey: string; readonly name: string }> {
+    const { did } = this.#options.identity.device
+    const linkKey = deviceNamed(await this.#assembly.devices.roster(did), target)
+    const { roster } = await this.#sign(given, async (components) => ({ roster: await revokeMachine(components, linkKey, reason) }))
+    await this.#fellow.forget(linkKey)
+    await this.#waiting?.remove(linkKey)
+    return { linkKey: toHex(linkKey), name: listedDevices(roster).find((device) => equal(device.linkKey, linkKey))?.name ?? '' }
+  }
+
+  /** What this machine asks its identity when there is no link to it: the same as over a link. */
+  async renewalRequest(): Promise<Uint8Array> {
+    return (await this.#question()).encoded
+  }
+
+  /** Takes a new binding, however it came. @throws KithError as `takeGrant`. */
+  async takeRenewal(grant: Uint8Array): Promise<void> {
+    const { identity, clock, home } = this.#options
+    const { device } = identity
+    const { request } = await this.#question()
+    const taken = takeGrant(grant, { request, machine: device.signer, chain: device.chain, minSerial: device.serial + 1, now: clock.now() })
+    const { binding, chain, decoded, document } = taken
+    await identity.takePapers({ binding, chain, serial: decoded.serial, name: decoded.name })
+    await this.#options.mesh.runningStore.delete(ASKED_NS, device.linkSigner.publicKey)
+    if (taken.urls.length > 0) await this.#fellow.note(parsePublicKey(taken.from), { urls: taken.urls })
+    if (document !== undefined)
+      for (const bytes of documentsOf({ did: device.did, latest: document, others: [], revoked: new Map() })) await this.#assembly.devices.publish(bytes)
+    this.#options.logger.info('binding renewed', { home: home.id, ends: new Date(decoded.notAfterMs).toISOString() })
+  }
+
+  /**
+   * Asks the machines of this identity that are linked for a new binding, when one is due or `now`.
+   * @returns whether there is a new one. @throws KithError what the last one answered when `now` was asked.
+   */
+  renewFromOthers(now = false): Promise<boolean> {
+    if (!this.#deviceOnly) return Promise.resolve(false)
+    this.#asking ??= this.#askOthers(now).finally(() => {
+      this.#asking = undefined
+    })
+    return this.#asking
+  }
+
+  async #askOthers(now: boolean): Promise<boolean> {
+    const { identity, clock, logger } = this.#options
+    const { device } = identity
+    if (!now && !device.renewalDue(clock.now())) return false
+    const { mesh } = this.#assembly
+    if (now) await this.#linkFellows()
+    const linked = mesh.links().filter(({ did, state }) => did === device.did && state === 'connected')
+    let last: KithError | undefined
+    for (const { linkKey } of linked) {
+      try {
+        const { encoded } = await this.#question()
+        const to = parsePublicKey(fromHex(linkKey))
+        await this.takeRenewal(
+          await askRenewal({ mesh, did: device.did, linkKey: to, request: encoded, urls: mesh.addresses, clock, signal: this.#stop.signal }),
+        )
+        return true
+      } catch (thrown) {
+        const error = asKithError(thrown, 'INTERNAL')
+        logger.debug('no binding from this machine', { device: linkKey, code: error.code })
+        if (last === undefined || error.code === 'RENEWAL_WAITING') last = error
+      }
+    }
+    if (!now) return false
+    throw last?.code === 'RENEWAL_WAITING'
+      ? new KithError('RENEWAL_WAITING', undefined, { next: 'kith id device approve --renewals (on the machine that holds the identity)', cause: last })
+      : (last ?? new KithError('PEER_UNREACHABLE', 'No other machine of this identity is linked.', { next: 'kith id device renew --request FILE' }))
+  }
+
+  /** Keeps one request until it is answered, over restarts too: the owner may approve it hours later. */
+  async #question(): Promise<{ readonly encoded: Uint8Array; readonly request: DeviceRequest }> {
+    const { identity, clock, random, mesh } = this.#options
+    const { device } = identity
+    const now = clock.now()
+    const key = device.linkSigner.publicKey
+    const stored = await mesh.runningStore.get(ASKED_NS, key)
+    const before = stored === undefined ? undefined : readOwn(stored, now)
+    if (stored !== undefined && before !== undefined && now - before.timeMs < SAME_REQUEST_MS) return { encoded: stored, request: before }
+    const { fallbackKem, capabilities } = decodeBinding(device.binding)
+    const options = { did: device.did, name: device.name, capabilities, now, random }
+    const encoded = createDeviceRequest(device.signer, fallbackKem === undefined ? options : { ...options, fallbackKem })
+    await mesh.runningStore.put(ASKED_NS, key, encoded, { durable: true })
+    return { encoded, request: readDeviceRequest(encoded, now) }
+  }
+
+  /** A machine of this identity asks over its link. */
+  async #grantRenewal(request: DeviceRequest, encoded: Uint8Array, urls: readonly string[]): Promise<Uint8Array> {
+    const { identity, home } = this.#options
+    if (this.#deviceOnly) throw new KithError('IDENTITY_MISSING', undefined, { details: { path: home.paths.identity } })
+    await this.#fellow.note(request.linkKey, { urls })
+    const ready = await this.#waiting?.grantFor(request)
+    if (ready !== undefined) return ready
+    const listed = activeIn(await this.#assembly.devices.roster(identity.device.did), request.linkKey)
+    if (listed === undefined) throw new KithError('DEVICE_NOT_ALLOWED', 'no document lists this machine')
+    if (!identity.unattended) {
+      await this.#waiting?.add(request.linkKey, encoded)
+      throw new KithError('RENEWAL_WAITING')
+    }
+    const { capabilities, name } = listed
+    const options = { capabilities, name, urls: this.#assembly.mesh.addresses }
+    try {
+      return (await this.#sign(undefined, (components) => approveMachine(components, request, options))).grant
+    } catch (error) {
+      if (!isKithError(error) || error.code.startsWith('DEVICE_')) throw error
+      // Its keys are in a token that wants a PIN, say: the owner can help.
+      await this.#waiting?.add(request.linkKey, encoded)
+      throw new KithError('RENEWAL_WAITING', undefined, { cause: error })
+    }
+  }
+
+  /** Opens the identity, signs, and tells everybody what is new. */
+  async #sign<T extends { readonly roster: DeviceRoster | undefined }>(given: Secret | undefined, run: (components: DeskComponents) => Promise<T>): Promise<T> {
+    const { identity, clock } = this.#options
+    const { devices } = this.#assembly
+    const known = await devices.roster(identity.device.did)
+    const result = await identity.withIdentity(given, async ({ home, identity: keys, device }: OpenedIdentity) => {
+      const own = { linkKey: device.linkSigner.publicKey, name: device.name }
+      return { result: await run({ home, identity: keys, own, known, now: clock.now() }) }
+    })
+    if (result.roster !== undefined) for (const document of documentsOf(result.roster)) await devices.publish(document)
+    return result
+  }
+
+  /** What was signed while no node ran. */
+  async #tellStored(): Promise<void> {
+    const { home, identity, clock, logger } = this.#options
+    try {
+      const roster = await loadRoster(home, { chain: identity.device.chain, now: clock.now() })
+      if (roster !== undefined) for (const document of documentsOf(roster)) await this.#assembly.devices.publish(document)
+    } catch (error) {
+      if (!isKithError(error)) throw error
+      logger.warn('the stored device documents were not taken', { code: error.code, message: error.message })
+    }
+  }
+
+  async #keep(roster: DeviceRoster): Promise<void> {
+    await saveRoster(this.#options.home, roster)
+    for (const { linkKey } of roster.revoked.values()) await this.#fellow.forget(linkKey)
+  }
+
+  #look(): void {
+    this.#run('the other machines were not looked for', () => this.#linkFellows())
+  }
+
+  async #linkFellows(): Promise<void> {
+    const { identity, logger } = this.#options
+    const { mesh, devices } = this.#assembly
+    const { did } = identity.device
+    const roster = await devices.roster(did)
+    const listed = (roster?.latest.devices ?? []).filter(({ status, linkKey }) => status === 'active' && !devices.isRevoked(did, linkKey))
+    const keys = new Map([...listed, ...this.#fellow.list()].map(({ linkKey }) => [toHex(linkKey), linkKey]))
+    keys.delete(toHex(identity.device.linkSigner.publicKey))
+    await Promise.all(
+      [...keys.values()].map(async (linkKey) => {
+        if (devices.isRevoked(did, linkKey)) return
+        await mesh.linkDevice(linkKey, this.#fellow.get(linkKey)?.urls ?? [], { signal: this.#stop.signal }).catch((error: unknown) => {
+          logger.debug('a machine of this identity is not reached', { device: toHex(linkKey), code: asKithError(error, 'INTERNAL').code })
+        })
+      }),
+    )
+  }
+
+  get #assembly(): Assembly {
+    return this.#options.mesh.runningAssembly
+  }
+
+  get #fellow(): Fellows {
+    if (this.#fellows === undefined) throw new KithError('CLOSED')
+    return this.#fellows
+  }
+
+  #every(ms: number, act: () => void): void {
+    const at = this.#timers.length
+    const arm = (): void => {
+      this.#timers[at] = this.#options.clock.after(ms, () => {
+        arm()
+        act()
+      })
+    }
+    arm()
+  }
+
+  #run(failure: string, work: () => Promise<unknown>): void {
+    const { logger } = this.#options
+    work().catch((error: unknown) => {
+      if (this.#stop.signal.aborted) return
+      const { code, message } = asKithError(error, 'INTERNAL')
+      logger.warn(failure, { code, message })
+    })
+  }
+}
+
+/** A request of this machine's own; one that has grown old is made anew. */
+function readOwn(stored: Uint8Array, now: number): DeviceRequest | undefined {
+  try {
+    return readDeviceRequest(stored, now)
+  } catch (error) {
+    if (isKithError(error)) return undefined
+    throw error
+  }
+}
+
+function activeIn(roster: DeviceRoster | undefined, linkKey: PublicKey): { readonly name: string; readonly capabilities: bigint } | undefined {
+  if (roster === undefined || roster.revoked.has(toHex(linkKey))) return undefined
+  return roster.latest.devices.find((device) => device.status === 'active' && equal(device.linkKey, linkKey))
+}
+
+/** @throws KithError `NOT_FOUND`, `USAGE` for a name that several have. */
+export function deviceNamed(roster: DeviceRoster | undefined, target: string): PublicKey {
+  if (/^[0-9a-fA-F]{64}$/.test(target)) return parsePublicKey(fromHex(target))
+  const active = (roster === undefined ? [] : listedDevices(roster)).filter(({ status }) => status === 'active')
+  const found = active.filter(({ name, linkKey }) => name === target || (target.length >= 8 && toHex(linkKey).startsWith(target.toLowerCase())))
+  const [only] = found
+  if (only === undefined) throw new KithError('NOT_FOUND', 'No active machine has this name or link key.', { next: 'kith id device list' })
+  if (found.length > 1) throw new KithError('USAGE', 'Several machines have this name; say the link key.', { next: 'kith id device list' })
+  return only.linkKey
+}
