@@ -3,11 +3,15 @@ import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { MetricsRegistry } from '../core/observe/metrics.ts'
 import type { Random } from '../core/random.ts'
+import type { Store } from '../core/store/types.ts'
 import type { Files } from '../files/index.ts'
 import type { Home } from '../identity/home.ts'
 import type { Mesh } from '../mesh/mesh-types.ts'
 import type { Tunnels } from '../tunnel/index.ts'
+import type { Credentials } from '../vault/credentials/credentials.ts'
+import type { BackupDesk } from './backup/desk.ts'
 import type { ConfigHolder } from './config/holder.ts'
+import type { DevicesService } from './devices/service.ts'
 import type { EventHub } from './events.ts'
 import type { IdentityService } from './identity/service.ts'
 import type { LogStore } from './logs/store.ts'
@@ -27,11 +31,17 @@ export interface NodeContext {
   readonly events: EventHub
   readonly supervisor: Supervisor
   readonly identity: IdentityService
+  readonly devices: DevicesService
   readonly vaults: VaultService
+  readonly backups: BackupDesk
   /** @throws KithError that says why the node has no mesh at the moment: `IDENTITY_MISSING`, `IDENTITY_LOCKED`, `DEGRADED`. */
   readonly mesh: Mesh
   /** @throws as `mesh`. */
   readonly assembly: Assembly
+  /** @throws as `mesh`. */
+  readonly credentials: Credentials
+  /** @throws as `mesh`. */
+  readonly store: Store
   /** @throws as `mesh`. */
   readonly tunnels: Tunnels
   /** @throws as `mesh`. */

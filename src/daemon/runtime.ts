@@ -7,12 +7,16 @@ import { createLogger, type Logger } from '../core/observe/log.ts'
 import { createMetrics, type MetricsRegistry } from '../core/observe/metrics.ts'
 import { type Random, systemRandom } from '../core/random.ts'
 import type { Secret } from '../core/secret.ts'
+import type { Store } from '../core/store/types.ts'
 import type { Files } from '../files/index.ts'
+import { isDeviceOnly } from '../identity/device-home.ts'
 import { type Home, openHome } from '../identity/home.ts'
 import { hasIdentity } from '../identity/keystore.ts'
 import type { Mesh } from '../mesh/mesh-types.ts'
 import type { ProtocolOptions, StreamHandler } from '../mesh/types.ts'
 import type { Tunnels } from '../tunnel/index.ts'
+import type { Credentials } from '../vault/credentials/credentials.ts'
+import { BackupDesk } from './backup/desk.ts'
 import { type ConfigHolder, openConfig } from './config/holder.ts'
 import type { ConfigInput } from './config/load.ts'
 import type { NodeContext } from './context.ts'
@@ -20,6 +24,8 @@ import { type ControlPlace, controlPlace, prepareControlPlace } from './control/
 import { controlRoutes } from './control/routes/index.ts'
 import { type ControlServer, startControlServer } from './control/server.ts'
 import { removeToken, writeToken } from './control/token.ts'
+import { CredentialsService } from './credentials/service.ts'
+import { DevicesService } from './devices/service.ts'
 import { createEventHub, type EventHub } from './events.ts'
 import { loadSummary } from './identity/describe.ts'
 import { keySettings } from './identity/key-settings.ts'
@@ -78,11 +84,14 @@ export class Runtime implements NodeContext {
   readonly supervisor: Supervisor
   readonly identity: IdentityService
   readonly vaults: VaultService
+  readonly backups: BackupDesk
   readonly pairings: Pairings
+  readonly devices: DevicesService
   readonly #mesh: MeshService
   readonly #tunnels: TunnelsService
   readonly #files: FilesService
   readonly keys: RotationSchedule
+  readonly #credentials: CredentialsService
   readonly #startedMs: number
   /** What is known of the identity while its keys are locked. */
   #known: { readonly did: string; readonly name: string } | undefined
@@ -103,6 +112,7 @@ export class Runtime implements NodeContext {
     this.random = options.random ?? systemRandom
     this.#startedMs = this.clock.monotonic()
     const { current } = config
+    home.tokens?.configure({ environment: env, module: current['hardware.module'] || undefined, file: current['hardware.pin_file'] || undefined })
     this.logs = createLogStore(openLogFile({ path: join(home.paths.log, 'kith.log'), maxBytes: current['log.max_bytes'], keep: current['log.keep'] }))
     this.logger = leveledLogger(createLogger({ level: 'debug', destination: this.logs }), () => config.current['log.level'])
     this.metrics = createMetrics()
@@ -115,7 +125,6 @@ export class Runtime implements NodeContext {
       clock,
       random,
       logger,
-    home.tokens?.configure({ environment: env, module: current['hardware.module'] || undefined, file: current['hardware.pin_file'] || undefined })
       environment: env,
       ...(options.passphrase === undefined ? {} : { passphrase: options.passphrase }),
       ...(options.passphraseFile === undefined ? {} : { passphraseFile: options.passphraseFile }),
@@ -133,8 +142,10 @@ export class Runtime implements NodeContext {
       logger,
       metrics,
     })
+    this.devices = new DevicesService({ home, identity: this.identity, mesh: this.#mesh, clock, random, logger })
     this.#tunnels = new TunnelsService({ mesh: this.#mesh, clock, logger })
     this.#files = new FilesService({ home, config, mesh: this.#mesh, clock, logger })
+    this.#credentials = new CredentialsService({ config, mesh: this.#mesh, vault: () => this.vaults.get(), environment: env, clock, random, logger, metrics })
     this.keys = new RotationSchedule({
       identity: this.identity,
       settings: () => keySettings(config.current),
@@ -147,7 +158,17 @@ export class Runtime implements NodeContext {
       logger,
       metrics,
     })
-    for (const service of [this.identity, this.vaults, this.#mesh, this.#tunnels, this.#files, this.keys]) this.supervisor.add(service)
+    for (const service of [this.identity, this.vaults, this.#mesh, this.devices, this.#tunnels, this.#files, this.#credentials, this.keys])
+      this.supervisor.add(service)
+    this.backups = new BackupDesk({
+      home,
+      clock,
+      random,
+      environment: env,
+      device: () => (this.supervisor.isRunning('identity') ? this.identity.device : undefined),
+      store: () => this.#mesh.store,
+      audit: () => this.#mesh.assembly?.audit,
+    })
     nodeMetrics(metrics, { clock, supervisor: this.supervisor, version: version() })
     this.closed = new Promise((resolve) => {
       this.#ended = resolve
@@ -169,6 +190,18 @@ export class Runtime implements NodeContext {
     const error = this.supervisor.errorOf('tunnels')
     if (error !== undefined) throw error
     return this.#tunnels.tunnels as Tunnels
+  }
+
+  get store(): Store {
+    const error = this.supervisor.errorOf('mesh')
+    if (error !== undefined) throw error
+    return this.#mesh.runningStore
+  }
+
+  get credentials(): Credentials {
+    const error = this.supervisor.errorOf('credentials')
+    if (error !== undefined) throw error
+    return this.#credentials.credentials as Credentials
   }
 
   get files(): Files {
@@ -258,6 +291,7 @@ export class Runtime implements NodeContext {
 
   async #stopServices(): Promise<void> {
     this.events.emit({ type: 'stopping' })
+    await this.backups.close()
     await this.supervisor.stop()
     this.logger.info('node stopped')
     // The answer to the request that asked for this leaves before its connection is closed.
@@ -302,7 +336,8 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
       ...(options.flags === undefined ? {} : { flags: options.flags }),
     })
     runtime = new Runtime(home, config, options)
-    if (options.create !== undefined && !(await hasIdentity(home))) await runtime.identity.create(options.create, options.passphrase)
+    if (options.create !== undefined && !(await hasIdentity(home)) && !(await isDeviceOnly(home)))
+      await runtime.identity.create(options.create, options.passphrase)
     await runtime.open({ control: options.control ?? true })
     if (options.start ?? true) await runtime.startServices()
     return runtime

@@ -16,12 +16,14 @@ import { KithError } from '../core/errors.ts'
  * m/74'/1'/v'/s'    password of a site, version v + 1; s = the first four bytes of SHA-256(site), big-endian, without the top bit
  * m/74'/2'/0'/k'    encryption key, version k + 2 (version 1 was made from a password)
  * m/74'/2'/1'/0'    backup key, X25519
+ * m/74'/2'/2'/0'    key that seals treasury keys, and nothing else
  * m/44'/60'/0'/0/0  Ethereum, secp256k1
  * ```
  */
 export const IDENTITY = "m/74'/0'/0'/0'"
 export const SSH_HOST = "m/74'/0'/1'/0'"
 export const BACKUP = "m/74'/2'/1'/0'"
+export const TREASURY = "m/74'/2'/2'/0'"
 export const ETHEREUM = "m/44'/60'/0'/0/0"
 
 export const HARDENED = 0x8000_0000
@@ -80,7 +82,7 @@ export function sitePasswordPath(site: string, version = 1): string {
 }
 
 /** What a path is for: all that an audit log says of it. */
-export type PathClass = 'identity' | 'worker' | 'ssh' | 'site-password' | 'encryption' | 'backup' | 'ethereum' | 'other'
+export type PathClass = 'identity' | 'worker' | 'ssh' | 'site-password' | 'encryption' | 'backup' | 'treasury' | 'ethereum' | 'other'
 
 /** Beginnings of paths, most telling first. */
 const CLASSES: readonly (readonly [string, PathClass])[] = [
@@ -92,6 +94,7 @@ const CLASSES: readonly (readonly [string, PathClass])[] = [
   ["m/74'/1'/", 'site-password'],
   ["m/74'/2'/0'/", 'encryption'],
   ["m/74'/2'/1'/", 'backup'],
+  ["m/74'/2'/2'/", 'treasury'],
   ["m/44'/60'/", 'ethereum'],
 ]
 

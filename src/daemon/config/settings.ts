@@ -2,6 +2,8 @@ import { isIP } from 'node:net'
 import { isAbsolute } from 'node:path'
 import { z } from 'zod'
 import { MAILBOX_LIMITS } from '../../mesh/mailbox/quotas.ts'
+import type { ConfiguredCredential } from '../../vault/credentials/config.ts'
+import { credentialsSchema } from '../credentials/config.ts'
 import { formatDuration, parseDuration } from './duration.ts'
 import { LIMIT_ROWS, type LimitPath, type LimitValues } from './limits.ts'
 
@@ -68,14 +70,14 @@ export const listenUrl: z.ZodType<string> = z
   .regex(/^[a-z][a-z0-9+.-]{0,15}:\/\/[^\s/@?#]+:\d{1,5}$/, 'expected an address such as "tcp://0.0.0.0:4433"')
   .refine((url) => Number(url.slice(url.lastIndexOf(':') + 1)) <= 65_535, 'a port is at most 65535')
 
-/** A share of one, as trust is written everywhere. */
-const fraction: z.ZodType<number> = z.number('expected a number from 0 to 1').min(0, 'expected a number from 0 to 1').max(1, 'expected a number from 0 to 1')
 /** Nothing, or the whole path of a file. */
 const path: z.ZodType<string> = z
   .string('expected the whole path of a file')
   .max(4_096)
   .refine((text) => text === '' || (isAbsolute(text) && !text.includes('\0')), 'expected the whole path of a file')
 
+/** A share of one, as trust is written everywhere. */
+const fraction: z.ZodType<number> = z.number('expected a number from 0 to 1').min(0, 'expected a number from 0 to 1').max(1, 'expected a number from 0 to 1')
 
 /** All settings by their path, each with the type of its value. */
 export interface Config extends LimitValues {
@@ -91,13 +93,15 @@ export interface Config extends LimitValues {
   readonly 'mail.inbox_bytes': number
   readonly 'mail.kept_messages': number
   readonly 'mail.kept_bytes': number
+  readonly 'hardware.module': string
+  readonly 'hardware.pin_file': string
   readonly 'shutdown.drain': number
   readonly 'identity.rotate_after_days': number
   readonly 'identity.rotate_unattended': boolean
   readonly 'identity.link_key_days': number
+  readonly 'backup.keep': number
   readonly 'vault.idle_lock_s': number
-  readonly 'hardware.module': string
-  readonly 'hardware.pin_file': string
+  readonly credentials: readonly ConfiguredCredential[]
   readonly 'log.level': 'debug' | 'info' | 'warn' | 'error'
   readonly 'log.max_bytes': number
   readonly 'log.keep': number
@@ -178,13 +182,6 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     dynamic: false,
     about: 'What those may take together.',
   }),
-  'shutdown.drain': setting({
-    schema: duration(0, 600_000),
-    fallback: 5_000,
-    dynamic: true,
-    about: 'How long streams in use may go on when the node stops.',
-    show: (ms) => JSON.stringify(formatDuration(ms)),
-  }),
   'hardware.module': setting({
     schema: path,
     fallback: '',
@@ -196,6 +193,13 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     fallback: '',
     dynamic: false,
     about: 'File (0600) with the PIN of that token; empty: ICN_TOKEN_PIN, the credential kith.pin, or kith id hardware unlock.',
+  }),
+  'shutdown.drain': setting({
+    schema: duration(0, 600_000),
+    fallback: 5_000,
+    dynamic: true,
+    about: 'How long streams in use may go on when the node stops.',
+    show: (ms) => JSON.stringify(formatDuration(ms)),
   }),
   'identity.rotate_after_days': setting({
     schema: whole(0, 3_650),
@@ -215,11 +219,24 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     dynamic: true,
     about: 'Age of this machine’s link key, in days, from which it is replaced at a quiet moment, where the node can open the identity by itself; 0 never.',
   }),
+  'backup.keep': setting({
+    schema: whole(1, 1_000),
+    fallback: 7,
+    dynamic: true,
+    about: 'How many snapshots are kept; a new one takes the place of the oldest.',
+  }),
   'vault.idle_lock_s': setting({
     schema: whole(0, 2_592_000),
     fallback: 3_600,
     dynamic: true,
     about: 'Seconds without use after which a vault locks by itself; 0 never does.',
+  }),
+  credentials: setting({
+    schema: credentialsSchema,
+    fallback: [],
+    dynamic: true,
+    about: 'Credentials of services, a table each: [credentials.NAME] with type and secret_file. Never a secret itself.',
+    show: (entries) => JSON.stringify(entries.map(({ key }) => key.service)),
   }),
   'log.level': setting({
     schema: z.enum(['debug', 'info', 'warn', 'error'], 'expected debug, info, warn or error'),

@@ -3,10 +3,12 @@ import { deviceSpecs } from './devices-spec.ts'
 import { hardwareSpecs } from './hardware-spec.ts'
 import { keystoreSpecs } from './keystore-spec.ts'
 
+import { sharesSpecs } from './shares-spec.ts'
+
 const PASSPHRASE: OptionSpec = { flags: '--passphrase-file <file>', about: 'read the passphrase from a file (0600)', kind: 'text' }
+const PIN: OptionSpec = { flags: '--pin-file <file>', about: 'read the PIN of the token with the identity’s key from a file (0600)', kind: 'text' }
 
 export const spec: CommandSpec = {
-const PIN: OptionSpec = { flags: '--pin-file <file>', about: 'read the PIN of the token with the identity’s key from a file (0600)', kind: 'text' }
   name: 'id',
   summary: 'Look at and take care of this node’s identity',
   examples: ['kith id', 'kith id device rotate'],
@@ -82,15 +84,9 @@ const PIN: OptionSpec = { flags: '--pin-file <file>', about: 'read the PIN of th
       summary: 'This identity’s machines and their link keys',
       examples: ['kith id device', 'kith id device rotate'],
       json: 'as kith id device list',
-      load: async () => ({ run: (await import('./device.ts')).list }),
+      load: async () => ({ run: (await import('./devices-list.ts')).list }),
       subcommands: [
-        {
-          name: 'list',
-          summary: 'List the machines of this identity that this one knows of',
-          examples: ['kith id device list', 'kith id device list --json'],
-          json: '{devices: [{name, link_key, serial, expires_at, self}]}',
-          load: async () => ({ run: (await import('./device.ts')).list }),
-        },
+        ...deviceSpecs,
         {
           name: 'rotate',
           summary: 'Give this machine a new link key',
@@ -100,21 +96,11 @@ const PIN: OptionSpec = { flags: '--pin-file <file>', about: 'read the PIN of th
           json: '{did, link_key, previous_link_key, serial, expires_at}',
           timeoutMs: 0,
           load: async () => ({ run: (await import('./device.ts')).rotate }),
-    ...sharesSpecs,
-    ...hardwareSpecs,
-        },
-        {
-          name: 'renew',
-          summary: 'Certify this machine’s link key anew',
-          about: 'Happens by itself whenever the identity is unlocked from ten days after the last time on.',
-          options: [PASSPHRASE],
-          examples: ['kith id device renew', 'kith id device renew --json'],
-          json: '{did, link_key, serial, expires_at}',
-          timeoutMs: 0,
-          load: async () => ({ run: (await import('./device.ts')).renew }),
         },
       ],
     },
     ...keystoreSpecs,
+    ...sharesSpecs,
+    ...hardwareSpecs,
   ],
 }

@@ -82,7 +82,7 @@ export async function initialise(context: CommandContext, options: Options): Pro
 }
 
 async function existing(context: CommandContext, options: Options, home: Home): Promise<Initialised> {
-  if (options.flag('restore')) throw new KithError('IDENTITY_EXISTS', undefined, { next: 'kith init --restore --home DIR (another directory)' })
+  if (restores(options)) throw new KithError('IDENTITY_EXISTS', undefined, { next: 'kith init --restore --home DIR (another directory)' })
   const summary = (await loadSummary(context.home)) ?? (await askKeys(context, options, home))
   return result(context, summary, false)
 }
@@ -100,10 +100,10 @@ async function askKeys(context: CommandContext, options: Options, home: Home): P
 
 async function create(context: CommandContext, options: Options, home: Home): Promise<Initialised> {
   const from = options.list('from')
-  if (!options.flag('restore') && (from.length > 0 || options.text('did') !== undefined)) {
+  if (!restores(options) && (from.length > 0 || options.text('did') !== undefined)) {
     throw new KithError('USAGE', '--from and --did belong to --restore.', { next: 'kith init --help' })
   }
-  const given = options.flag('restore') ? await readPhrase(context) : undefined
+  const given = restores(options) ? await givenPhrase(context, options) : undefined
   const chain = given === undefined ? undefined : await historyOf(context, options, given)
   const passphrase = await newPassphrase(context, options)
   const name = options.text('name')
@@ -182,6 +182,17 @@ export async function newPassphrase(context: CommandContext, options: Options): 
   return found.secret
 }
 
+function restores(options: Options): boolean {
+  return options.flag('restore') || options.flag('restore-shares')
+}
+
+/** The phrase as somebody gives it: its words, or shares of it. */
+async function givenPhrase(context: CommandContext, options: Options): Promise<Secret> {
+  if (!options.flag('restore-shares')) return await readPhrase(context)
+  if (options.flag('restore')) throw new KithError('USAGE', '--restore and --restore-shares exclude each other.', { next: 'kith init --help' })
+  return await (await import('../../shares.ts')).readShares(context)
+}
+
 /** The phrase to restore: asked without echo on a terminal, else read from standard input. */
 export async function readPhrase(context: CommandContext): Promise<Secret> {
   const { Secret } = await import('../../../core/secret.ts')
@@ -205,7 +216,7 @@ async function throughDaemon(context: CommandContext, options: Options, inUse: K
   if (status.did !== null) return result(context, { did: status.did, name: status.name ?? '' }, false)
   const known = await loadSummary(context.home)
   if (known !== undefined) return result(context, known, false)
-  if (options.flag('restore')) throw new KithError('HOME_IN_USE', inUse.message, { details: inUse.details, next: 'kith down' })
+  if (restores(options)) throw new KithError('HOME_IN_USE', inUse.message, { details: inUse.details, next: 'kith down' })
   const passphrase = await newPassphrase(context, options)
   const name = options.text('name')
   const words = options.count('words')

@@ -9,6 +9,7 @@ export const spec: CommandSpec = {
     { flags: '--name <name>', about: 'what peers call this machine (default: its host name)', kind: 'text' },
     { flags: '--words <n>', about: 'length of the recovery phrase: 12, 15, 18, 21 or 24 (default 24)', kind: 'count' },
     { flags: '--restore', about: 'read a recovery phrase instead of making one', kind: 'flag' },
+    { flags: '--restore-shares', about: 'read shares of it (kith id shares) instead of the phrase', kind: 'flag' },
     {
       flags: '--from <address>',
       about: 'with --restore: where a machine of the identity runs (tcp://HOST:PORT, or its ticket); may be given again',

@@ -1,4 +1,5 @@
 import type { CommandSpec, OptionSpec } from '../../spec.ts'
+import { treasurySpecs } from './treasury-spec.ts'
 
 const PASSPHRASE: OptionSpec = { flags: '--passphrase-file <file>', about: 'read the passphrase from a file (0600)', kind: 'text' }
 const VAULT: OptionSpec = { flags: '--vault <name>', about: 'another vault than default, the one of the identity’s phrase', kind: 'text' }
@@ -120,5 +121,6 @@ export const spec: CommandSpec = {
       timeoutMs: 0,
       load: async () => ({ run: (await import('./use.ts')).sitePassword }),
     },
+    ...treasurySpecs,
   ],
 }

@@ -1,17 +1,22 @@
 import type { ControlApi } from '../api.ts'
 import type { RoutesOf } from '../route.ts'
 import { auditRoutes } from './audit.ts'
+import { backupRoutes } from './backup.ts'
 import { chainsRoutes } from './chains.ts'
+import { credentialsRoutes } from './credentials.ts'
+import { devicesRoutes } from './devices.ts'
 import { gossipRoutes } from './gossip.ts'
+import { hardwareRoutes } from './hardware.ts'
 import { identityRoutes } from './identity.ts'
 import { keystoreRoutes } from './keystore.ts'
 import { mailRoutes } from './mail.ts'
-import { hardwareRoutes } from './hardware.ts'
 import { networkRoutes } from './network.ts'
 import { nodeRoutes } from './node.ts'
 import { peersRoutes } from './peers.ts'
 import { policyRoutes } from './policy.ts'
+import { recoveryRoutes } from './recovery.ts'
 import { servicesRoutes } from './services.ts'
+import { treasuryRoutes } from './treasury.ts'
 import { trustRoutes } from './trust.ts'
 import { vaultRoutes } from './vault.ts'
 
@@ -19,14 +24,19 @@ import { vaultRoutes } from './vault.ts'
 export const controlRoutes: RoutesOf<ControlApi> = {
   ...nodeRoutes,
   ...identityRoutes,
+  ...devicesRoutes,
   ...keystoreRoutes,
+  ...hardwareRoutes,
   ...peersRoutes,
   ...chainsRoutes,
   ...networkRoutes,
   ...policyRoutes,
+  ...recoveryRoutes,
   ...servicesRoutes,
   ...auditRoutes,
-  ...hardwareRoutes,
+  ...backupRoutes,
+  ...credentialsRoutes,
+  ...treasuryRoutes,
   ...trustRoutes,
   ...gossipRoutes,
   ...mailRoutes,
