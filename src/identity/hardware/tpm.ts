@@ -87,7 +87,8 @@ export async function changedPcrs(sealed: TpmSealed, environment: NodeJS.Process
   return await inTpm(environment, (tpm) => tpm.changed(sealed))
 }
 
-export const SEAL_AGAIN = 'kith id seal --tpm --passphrase-file FILE (your passphrase, or the recovery file); without either: kith init --restore'
+export const SEAL_AGAIN =
+  'kith id seal --tpm --passphrase-file FILE (with your passphrase, or the recovery file; without either, kith init --restore in a new home)'
 
 function broken(changed: readonly number[], complaint?: string): KithError {
   const what = changed.length === 0 ? 'its policy does not hold' : `PCR ${changed.join(', ')} changed: firmware, Secure Boot or the kernel is another one`

@@ -10,7 +10,9 @@ export async function offerPassphrase(context: CommandContext, runtime: Runtime)
   if (!terminal.interactive || context.yes) return
   for (let attempt = 0; attempt < TRIES; attempt++) {
     const error = runtime.supervisor.errorOf('identity')
-    if (!isKithError(error, 'IDENTITY_LOCKED') && !(attempt > 0 && isKithError(error, 'PASSPHRASE_WRONG'))) return
+    const sealed = isKithError(error) && error.code.startsWith('SEAL_')
+    if (sealed && attempt === 0) output.note(error.message)
+    if (!sealed && !isKithError(error, 'IDENTITY_LOCKED') && !(attempt > 0 && isKithError(error, 'PASSPHRASE_WRONG'))) return
     const passphrase = await terminal.askSecret('Passphrase: ', signal)
     if (passphrase === undefined) return
     runtime.identity.give(passphrase)

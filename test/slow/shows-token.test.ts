@@ -3,7 +3,7 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { createStage, type Stage } from '../cli/support.ts'
-import { PIN, type SoftHsm, softHsm } from './softhsm.ts'
+import { PIN, type SoftHsm, softHsm } from '../hardware/softhsm.ts'
 
 const DAY_MS = 86_400_000
 
