@@ -19,6 +19,7 @@ import { createDiscovery } from './discovery.ts'
 import type { EventHub } from './events.ts'
 import type { IdentityService } from './identity/service.ts'
 import { choosePort, hasIpv6, rememberPort } from './ports.ts'
+import { recoveryTroubles } from './recovery/troubles.ts'
 import type { Service, Trouble } from './service.ts'
 import { createTransports } from './transports.ts'
 
@@ -178,6 +179,7 @@ export class MeshService implements Service {
     const doubting = mesh?.contradictedBy.map((did) => mesh.book.get(did)?.name ?? did) ?? []
     return [
       ...this.#failed,
+      ...recoveryTroubles(this.#assembly?.recovery),
       ...doubting.map((name) => ({
         code: 'CHAIN_FORKED' as const,
         message: `${name} was shown two contradicting histories of this identity's keys and trusts neither: its owner has to choose yours.`,
