@@ -101,6 +101,11 @@ export function assembleEntry(bodyBytes: Uint8Array, body: ChainBody, proofs: Ch
   return { ...body, ...proofs, body: bodyBytes, hash: sha256(bodyBytes) }
 }
 
+/** What an entry takes in a chain. */
+export function entryBytes(entry: ChainEntry): number {
+  return entry.body.length + proofsCodec.size(entry)
+}
+
 /** @throws TypeError beyond 1,000 entries or 4 MiB. */
 export function encodeChain(entries: readonly ChainEntry[]): Uint8Array {
   if (entries.length > MAX_ENTRIES) throw new TypeError(`at most ${MAX_ENTRIES} entries`)

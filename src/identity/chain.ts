@@ -2,7 +2,7 @@ import { compare, equal } from '../core/bytes.ts'
 import { encode } from '../core/codec.ts'
 import { KithError } from '../core/errors.ts'
 import { judgeCancellation, type RecoveryCancellation } from './chain-cancellation.ts'
-import { invalidChain, MAX_ENTRIES } from './chain-codec.ts'
+import { entryBytes, invalidChain, MAX_CHAIN_BYTES, MAX_ENTRIES } from './chain-codec.ts'
 import { judgeRecovery, type Quorum } from './chain-recovery.ts'
 import { checkEntry } from './chain-rules.ts'
 import type { Did } from './did.ts'
@@ -129,6 +129,9 @@ function contest(state: ChainState, before: ChainState, recovery: ChainEntry, op
   return { state: update(state, { pending: wait(recovery, quorum, options.now) }), outcome: 'pending' }
 }
 
+/** The number in front of up to 1,000 entries. */
+const COUNT_BYTES = 2
+
 /** Verifies and appends. Stops, without fault, at a recovery that has to wait. */
 function extend(before: ChainState | undefined, tail: readonly ChainEntry[], options: AdoptOptions): ChainState {
   const entries = [...(before?.entries ?? [])]
@@ -136,7 +139,10 @@ function extend(before: ChainState | undefined, tail: readonly ChainEntry[], opt
   const cancelled = before?.cancelled ?? []
   if (entries.length + tail.length > MAX_ENTRIES) throw invalidChain(`it has more than ${MAX_ENTRIES} entries`)
   let pending: PendingRecovery | undefined
+  let size = COUNT_BYTES + entries.reduce((sum, entry) => sum + entryBytes(entry), 0)
   for (const entry of tail) {
+    size += entryBytes(entry)
+    if (size > MAX_CHAIN_BYTES) throw invalidChain('it is longer than 4 MiB')
     checkEntry(entries.at(-1), entry, options.now)
     if (entry.kind === 'recover') {
       const quorum = judge({ entries, adoptedMs, cancelled }, entry, options)
