@@ -124,7 +124,6 @@ async function write(context: CommandContext, holder: Holder, { recipients, know
     target = to
     const made = await createBackup({
       ...recipients,
-      root: context.home,
       stage,
       version: version(),
       sink: to.sink,

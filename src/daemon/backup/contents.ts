@@ -18,6 +18,7 @@ const NEVER_FILES: readonly RegExp[] = [
   /^(id|boot|backup\.json|keys\.change)$/,
   /^kith\.(lock|pid)/,
   /^kith\.db/,
+  /^kith-(backup|manifest)\.json$/,
   /\.(sum|new|tmp|unopened|sock)$/,
 ]
 const NEVER_FOLDERS: ReadonlySet<string> = new Set(['control', 'log', 'snapshots', 'safety'])

@@ -12,8 +12,7 @@ import type { BackupStage } from './desk.ts'
 import type { BackupHeader, SealedKeys } from './format.ts'
 
 export interface CreateBackupOptions extends ContainerRecipients {
-  /** Directory of the home; read without its lock, whose holder made the stage. */
-  readonly root: string
+  /** By the holder of the home's lock; its files are read without it. */
   readonly stage: BackupStage
   /** Version of the program. */
   readonly version: string
@@ -46,8 +45,8 @@ const PIECE_BYTES: number = 1 << 20
  * @throws KithError `FILE_CHANGED` for a file that changed while it was read, `KEYSTORE_DAMAGED`; the signal's reason; what the sink throws.
  */
 export async function createBackup(options: CreateBackupOptions): Promise<CreatedBackup> {
-  const { root, stage, progress } = options
-  const { files: found, leftOut } = await homeContents(root)
+  const { stage, progress } = options
+  const { files: found, leftOut } = await homeContents(stage.root)
   const missing = [...leftOut]
   const key = await keyFiles(found, options)
   const top = found.filter(({ name }) => !name.includes('/'))
@@ -100,7 +99,7 @@ async function keyFiles(files: readonly HomeFile[], options: CreateBackupOptions
   if (keys.length === 0) return { kind: 'none', sealed }
   if (options.reseal === undefined) return { kind: 'passphrase', sealed }
   for (const { name } of keys) {
-    const plaintext = await openKeyFile(join(options.root, name), options.reseal)
+    const plaintext = await openKeyFile(join(options.stage.root, name), options.reseal)
     if (plaintext === undefined) continue
     try {
       sealed.set(name, await sealSmall(plaintext, options))

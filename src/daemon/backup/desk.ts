@@ -18,6 +18,8 @@ import { knownCounter, noteCounter, readSeries, writeSeries } from './series.ts'
 /** What the holder of a home gives for one backup: a copy of the store as it is now, and what the header says. */
 export interface BackupStage {
   readonly id: string
+  /** Where the files lie: the home, or the part of it that the second passphrase opens. */
+  readonly root: string
   /** The copy; null when the home has no store yet. */
   readonly store: { readonly path: string; readonly size: number; readonly mtime_ms: number } | null
   readonly did: string | null
@@ -86,6 +88,7 @@ export class BackupDesk {
     const id = toHex(random.bytes(8))
     const stage: BackupStage = {
       id,
+      root: home.paths.root,
       store: await this.#copyStore(id),
       did: device?.did ?? null,
       name: device?.name ?? null,

@@ -1,5 +1,5 @@
 import { lstat, mkdir, open, readdir, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import type { Identity } from 'age-encryption'
 import { toHex } from '../../core/bytes.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -62,27 +62,36 @@ const TRACES: ReadonlySet<string> = new Set(['id', ...STAYS])
  * @throws KithError `HOME_IN_USE`, `HOME_NOT_EMPTY`, `BACKUP_ROLLBACK`, `PASSPHRASE_REQUIRED`, `PASSPHRASE_WRONG`, `STORE_FAILED` when the disk is full, and as `readBackup`.
  */
 export async function restoreBackup(options: RestoreOptions): Promise<RestoredHome> {
-  const { directory, force, random } = options
-  await using home = await openHome(directory)
+  const id = toHex(options.random.bytes(8))
+  const root = resolve(options.directory)
+  try {
+    return await withHome(options, id)
+  } catch (error) {
+    throw asRestoreError(error, await isSwitched(root, id))
+  }
+}
+
+async function withHome(options: RestoreOptions, id: string): Promise<RestoredHome> {
+  await using home = await openHome(options.directory)
   const { root } = home.paths
   const present = (await readdir(root)).filter((name) => !STAYS.has(name) && !/^\.(restore|backup)-/.test(name))
-  if (!force && present.some((name) => !TRACES.has(name))) {
+  const old = present.some((name) => !TRACES.has(name)) ? present : []
+  if (!options.force && old.length > 0) {
     throw new KithError('HOME_NOT_EMPTY', `something is in ${root} already`, {
       details: { path: root },
       next: 'kith restore FILE --force (what is there is moved aside), or another home: --home DIR',
     })
   }
-  const id = toHex(random.bytes(8))
-  const stage = await openSwitch(root, id)
   try {
-    return await fill(options, home, id, stage, present)
+    return await fill(options, home, id, await openSwitch(root, id), old)
   } catch (error) {
-    await rm(dirname(stage), { recursive: true, force: true }).catch(() => undefined)
-    throw asRestoreError(error)
+    // From when the note of the switch is written on, the new content counts: whoever takes the home next goes on with it.
+    if (!(await isSwitched(root, id))) await rm(join(root, `.restore-${id}`), { recursive: true, force: true }).catch(() => undefined)
+    throw error
   }
 }
 
-async function fill(options: RestoreOptions, home: Home, id: string, stage: string, present: readonly string[]): Promise<RestoredHome> {
+async function fill(options: RestoreOptions, home: Home, id: string, stage: string, old: readonly string[]): Promise<RestoredHome> {
   const { source, identities, environment, clock, random, allowRollback, progress, signal } = options
   let newest = 0
   const read = await readBackup({
@@ -110,13 +119,13 @@ async function fill(options: RestoreOptions, home: Home, id: string, stage: stri
     signal?.throwIfAborted()
     await noteCounter(header.series, counter, environment)
     const name = `${new Date(clock.now()).toISOString().replaceAll(/[:.]/g, '-')}-${id}`
-    await switchHome(home.paths.root, id, name, present)
+    await switchHome(home.paths.root, id, name, old)
     return {
       header,
       files: read.files,
       content: read.content,
       identity: keys.summary ?? null,
-      safety: present.length === 0 ? null : join(home.paths.root, SAFETY, name),
+      safety: old.length === 0 ? null : join(home.paths.root, SAFETY, name),
       still_sealed: keys.stillSealed,
       newer: newest > header.counter ? newest : null,
     }
@@ -182,17 +191,14 @@ function rollback(header: BackupHeader, newest: number): KithError {
 }
 
 /** A full disk and a damaged one are told as such. */
-function asRestoreError(error: unknown): unknown {
+function asRestoreError(error: unknown, switched: boolean): unknown {
   const code = (error as NodeJS.ErrnoException).code
   if (isKithError(error) || code === undefined) return error
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new KithError('STORE_FAILED', 'The disk is full; the home is as it was.', {
-      cause: error,
-      details: { reason: code },
-      next: 'make room, then the same command again',
-    })
-  }
-  return error
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error
+  const [what, next] = switched
+    ? ['The disk is full; the restore ends when the home is next used.', 'make room, then kith status']
+    : ['The disk is full; the home is as it was.', 'make room, then the same command again']
+  return new KithError('STORE_FAILED', what, { cause: error, details: { reason: code }, next })
 }
 
 function tokensOf({ tokens }: Home): Pick<Home, 'tokens'> {
