@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
 import { KithError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
-import { type Home, homePaths, readPrivateFile } from '../identity/home.ts'
+import { hasPending, isDeviceOnly } from '../identity/device-home.ts'
+import { type Home, homePaths, readPrivateFile, viewHome } from '../identity/home.ts'
 import { type Passphrase, readPassphraseFile, resolvePassphrase } from '../identity/passphrase.ts'
 import type { CommandContext } from './context.ts'
 import type { Options } from './options.ts'
@@ -11,8 +12,7 @@ export async function homeView(home: string): Promise<Home | undefined> {
   const paths = homePaths(home)
   const id = await readPrivateFile(paths.id, 64)
   if (id === undefined) return undefined
-  const close = async (): Promise<void> => {}
-  return { id: Buffer.from(id).toString('latin1').trim(), paths, close, [Symbol.asyncDispose]: close }
+  return viewHome(paths, Buffer.from(id).toString('latin1').trim())
 }
 
 /**
@@ -23,7 +23,7 @@ export async function findPassphrase(context: CommandContext, options: Options):
   const file = options.text('passphrase-file')
   const home = await homeView(context.home)
   // Nobody is asked for a passphrase that opens nothing.
-  if (home === undefined || !existsSync(home.paths.identity))
+  if (home === undefined || !(existsSync(home.paths.identity) || (await isDeviceOnly(home)) || (await hasPending(home))))
     throw new KithError('IDENTITY_MISSING', `There is no identity in ${context.home}.`, { next: 'kith init' })
   return await resolvePassphrase({
     environment: { ...context.env },

@@ -130,7 +130,7 @@ export class Runtime implements NodeContext {
       ...(options.passphraseFile === undefined ? {} : { passphraseFile: options.passphraseFile }),
     })
     this.#mesh = new MeshService({ home, config, identity: this.identity, events: this.events, clock, random, logger, metrics })
-    this.identity.onChange = (what) => (what === 'keys' ? this.#mesh.deviceChanged() : this.#mesh.bindingChanged())
+    this.identity.onChange = (what) => (what === 'keys' ? this.#mesh.deviceChanged() : this.#mesh.bindingChanged()).then(() => this.devices.keysChanged())
     this.vaults = new VaultService({
       home,
       config,
@@ -273,7 +273,12 @@ export class Runtime implements NodeContext {
       ...countStatus(running),
       inbox: this.#files.inbox,
       services: this.supervisor.services(),
-      identity: { binding_expires_at: summary?.binding_expires_at ?? null, passphrase: summary?.passphrase ?? null, hardware: this.identity.hardware },
+      identity: {
+        binding_expires_at: summary?.binding_expires_at ?? null,
+        passphrase: summary?.passphrase ?? null,
+        holds_identity: summary === undefined ? null : !this.identity.deviceOnly,
+        hardware: this.identity.hardware,
+      },
     }
   }
 

@@ -65,6 +65,8 @@ export interface NodeStatus {
     /** When the machine's binding ends unless the identity is unlocked before; null without an identity. */
     readonly binding_expires_at: string | null
     readonly passphrase: PassphraseMode | null
+    /** Whether the identity's keys are in this home; false on a machine that was added to an identity elsewhere. */
+    readonly holds_identity: boolean | null
     /** Address (RFC 7512) of the token that holds the key the identity signs with; null when the key is in the key file. */
     readonly hardware: string | null
   }

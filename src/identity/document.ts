@@ -32,8 +32,8 @@ export interface DocumentSource {
   readonly did: Did
   /** The verified chain: its current keys are shown. Absent: the key the DID began with. */
   readonly chain?: { readonly index: number; readonly keys: KeySet }
-  /** Verified bindings. */
-  readonly bindings?: readonly Binding[]
+  /** Machines the identity certified or lists: verified bindings and device documents. */
+  readonly bindings?: readonly Pick<Binding, 'linkKey' | 'deviceMldsa'>[]
 }
 
 export function didDocument(identity: DocumentSource): DidDocument {

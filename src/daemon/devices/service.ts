@@ -16,6 +16,7 @@ import { createDeviceRequest, type DeviceRequest, readDeviceRequest } from '../.
 import { type DeviceRoster, documentsOf, listedDevices } from '../../identity/device-roster.ts'
 import { readDeviceText } from '../../identity/device-text.ts'
 import type { Home } from '../../identity/home.ts'
+import type { Binding } from '../../identity/types.ts'
 import type { IdentityService, OpenedIdentity } from '../identity/service.ts'
 import type { MeshService } from '../mesh-service.ts'
 import type { Service, Trouble } from '../service.ts'
@@ -132,6 +133,11 @@ export class DevicesService implements Service {
     return troubles
   }
 
+  /** Keys of this machine or its identity changed: what was signed with them is told. */
+  async keysChanged(): Promise<void> {
+    if (this.#ends.length > 0) await this.#tellStored()
+  }
+
   /** Every machine that is known of this identity. @throws KithError `STORE_FAILED`. */
   async list(): Promise<readonly DeviceView[]> {
     const { identity } = this.#options
@@ -154,6 +160,23 @@ export class DevicesService implements Service {
     }
     const self = { linkKey: device.linkSigner.publicKey, name: device.name, expiresMs: device.bindingExpires, serial: device.serial }
     return viewDevices(roster, self, (key) => facts.get(key) ?? {})
+  }
+
+  /** Keys of the other active machines, as far as they are known here. */
+  async others(): Promise<readonly Pick<Binding, 'linkKey' | 'deviceMldsa'>[]> {
+    const { assembly } = this.#options.mesh
+    if (assembly === undefined || this.#ends.length === 0) return []
+    const { did, linkSigner } = this.#options.identity.device
+    const roster = await assembly.devices.roster(did)
+    const active = (roster === undefined ? [] : listedDevices(roster)).filter(
+      ({ status, linkKey }) => status === 'active' && !equal(linkKey, linkSigner.publicKey),
+    )
+    return await Promise.all(
+      active.map(async ({ linkKey }) => {
+        const papers = await assembly.messages.directory.papers(did, linkKey)
+        return papers === undefined ? { linkKey, deviceMldsa: undefined } : decodeBinding(papers.binding)
+      }),
+    )
   }
 
   /** Reads what a machine asks, to be approved by its id afterwards. @throws KithError `DEVICE_REQUEST_INVALID`. */

@@ -3,6 +3,7 @@ import type { Tokens } from '../../identity/hardware/tokens.ts'
 import { openHome } from '../../identity/home.ts'
 import { openDevice, openIdentity, renewBinding, rotateDeviceKey } from '../../identity/keystore.ts'
 import type { Passphrase } from '../../identity/passphrase.ts'
+import { followKeys } from '../devices/follow.ts'
 import { describeDevice, type IdentitySummary, saveSummary } from './describe.ts'
 import { modeOf, workFactorFor } from './protection.ts'
 import { type RotationReason, rotateKeys } from './rotate.ts'
@@ -22,6 +23,7 @@ export async function changeDevice(directory: string, passphrase: Passphrase, wh
   if (what === 'renew') await renewBinding(home, device, identity, options)
   if (typeof what === 'object') await rotateKeys(home, device, identity, what.rotateIdentity, options)
   using current = what === 'rotate' ? await rotateDeviceKey(home, device, identity, options) : device
+  if (current !== device) await followKeys(home, identity, current, { replaces: device.linkSigner.publicKey })
   const summary = describeDevice(current, modeOf(passphrase))
   await saveSummary(home.paths.root, summary)
   return summary

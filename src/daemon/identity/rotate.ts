@@ -5,8 +5,10 @@ import type { Home } from '../../identity/home.ts'
 import type { IdentityKeys } from '../../identity/identity-keys.ts'
 import { randomKeySeeds } from '../../identity/keys.ts'
 import { type KeystoreOptions, rotateIdentity } from '../../identity/keystore.ts'
+import type { RecoveryPolicy } from '../../identity/types.ts'
 import { phraseToSeed } from '../../vault/bip39.ts'
 import { deriveIdentitySeeds } from '../../vault/identity-seeds.ts'
+import { followKeys } from '../devices/follow.ts'
 
 /** Why an identity's keys are replaced (PN-6): `compromised` ends all bindings of the keys before at once, the others let them run out. */
 export const ROTATION_REASONS = ['scheduled', 'lost', 'compromised'] as const
@@ -21,7 +23,7 @@ export async function rotateKeys(
   device: LocalDevice,
   identity: IdentityKeys,
   reason: RotationReason,
-  options: KeystoreOptions & { readonly random?: Random },
+  options: KeystoreOptions & { readonly random?: Random; readonly policy?: RecoveryPolicy },
 ): Promise<void> {
   if (!identity.mayRotate) {
     throw new KithError('IDENTITY_LOCKED', 'This machine was restored from the phrase without its history and does not rotate the identity.', {
@@ -35,7 +37,11 @@ export async function rotateKeys(
     const after = identity.content.generation + 2
     const next = seed === undefined ? randomKeySeeds(options.random ?? systemRandom) : deriveIdentitySeeds(seed, after)
     const rotated = await rotateIdentity(home, device, identity, { ...options, reason, next })
-    rotated.identity.close()
+    try {
+      await followKeys(home, rotated.identity, device, options)
+    } finally {
+      rotated.identity.close()
+    }
   } finally {
     seed?.wipe()
   }

@@ -10,6 +10,7 @@ import type { Home } from '../../identity/home.ts'
 import type { IdentityKeys } from '../../identity/identity-keys.ts'
 import { hasIdentity, type KeystoreOptions, openIdentity, renewBinding, rotateDeviceKey } from '../../identity/keystore.ts'
 import { type Passphrase, resolvePassphrase } from '../../identity/passphrase.ts'
+import { followKeys } from '../devices/follow.ts'
 import type { Service, Trouble } from '../service.ts'
 import type { PassphraseMode } from '../status.ts'
 import { describeDevice, type IdentitySummary, saveSummary } from './describe.ts'
@@ -55,6 +56,7 @@ export class IdentityService implements Service {
   onChange: (what: 'keys' | 'binding') => Promise<void> = async () => {}
   #device: LocalDevice | undefined
   #mode: PassphraseMode = 'passphrase'
+  #deviceOnly = false
   #notes: readonly TokenNote[] = []
   #given: Secret | undefined
   #timer: Timer | undefined
@@ -78,6 +80,11 @@ export class IdentityService implements Service {
     return this.#notes.find(({ generation }) => generation === this.#device?.chain.index)?.uri ?? null
   }
 
+  /** Whether the identity's keys are on another machine. */
+  get deviceOnly(): boolean {
+    return this.#deviceOnly
+  }
+
   /** Undefined while the node has no keys. */
   get summary(): IdentitySummary | undefined {
     return this.#device === undefined ? undefined : describeDevice(this.#device, this.#mode)
@@ -85,8 +92,8 @@ export class IdentityService implements Service {
 
   async start(signal: AbortSignal): Promise<void> {
     const { home, clock, random } = this.#options
-    const deviceOnly = await isDeviceOnly(home)
-    if (!deviceOnly && !(await hasIdentity(home))) {
+    this.#deviceOnly = await isDeviceOnly(home)
+    if (!this.#deviceOnly && !(await hasIdentity(home))) {
       throw new KithError('IDENTITY_MISSING', `There is no identity in ${home.paths.root}.`, { next: 'kith init' })
     }
     const passphrase = await this.#passphrase(this.#given)
@@ -100,7 +107,7 @@ export class IdentityService implements Service {
     this.#notes = await loadTokenNotes(home.paths.root)
     await saveSummary(home.paths.root, describeDevice(this.#device, this.#mode))
     signal.throwIfAborted()
-    if (!deviceOnly) this.#schedule()
+    this.#schedule()
   }
 
   async stop(): Promise<void> {
@@ -164,7 +171,7 @@ export class IdentityService implements Service {
 
   /** Whether the identity can be opened without anybody saying the passphrase. */
   get unattended(): boolean {
-    return isUnattended(this.#mode) || this.#options.passphrase !== undefined
+    return !this.#deviceOnly && (isUnattended(this.#mode) || this.#options.passphrase !== undefined)
   }
 
   /** A new binding for the keys in use, signed on another machine and verified. Needs no passphrase: it is public, and kept beside the key file. */
@@ -192,6 +199,7 @@ export class IdentityService implements Service {
       const before = this.device
       this.#device = await rotateDeviceKey(home, before, identity, { passphrase, clock, random, ...cost })
       try {
+        await followKeys(home, identity, this.#device, { clock, replaces: before.linkSigner.publicKey })
         await this.onChange('keys')
       } finally {
         before.close()

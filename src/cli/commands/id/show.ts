@@ -1,11 +1,14 @@
+import { equal } from '../../../core/bytes.ts'
 import { systemClock } from '../../../core/clock.ts'
 import { isKithError } from '../../../core/errors.ts'
 import type { IdentityView } from '../../../daemon/control/routes/identity-api.ts'
 import { loadSummary } from '../../../daemon/identity/describe.ts'
 import { modeOf, PROTECTIONS } from '../../../daemon/identity/protection.ts'
 import { viewDevice } from '../../../daemon/identity/view.ts'
+import { isDeviceOnly, readRoster } from '../../../identity/device-home.ts'
+import { listedDevices } from '../../../identity/device-roster.ts'
 import { loadTokenNotes } from '../../../identity/hardware/notes.ts'
-import { openHome } from '../../../identity/home.ts'
+import { homePaths, openHome } from '../../../identity/home.ts'
 import { openDevice } from '../../../identity/keystore.ts'
 import type { CommandContext } from '../../context.ts'
 import type { Options } from '../../options.ts'
@@ -15,6 +18,7 @@ import { harmless, type Palette, table } from '../../style.ts'
 
 export const show: CommandHandler = async (context, { options }) => {
   const summary = (await loadSummary(context.home)) ?? (await view(context, options)).summary
+  const holds_identity = !(await isDeviceOnly({ paths: homePaths(context.home) }))
   const notes = await loadTokenNotes(context.home)
   const hardware = notes.find(({ generation }) => generation === summary.chain.index)?.uri ?? null
   const coming = notes.find(({ generation }) => generation === summary.chain.index + 1)
@@ -26,13 +30,16 @@ export const show: CommandHandler = async (context, { options }) => {
       ],
       [{ text: 'name', style: palette.quiet }, harmless(summary.name)],
       [{ text: 'link key', style: palette.quiet }, summary.link_key],
-      [{ text: 'key', style: palette.quiet }, hardware === null ? 'in the key file' : `in a token: ${hardware}`],
+      [{ text: 'key', style: palette.quiet }, hardware === null ? (holds_identity ? 'in the key file' : 'on another machine') : `in a token: ${hardware}`],
       ...(coming === undefined ? [] : [[{ text: 'next key', style: palette.quiet }, `in a token: ${coming.uri}`]]),
       [{ text: 'chain', style: palette.quiet }, `entry ${summary.chain.index}, ${summary.chain.head.slice(0, 16)}`],
-      [{ text: 'valid until', style: palette.quiet }, `${summary.binding_expires_at.slice(0, 10)}, renewed when unlocked`],
+      [
+        { text: 'valid until', style: palette.quiet },
+        `${summary.binding_expires_at.slice(0, 10)}, ${holds_identity ? 'renewed when unlocked' : 'renewed by the machine that holds the identity'}`,
+      ],
       [{ text: 'passphrase', style: palette.quiet }, PROTECTIONS[summary.passphrase]],
     ])
-  context.output.result({ ...summary, hardware }, human, summary.did)
+  context.output.result({ ...summary, holds_identity, hardware }, human, summary.did)
   return undefined
 }
 
@@ -75,7 +82,11 @@ async function view(context: CommandContext, options: Options): Promise<Identity
   const passphrase = await findPassphrase(context, options)
   try {
     using device = await openDevice(home, { passphrase: passphrase.secret, clock: systemClock, renew: false })
-    return viewDevice(device, modeOf(passphrase))
+    const roster = await readRoster(home)
+    const others = (roster === undefined ? [] : listedDevices(roster))
+      .filter(({ status, linkKey }) => status === 'active' && !equal(linkKey, device.linkSigner.publicKey))
+      .map(({ linkKey }) => ({ linkKey, deviceMldsa: undefined }))
+    return viewDevice(device, modeOf(passphrase), others)
   } finally {
     passphrase.secret.wipe()
   }

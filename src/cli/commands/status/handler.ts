@@ -23,6 +23,9 @@ export const run: CommandHandler = async ({ daemon, output, command }) => {
   return undefined
 }
 
+/** Where the identity is on another machine. */
+const ELSEWHERE = 'renewed by the machine that holds the identity'
+
 function self(status: NodeStatus, palette: Palette, columns: number): string[] {
   const expires = status.identity.binding_expires_at
   const soon = expires !== null && Date.parse(expires) - Date.now() < SOON_MS
@@ -41,7 +44,10 @@ function self(status: NodeStatus, palette: Palette, columns: number): string[] {
         : [
             [
               { text: 'identity', style: palette.quiet },
-              { text: `valid until ${expires.slice(0, 10)}, renewed when unlocked`, style: soon ? palette.warn : palette.quiet },
+              {
+                text: `valid until ${expires.slice(0, 10)}, ${status.identity.holds_identity === false ? ELSEWHERE : 'renewed when unlocked'}`,
+                style: soon ? palette.warn : palette.quiet,
+              },
             ],
           ]),
       ...(status.identity.passphrase === 'stored'

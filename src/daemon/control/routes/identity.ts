@@ -8,9 +8,9 @@ import type { IdentityApi } from './identity-api.ts'
 const nothing = z.object({})
 
 export const identityRoutes: RoutesOf<IdentityApi> = {
-  'GET /v1/identity': json(nothing, (context) => {
+  'GET /v1/identity': json(nothing, async (context) => {
     requireKeys(context)
-    return viewDevice(context.identity.device, context.identity.mode)
+    return viewDevice(context.identity.device, context.identity.mode, await context.devices.others())
   }),
   'POST /v1/identity/unlock': withSecret(nothing, async (context, _input, secret) => {
     if (secret !== undefined) context.identity.give(secret)
