@@ -4,6 +4,7 @@ import { blobTargets } from './blobs.ts'
 import { conductTargets } from './conduct.ts'
 import { coreTargets } from './core.ts'
 import { daemonTargets } from './daemon.ts'
+import { deviceTargets } from './devices.ts'
 import { gossipTargets } from './gossip.ts'
 import { helloTargets } from './hello.ts'
 import { identityTargets } from './identity.ts'
@@ -31,6 +32,7 @@ export const allTargets: readonly FuzzTarget[] = [
   ...mailboxTargets,
   ...mdnsTargets,
   ...identityTargets,
+  ...deviceTargets,
   ...serviceTargets,
   ...gossipTargets,
   ...blobTargets,
