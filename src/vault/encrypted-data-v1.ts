@@ -1,7 +1,7 @@
 import { pbkdf2 } from 'node:crypto'
 import { promisify } from 'node:util'
 import type { Secret } from '../core/secret.ts'
-import { type EncryptedData, failed, PASSWORD_VERSION, readEncryptedData } from './encrypted-data.ts'
+import { type EncryptedData, failed, fromBase64, IV_BYTES, MAX_DATA_CHARS, PASSWORD_VERSION, TAG_BYTES, versionOf } from './encrypted-data.ts'
 import { open } from './encrypted-data-v2.ts'
 
 /**
@@ -12,12 +12,18 @@ import { open } from './encrypted-data-v2.ts'
  */
 const ROUNDS = 100_000
 const KEY_BYTES = 32
+const MIN_SALT_BYTES = 8
+const MAX_SALT_CHARS = 88
+const IV_CHARS = 16
 const derive = promisify(pbkdf2)
 
 /** The text of a version 1 form; the caller zeroes it. The password stays the caller's. @throws KithError `DECRYPT_FAILED`. */
 export async function decryptWithPassword(data: EncryptedData, password: Secret): Promise<Buffer> {
-  const { version, salt, iv, sealed } = readEncryptedData(data)
-  if (version !== PASSWORD_VERSION) throw failed()
+  if (versionOf(data) !== PASSWORD_VERSION) throw failed()
+  const salt = fromBase64(data.salt, MAX_SALT_CHARS)
+  const iv = fromBase64(data.iv, IV_CHARS)
+  const sealed = fromBase64(data.data, MAX_DATA_CHARS)
+  if (salt.length < MIN_SALT_BYTES || iv.length !== IV_BYTES || sealed.length <= TAG_BYTES) throw failed()
   const copy = password.use((bytes) => Buffer.from(bytes))
   let key: Buffer | undefined
   try {

@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto'
 import type { Random } from '../core/random.ts'
-import { type EncryptedData, type EncryptedParts, failed, IV_BYTES, MAX_PLAINTEXT_BYTES, SALT_BYTES, TAG_BYTES } from './encrypted-data.ts'
+import { decodeBase64, type EncryptedData, failed, IV_BYTES, MAX_DATA_CHARS, MAX_PLAINTEXT_BYTES, SALT_BYTES, TAG_BYTES } from './encrypted-data.ts'
 
 /**
  * # EncryptedData, versions from 2 on
@@ -17,6 +17,20 @@ const DRAWN = 64
 const DRAW_BYTES = IV_BYTES + SALT_BYTES
 /** Pieces of memory that are cleared behind a secret text; more than one, since others may have been freed since. */
 const TRACES = 4
+/** 12 and 32 bytes in the one spelling of base64: four bits of the salt's last letter are used. */
+const IV_TEXT = /^[A-Za-z0-9+/]{16}$/
+const SALT_TEXT = /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/
+
+// Public parts of the encryption at hand: views made for each would cost as much as base64.
+const iv: Buffer = Buffer.alloc(IV_BYTES)
+const tag: Buffer = Buffer.alloc(TAG_BYTES)
+const associated: Buffer = Buffer.alloc(LABEL.length + 4 + SALT_BYTES)
+/** Ciphertexts of everyday length are decoded here. */
+const SCRATCH_CHARS = 65_536
+const scratch: Buffer = Buffer.alloc(SCRATCH_CHARS)
+const VERSION_AT: number = LABEL.length
+const SALT_AT: number = VERSION_AT + 4
+LABEL.copy(associated)
 
 /** Draws a nonce and a salt for each encryption. */
 export class Draws {
@@ -28,42 +42,62 @@ export class Draws {
     this.#random = random
   }
 
-  /** Nonce and salt side by side; to be used before the next draw. */
-  next(): Buffer {
+  /** @throws TypeError for an empty plaintext or one beyond 1 MiB. */
+  encrypt(key: KeyObject, version: number, plaintext: Uint8Array): EncryptedData {
+    const { length } = plaintext
+    if (length < 1 || length > MAX_PLAINTEXT_BYTES) throw new TypeError(`1 to ${MAX_PLAINTEXT_BYTES} bytes can be encrypted`)
+    const at = this.#next()
+    const saltAt = at + IV_BYTES
+    const end = saltAt + SALT_BYTES
+    this.#bytes.copy(iv, 0, at, saltAt)
+    this.#bytes.copy(associated, SALT_AT, saltAt, end)
+    associated.writeUInt32BE(version, VERSION_AT)
+    const cipher = createCipheriv(CIPHER, key, iv)
+    cipher.setAAD(associated)
+    const sealed = Buffer.allocUnsafe(length + TAG_BYTES)
+    cipher.update(plaintext).copy(sealed)
+    cipher.final()
+    cipher.getAuthTag().copy(sealed, length)
+    return {
+      key_version: version,
+      salt: this.#bytes.toString('base64', saltAt, end),
+      iv: this.#bytes.toString('base64', at, saltAt),
+      data: sealed.toString('base64'),
+    }
+  }
+
+  /** Where nonce and salt stand side by side. */
+  #next(): number {
     if (this.#at === this.#bytes.length) {
       this.#random.fill(this.#bytes)
       this.#at = 0
     }
-    const drawn = this.#bytes.subarray(this.#at, this.#at + DRAW_BYTES)
+    const at = this.#at
     this.#at += DRAW_BYTES
-    return drawn
+    return at
   }
 }
 
-/** @throws TypeError for an empty plaintext or one beyond 1 MiB. */
-export function encryptWith(key: KeyObject, version: number, plaintext: Uint8Array, drawn: Buffer): EncryptedData {
-  if (plaintext.length < 1 || plaintext.length > MAX_PLAINTEXT_BYTES) throw new TypeError(`1 to ${MAX_PLAINTEXT_BYTES} bytes can be encrypted`)
-  const iv = drawn.subarray(0, IV_BYTES)
-  const salt = drawn.subarray(IV_BYTES)
-  const cipher = createCipheriv(CIPHER, key, iv)
-  cipher.setAAD(associated(version, salt))
-  const sealed = Buffer.allocUnsafe(plaintext.length + TAG_BYTES)
-  cipher.update(plaintext).copy(sealed)
-  cipher.final()
-  cipher.getAuthTag().copy(sealed, plaintext.length)
-  return { key_version: version, salt: salt.toString('base64'), iv: iv.toString('base64'), data: sealed.toString('base64') }
-}
-
 /** @throws KithError `DECRYPT_FAILED`. */
-export function decryptWith(key: KeyObject, { version, salt, iv, sealed }: EncryptedParts): Buffer {
-  return open(key, iv, sealed, associated(version, salt))
+export function decryptWith(key: KeyObject, form: EncryptedData): Buffer {
+  const { key_version: version, salt, iv: nonce, data } = form
+  if (typeof nonce !== 'string' || typeof salt !== 'string' || !IV_TEXT.test(nonce) || !SALT_TEXT.test(salt)) throw failed()
+  if (typeof data !== 'string' || data.length > MAX_DATA_CHARS) throw failed()
+  const target = data.length <= SCRATCH_CHARS ? scratch : Buffer.alloc((data.length / 4) * 3 + 3)
+  const length = decodeBase64(data, target)
+  if (length <= TAG_BYTES) throw failed()
+  iv.write(nonce, 'base64')
+  associated.writeUInt32BE(version, VERSION_AT)
+  associated.write(salt, SALT_AT, 'base64')
+  return open(key, iv, target.subarray(0, length), associated)
 }
 
 /** Opens AES-256-GCM. Nothing of the text is given away before its tag was checked. @throws KithError `DECRYPT_FAILED`. */
-export function open(key: KeyObject | Uint8Array, iv: Uint8Array, sealed: Buffer, associatedData?: Buffer): Buffer {
-  const decipher = createDecipheriv(CIPHER, key, iv)
+export function open(key: KeyObject | Uint8Array, nonce: Uint8Array, sealed: Buffer, associatedData?: Buffer): Buffer {
+  const decipher = createDecipheriv(CIPHER, key, nonce)
   const end = sealed.length - TAG_BYTES
-  decipher.setAuthTag(sealed.subarray(end))
+  sealed.copy(tag, 0, end)
+  decipher.setAuthTag(tag)
   if (associatedData !== undefined) decipher.setAAD(associatedData)
   const plaintext = decipher.update(sealed.subarray(0, end))
   try {
@@ -82,12 +116,4 @@ export function open(key: KeyObject | Uint8Array, iv: Uint8Array, sealed: Buffer
 export function clearTraces(length: number): void {
   const pieces = Array.from({ length: TRACES }, () => Buffer.allocUnsafeSlow(length + 1))
   for (const piece of pieces) piece.fill(0)
-}
-
-function associated(version: number, salt: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafe(LABEL.length + 4 + SALT_BYTES)
-  LABEL.copy(bytes)
-  bytes.writeUInt32BE(version, LABEL.length)
-  bytes.set(salt, LABEL.length + 4)
-  return bytes
 }

@@ -19,14 +19,6 @@ export interface EncryptedData {
   readonly data: string
 }
 
-/** The same as bytes; `sealed` is ciphertext and tag. */
-export interface EncryptedParts {
-  readonly version: number
-  readonly salt: Buffer
-  readonly iv: Buffer
-  readonly sealed: Buffer
-}
-
 export const IV_BYTES = 12
 export const TAG_BYTES = 16
 export const SALT_BYTES = 32
@@ -36,9 +28,8 @@ export const FIRST_KEY_VERSION = 2
 export const MAX_PLAINTEXT_BYTES = 1_048_576
 /** Indices of paths end below 2^31. */
 export const MAX_KEY_VERSION: number = 0x7fff_ffff + FIRST_KEY_VERSION
-const MAX_DATA_CHARS = Math.ceil((MAX_PLAINTEXT_BYTES + TAG_BYTES) / 3) * 4
-const MAX_SALT_CHARS = 88
-const MIN_LEGACY_SALT_BYTES = 8
+export const MAX_DATA_CHARS: number = Math.ceil((MAX_PLAINTEXT_BYTES + TAG_BYTES) / 3) * 4
+const PAD = 0x3d
 const FIELDS = new Set(['key_version', 'salt', 'iv', 'data'])
 /** Four numbers and texts with room for white space. */
 const MAX_TEXT_CHARS = MAX_DATA_CHARS + 4_096
@@ -65,21 +56,31 @@ export function isEncryptedData(value: unknown): value is EncryptedData {
   return Number.isInteger(version) && typeof salt === 'string' && typeof iv === 'string' && typeof data === 'string'
 }
 
-/** @throws KithError `DECRYPT_FAILED` for a version, length or spelling that no encryption gives. */
-export function readEncryptedData({ key_version: version, salt, iv, data }: EncryptedData): EncryptedParts {
+/** The version, once it is one. @throws KithError `DECRYPT_FAILED`. */
+export function versionOf({ key_version: version }: EncryptedData): number {
   if (!Number.isInteger(version) || version < PASSWORD_VERSION || version > MAX_KEY_VERSION) throw failed()
-  const parts = { version, salt: fromBase64(salt, MAX_SALT_CHARS), iv: fromBase64(iv, IV_BYTES * 2), sealed: fromBase64(data, MAX_DATA_CHARS) }
-  const saltFits = version === PASSWORD_VERSION ? parts.salt.length >= MIN_LEGACY_SALT_BYTES : parts.salt.length === SALT_BYTES
-  if (!saltFits || parts.iv.length !== IV_BYTES || parts.sealed.length <= TAG_BYTES) throw failed()
-  return parts
+  return version
 }
 
-/** Decoding ignores what is not base64, so the text must be what its bytes are written as. */
-function fromBase64(text: string, maxChars: number): Buffer {
+/** The bytes of a text of at most `maxChars`. @throws KithError `DECRYPT_FAILED` for a spelling that is not the one of RFC 4648. */
+export function fromBase64(text: string, maxChars: number): Buffer {
   if (typeof text !== 'string' || text.length > maxChars) throw failed()
-  const bytes = Buffer.from(text, 'base64')
-  if (bytes.toString('base64') !== text) throw failed()
-  return bytes
+  const bytes = Buffer.alloc(Math.ceil(text.length / 4) * 3)
+  return bytes.subarray(0, decodeBase64(text, bytes))
+}
+
+/**
+ * Decodes into `target`, which has room, and gives the number of bytes. The runtime skips what is not base64, takes - and _ for + and /, and ignores bits
+ * that no byte uses; each of these would be another spelling of the same. To write the bytes out and compare costs more than all that is done with them.
+ * @throws KithError `DECRYPT_FAILED`.
+ */
+export function decodeBase64(text: string, target: Buffer): number {
+  const { length } = text
+  const padding = text.charCodeAt(length - 1) !== PAD ? 0 : text.charCodeAt(length - 2) !== PAD ? 1 : 2
+  const expected = (length / 4) * 3 - padding
+  if (length % 4 !== 0 || target.write(text, 0, 'base64') !== expected || text.includes('-') || text.includes('_')) throw failed()
+  if (padding > 0 && target.toString('base64', expected - (3 - padding), expected) !== text.slice(-4)) throw failed()
+  return expected
 }
 
 /** The one answer to everything that does not open. */

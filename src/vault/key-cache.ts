@@ -21,6 +21,7 @@ export interface DerivedKey {
 }
 
 interface Entry {
+  readonly name: string
   readonly key: DerivedKey
   readonly until: number
   /** For AES: the key where OpenSSL wants it. */
@@ -39,6 +40,7 @@ export class KeyCache {
   readonly #entries: Map<string, Entry> = new Map()
   /** The one that was asked for last stands at the end already. */
   #newest: string | undefined
+  #encrypting: Entry | undefined
   #timer: Timer | undefined
 
   constructor(clock: Clock) {
@@ -57,7 +59,7 @@ export class KeyCache {
   set(key: DerivedKey): void {
     const name = nameOf(key.type, key.path)
     this.#drop(name)
-    this.#entries.set(name, { key, until: this.#clock.monotonic() + KEY_TTL_MS, object: undefined })
+    this.#entries.set(name, { name, key, until: this.#clock.monotonic() + KEY_TTL_MS, object: undefined })
     this.#newest = name
     if (this.#entries.size > MAX_KEYS) this.#drop(this.#entries.keys().next().value as string)
     this.#arm()
@@ -65,8 +67,13 @@ export class KeyCache {
 
   /** An AES key as OpenSSL wants it; undefined when it is not here. */
   object(path: string): KeyObject | undefined {
+    // Encryptions come in rows with one key: no name is made and looked up for each.
+    const last = this.#encrypting
+    if (last !== undefined && last.name === this.#newest && last.key.path === path && last.until > this.#clock.monotonic() && !last.key.privateKey.wiped)
+      return last.object
     const entry = this.#find(nameOf('aes256', path))
     if (entry === undefined) return undefined
+    this.#encrypting = entry
     entry.object ??= entry.key.privateKey.use((bytes) => createSecretKey(bytes))
     return entry.object
   }
@@ -98,6 +105,7 @@ export class KeyCache {
     if (entry === undefined) return
     this.#entries.delete(name)
     if (this.#newest === name) this.#newest = undefined
+    if (this.#encrypting === entry) this.#encrypting = undefined
     entry.key.privateKey.wipe()
     if (entry.object === undefined) return
     entry.object = undefined

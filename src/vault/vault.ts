@@ -7,9 +7,9 @@ import { Secret } from '../core/secret.ts'
 import type { Signer } from '../core/signer.ts'
 import { deriveSecp256k1 } from './bip32.ts'
 import { generatePhrase, parsePhrase, phraseToSeed } from './bip39.ts'
-import { type EncryptedData, FIRST_KEY_VERSION, PASSWORD_VERSION, readEncryptedData } from './encrypted-data.ts'
+import { type EncryptedData, FIRST_KEY_VERSION, PASSWORD_VERSION, versionOf } from './encrypted-data.ts'
 import { decryptWithPassword } from './encrypted-data-v1.ts'
-import { clearTraces, Draws, decryptWith, encryptWith } from './encrypted-data-v2.ts'
+import { clearTraces, Draws, decryptWith } from './encrypted-data-v2.ts'
 import { type DerivedKey, KeyCache, type KeyType } from './key-cache.ts'
 import { encryptionKeyPath, type PathClass, pathClass, sitePasswordPath } from './paths.ts'
 import { publicKeyOfScalar } from './secp256k1.ts'
@@ -45,6 +45,8 @@ export class Vault implements Disposable {
   readonly #listeners: Set<(reason: LockReason) => void> = new Set()
   #seed: Secret | undefined
   #timer: Timer | undefined
+  /** Where the key used last stands. */
+  #encryption = { version: 0, path: '' }
   #derivations = 0
   #sinceMs = 0
   /** Of the last use: monotonic, and by the wall, which goes on while the machine sleeps. */
@@ -173,9 +175,10 @@ export class Vault implements Disposable {
 
   /** Encrypts with the key of a version, by default the vault's. @throws KithError `VAULT_LOCKED`; TypeError for nothing or more than 1 MiB. */
   encrypt(plaintext: Uint8Array | Secret, version: number = this.#version): EncryptedData {
+    this.#use()
     const key = this.#encryptionKey(version)
-    if (plaintext instanceof Secret) return plaintext.use((bytes) => encryptWith(key, version, bytes, this.#draws.next()))
-    return encryptWith(key, version, plaintext, this.#draws.next())
+    if (plaintext instanceof Secret) return plaintext.use((bytes) => this.#draws.encrypt(key, version, bytes))
+    return this.#draws.encrypt(key, version, plaintext)
   }
 
   /**
@@ -184,10 +187,10 @@ export class Vault implements Disposable {
    */
   decrypt(data: EncryptedData): Uint8Array {
     this.#use()
-    const parts = readEncryptedData(data)
-    if (parts.version === PASSWORD_VERSION)
-      throw new KithError('UNSUPPORTED', 'Version 1 was encrypted with a password: import it with that.', { next: 'kith vault decrypt --password-file FILE' })
-    return decryptWith(this.#encryptionKey(parts.version), parts)
+    const version = versionOf(data)
+    if (version === PASSWORD_VERSION)
+      throw new KithError('UNSUPPORTED', 'Version 1 was encrypted with a password: import it with that.', { next: 'kith vault rotate --password-file FILE' })
+    return decryptWith(this.#encryptionKey(version), data)
   }
 
   /** The text in guarded memory, which the caller wipes. @throws as `decrypt`. */
@@ -240,7 +243,8 @@ export class Vault implements Disposable {
     this.#seed = phraseToSeed(phrase, passphrase)
     this.#derivations = 0
     this.#sinceMs = this.#clock.now()
-    this.#touch()
+    this.#usedMs = this.#sinceMs
+    this.#used = this.#clock.monotonic()
     this.#watch(this.#idleMs())
   }
 
@@ -269,14 +273,13 @@ export class Vault implements Disposable {
   }
 
   #use(): void {
-    this.#lockIfIdle()
+    const monotonic = this.#clock.monotonic()
+    const now = this.#clock.now()
+    const idle = this.#idleMs()
+    if (this.#seed !== undefined && idle > 0 && this.#left(idle, monotonic, now) <= 0) this.#lock('idle')
     if (this.#seed === undefined) throw new KithError('VAULT_LOCKED', undefined, { details: { vault: this.id }, next: 'kith vault unlock' })
-    this.#touch()
-  }
-
-  #touch(): void {
-    this.#used = this.#clock.monotonic()
-    this.#usedMs = this.#clock.now()
+    this.#used = monotonic
+    this.#usedMs = now
   }
 
   #idleMs(): number {
@@ -285,8 +288,8 @@ export class Vault implements Disposable {
   }
 
   /** Ms left; by whichever of the two clocks went further, since a machine may sleep and a clock may be set. */
-  #left(idle: number): number {
-    return idle - Math.max(this.#clock.monotonic() - this.#used, this.#clock.now() - this.#usedMs)
+  #left(idle: number, monotonic: number = this.#clock.monotonic(), now: number = this.#clock.now()): number {
+    return idle - Math.max(monotonic - this.#used, now - this.#usedMs)
   }
 
   #lockIfIdle(): void {
@@ -313,8 +316,8 @@ export class Vault implements Disposable {
   }
 
   #encryptionKey(version: number): KeyObject {
-    this.#use()
-    const path = encryptionKeyPath(version)
+    if (this.#encryption.version !== version) this.#encryption = { version, path: encryptionKeyPath(version) }
+    const { path } = this.#encryption
     const held = this.#cache.object(path)
     if (held !== undefined) return held
     this.#derive(path, 'aes256')

@@ -6,7 +6,7 @@ import { fromHex, utf8 } from '../../src/core/bytes.ts'
 import { manualClock } from '../../src/core/clock.ts'
 import { seededRandom } from '../../src/core/random.ts'
 import { Secret } from '../../src/core/secret.ts'
-import { type EncryptedData, isEncryptedData, MAX_KEY_VERSION, MAX_PLAINTEXT_BYTES, parseEncryptedData } from '../../src/vault/encrypted-data.ts'
+import { decodeBase64, type EncryptedData, isEncryptedData, MAX_KEY_VERSION, MAX_PLAINTEXT_BYTES, parseEncryptedData } from '../../src/vault/encrypted-data.ts'
 import { decryptWithPassword } from '../../src/vault/encrypted-data-v1.ts'
 import { createVault, type Vault } from '../../src/vault/vault.ts'
 
@@ -114,6 +114,31 @@ test('encrypted data, base64 in another spelling, does not open', async () => {
   const [last, other] = [data.salt.at(-2) as string, 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/']
   const next = other[other.indexOf(last) + 1] as string
   assert.throws(() => vault.decrypt({ ...data, salt: `${data.salt.slice(0, -2)}${next}=` }), FAILED)
+})
+
+test('base64, any text, is read exactly when it is what its bytes are written as', () => {
+  const letters = fc.constantFrom(...'ABCZaz059+/=-_ \n!é\u{1f600}')
+  const near = fc.uint8Array({ maxLength: 40 }).chain((bytes) => {
+    const text = b64(bytes)
+    return fc
+      .tuple(fc.nat(text.length), fc.nat(2), fc.array(letters, { maxLength: 2 }))
+      .map(([at, cut, put]) => text.slice(0, at) + put.join('') + text.slice(at + cut))
+  })
+  const target = Buffer.alloc(400)
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        near,
+        fc.array(letters, { maxLength: 40 }).map((parts) => parts.join('')),
+      ),
+      (text) => {
+        const bytes = Buffer.from(text, 'base64')
+        if (bytes.toString('base64') === text) assert.deepEqual(target.subarray(0, decodeBase64(text, target)), bytes)
+        else assert.throws(() => decodeBase64(text, target), FAILED)
+      },
+    ),
+    { numRuns: 3_000 },
+  )
 })
 
 test('encryption, nothing or more than 1 MiB, a TypeError; 1 MiB works', async () => {
