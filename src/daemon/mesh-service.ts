@@ -176,13 +176,13 @@ export class MeshService implements Service {
   health(): readonly Omit<Trouble, 'service'>[] {
     const broken = this.#assembly?.gossip.topics().filter((topic) => topic.broken) ?? []
     const mesh = this.#assembly?.mesh
-    const doubting = mesh?.contradictedBy.map((did) => mesh.book.get(did)?.name ?? did) ?? []
+    const doubting = mesh?.contradictedBy.map((did) => (did === mesh.did ? 'This node' : (mesh.book.get(did)?.name ?? did))) ?? []
     return [
       ...this.#failed,
       ...recoveryTroubles(this.#assembly?.recovery),
       ...doubting.map((name) => ({
         code: 'CHAIN_FORKED' as const,
-        message: `${name} was shown two contradicting histories of this identity's keys and trusts neither: its owner has to choose yours.`,
+        message: `${name} was shown two contradicting histories of this identity's keys, so somebody has a copy of them; a peer grants nothing until its owner chooses yours.`,
         next: 'kith id chain',
       })),
       ...broken.map(({ name }) => ({

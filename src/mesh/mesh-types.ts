@@ -164,7 +164,7 @@ export interface Mesh extends AsyncDisposable {
   readonly addresses: readonly string[]
   /** Schemes this node can dial. */
   readonly schemes: readonly string[]
-  /** Peers of the book that were shown two contradicting histories of this identity's keys: one of them has to be chosen there. */
+  /** Peers of the book, or this identity itself, that were shown two contradicting histories of this identity's keys: one of them has to be chosen there. */
   readonly contradictedBy: readonly Did[]
   readonly book: PeerBook
   readonly policy: MeshPolicy

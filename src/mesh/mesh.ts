@@ -609,7 +609,7 @@ class MeshNode implements Mesh {
       this.#contradictedBy.delete(by)
       return
     }
-    const name = this.#opened.book.get(by)?.name
+    const name = by === this.did ? 'this node' : this.#opened.book.get(by)?.name
     if (name === undefined || this.#contradictedBy.has(by)) return
     this.#contradictedBy.add(by)
     const error = new KithError('CHAIN_FORKED', `${name} was shown two contradicting histories of this identity's keys`, {
@@ -624,6 +624,7 @@ class MeshNode implements Mesh {
     const { logger, onFork } = this.#components
     logger.warn('an identity showed two contradicting histories', { peer: chain.did, index: chain.index })
     this.#gate.refresh(chain.did)
+    if (chain.did === this.did && chain.status === 'forked') this.#contradicted(this.did, true)
     onFork?.(chain)
   }
 

@@ -182,11 +182,12 @@ function upTo({ binding, chain }: DevicePapers): Uint8Array {
   return entries.length <= chainIndex + 1 ? chain : encodeChain(entries.slice(0, chainIndex + 1))
 }
 
-/** The two histories cut where they first rotate to different keys, in the order of evidence. */
+/** The two histories cut where they first rotate to different keys, or promise different ones, in the order of evidence. */
 function forkOf(one: readonly ChainEntry[], other: readonly ChainEntry[]): readonly [readonly ChainEntry[], readonly ChainEntry[]] | undefined {
   const at = one.findIndex((entry, index) => {
     const contrary = other[index]
-    return entry.kind === 'rotate' && contrary?.kind === 'rotate' && compare(entry.keys.ed25519, contrary.keys.ed25519) !== 0
+    if (entry.kind !== 'rotate' || contrary?.kind !== 'rotate') return false
+    return compare(entry.keys.ed25519, contrary.keys.ed25519) !== 0 || compare(entry.next, contrary.next) !== 0
   })
   if (at === -1) return undefined
   const [a, b] = [one.slice(0, at + 1), other.slice(0, at + 1)]
