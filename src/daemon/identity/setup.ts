@@ -1,7 +1,7 @@
 import { hostname } from 'node:os'
 import type { Clock } from '../../core/clock.ts'
 import { publicKeyOfSeed } from '../../core/crypto/ed25519.ts'
-import { KithError } from '../../core/errors.ts'
+import { isKithError, KithError } from '../../core/errors.ts'
 import type { Random } from '../../core/random.ts'
 import type { Secret } from '../../core/secret.ts'
 import { MAX_AGE_FILE_BYTES } from '../../identity/age-file.ts'
@@ -16,6 +16,7 @@ import { generatePhrase, phraseToSeed } from '../../vault/bip39.ts'
 import { deriveIdentitySeeds } from '../../vault/identity-seeds.ts'
 import { describeDevice, type IdentitySummary, saveSummary } from './describe.ts'
 import { keysInToken } from './hardware.ts'
+import { beyondToken } from './leave-token.ts'
 import { seedsOfHead } from './own-chain.ts'
 
 export const DEFAULT_PHRASE_WORDS = 24
@@ -62,7 +63,7 @@ export async function setUpIdentity(options: SetUpOptions): Promise<SetUpResult>
     passphrase = options.passphrase === undefined ? await keepStatePassphrase(home, random, options.environment) : undefined
     await using keystore = await createKeystore(home, {
       passphrase: options.passphrase ?? (passphrase as Passphrase).secret,
-      identity: inToken(identityFrom(phrase, options.phrase !== undefined, options.chain), options.token),
+      identity: inToken(identityFrom(phrase, options.phrase !== undefined, options.chain, clock.now()), options.token),
       name: machineName(options.name),
       clock,
       random,
@@ -96,13 +97,27 @@ async function mustBeFresh(home: Home): Promise<void> {
 }
 
 /** A restore that has no chain to look at may use the identity but not rotate it: it cannot know which generation is the current one. */
-function identityFrom(phrase: Secret, restored: boolean, chain: ChainState | undefined): NewIdentity {
-  if (chain !== undefined) return { ...seedsOfHead(phrase, chain), phrase: phrase.clone(), chain, mayRotate: true }
+function identityFrom(phrase: Secret, restored: boolean, chain: ChainState | undefined, now: number): NewIdentity {
+  if (chain !== undefined) return { ...currentKeys(phrase, chain, now), phrase: phrase.clone(), mayRotate: true }
   const seed = phraseToSeed(phrase)
   try {
     return { seeds: deriveIdentitySeeds(seed, 0), next: deriveIdentitySeeds(seed, 1), phrase: phrase.clone(), mayRotate: !restored }
   } finally {
     seed.wipe()
+  }
+}
+
+/** The keys of the head, or those after it when the head's were in a token, of which the phrase knows nothing. */
+function currentKeys(phrase: Secret, chain: ChainState, now: number): Pick<NewIdentity, 'seeds' | 'next'> & { readonly chain: ChainState } {
+  try {
+    return { ...seedsOfHead(phrase, chain), chain }
+  } catch (error) {
+    if (!isKithError(error, 'PHRASE_OTHER')) throw error
+    try {
+      return beyondToken(phrase, chain, now)
+    } catch (failure) {
+      throw isKithError(failure, 'CHAIN_INVALID') ? error : failure
+    }
   }
 }
 

@@ -63,6 +63,17 @@ export const hardwareSpecs: readonly CommandSpec[] = [
         load: async () => ({ run: (await import('./hardware.ts')).commit }),
       },
       {
+        name: 'leave',
+        summary: 'Go on without a token that is lost',
+        about:
+          'Reveals the next keys, which are in the key file, with the reason lost. While no node runs, also in a home that has just imported the identity; a running node does the same by kith id rotate --reason lost.',
+        options: [PASSPHRASE],
+        examples: ['kith id hardware leave', 'kith id hardware leave --passphrase-file ./secret'],
+        json: '{did, chain: {index, head}}',
+        timeoutMs: 0,
+        load: async () => ({ run: (await import('./hardware-leave.ts')).run }),
+      },
+      {
         name: 'unlock',
         summary: 'Give the running node the PIN of the token',
         about: 'It is kept in guarded memory until kith id hardware lock or until the node stops.',
