@@ -2,7 +2,8 @@ import { quicAvailability } from '../../transport/quic/index.ts'
 import { checkHardware, checkSeal } from './hardware.ts'
 import { checkKeystore } from './keystore.ts'
 import { checkMdns, checkPorts } from './network.ts'
-import { checkClock, checkMemory, checkPermissions, checkVersions } from './system.ts'
+import { checkRecovery } from './recovery.ts'
+import { checkClock, checkCoreDumps, checkMemory, checkPermissions, checkVersions } from './system.ts'
 import { bad, type Check, type DoctorCheck, type DoctorInput, fine } from './types.ts'
 import { checkUdp } from './udp.ts'
 
@@ -25,10 +26,12 @@ const CHECKS: readonly Check[] = [
   checkVersions,
   checkDaemon,
   checkKeystore,
+  checkRecovery,
   checkHardware,
   checkSeal,
   checkPermissions,
   checkMemory,
+  checkCoreDumps,
   checkClock,
   checkPorts,
   checkUdp,

@@ -3,11 +3,13 @@ import { systemRandom } from '../../core/random.ts'
 import type { Secret } from '../../core/secret.ts'
 import { storedBoot } from '../../identity/boot.ts'
 import { forgetSealed } from '../../identity/hardware/sealed.ts'
-import { openHome } from '../../identity/home.ts'
-import { changeKeyFiles } from '../../identity/key-change.ts'
+import { type Home, openHome } from '../../identity/home.ts'
+import { changeKeyFiles, type KeyFileContent } from '../../identity/key-change.ts'
 import { hasIdentity, openIdentity } from '../../identity/keystore.ts'
 import { packDevice, packIdentity } from '../../identity/keystore-codec.ts'
 import { stageStatePassphrase, statePassphrasePath } from '../../identity/passphrase.ts'
+import { loadRecoveryKeys, packRecoveryKeys, RECOVERY_FILE } from '../recovery/key-file.ts'
+import { vaultKeyFiles } from '../vault/files.ts'
 import { describeDevice, type IdentitySummary, saveSummary } from './describe.ts'
 import { openDeviceWith } from './open.ts'
 import { STORED_WORK_FACTOR } from './setup.ts'
@@ -32,11 +34,14 @@ export async function changePassphrase(
   await using home = await openHome(directory, { create: false })
   using identity = (await hasIdentity(home)) ? await openIdentity(home, { passphrase: current }) : undefined
   using device = await openDeviceWith(home, { passphrase: current, renew: false, clock: systemClock, ...(workFactor === undefined ? {} : { workFactor }) })
+  // Vaults that this passphrase opens go along; one with a passphrase of its own keeps it.
+  const vaults = await vaultKeyFiles(home.paths.root, current)
   const kept = next === undefined ? await stageStatePassphrase(home, systemRandom, environment) : undefined
   const boot = Math.max(device.content.boot, (await storedBoot(home)) ?? 0)
   const files = [
     ...(identity === undefined ? [] : [{ name: 'identity.age', plaintext: packIdentity(identity.content) }]),
     { name: 'device.age', plaintext: packDevice({ ...device.content, boot }) },
+    ...(await recoveryFile(home, current)),
   ]
   try {
     const factor = kept === undefined ? workFactor : STORED_WORK_FACTOR
@@ -54,4 +59,15 @@ export async function changePassphrase(
   const summary = describeDevice(device, next === undefined ? 'stored' : 'passphrase')
   await saveSummary(home.paths.root, summary)
   return summary
+}
+
+/** New keys of an identity that is being recovered here are sealed with the rest. */
+async function recoveryFile(home: Home, current: Secret): Promise<readonly KeyFileContent[]> {
+  const keys = await loadRecoveryKeys(home, current)
+  if (keys === undefined) return []
+  try {
+    return [{ name: RECOVERY_FILE, plaintext: packRecoveryKeys(keys) }]
+  } finally {
+    keys.phrase.wipe()
+  }
 }

@@ -3,9 +3,11 @@ import { assemblyTargets } from './assembly.ts'
 import { blobTargets } from './blobs.ts'
 import { conductTargets } from './conduct.ts'
 import { coreTargets } from './core.ts'
+import { credentialTargets } from './credentials.ts'
 import { daemonTargets } from './daemon.ts'
 import { deviceTargets } from './devices.ts'
 import { gossipTargets } from './gossip.ts'
+import { hardwareTargets } from './hardware.ts'
 import { helloTargets } from './hello.ts'
 import { identityTargets } from './identity.ts'
 import { mailboxTargets } from './mailbox.ts'
@@ -15,6 +17,7 @@ import { messageTargets } from './messages.ts'
 import { muxTargets } from './mux.ts'
 import { postQuantumTargets } from './postquantum.ts'
 import { quicTargets } from './quic.ts'
+import { recoveryTargets } from './recovery.ts'
 import { serviceTargets } from './services.ts'
 import { streamTargets } from './stream.ts'
 import { trustTargets } from './trust.ts'
@@ -32,6 +35,7 @@ export const allTargets: readonly FuzzTarget[] = [
   ...mailboxTargets,
   ...mdnsTargets,
   ...identityTargets,
+  ...hardwareTargets,
   ...deviceTargets,
   ...serviceTargets,
   ...gossipTargets,
@@ -39,5 +43,7 @@ export const allTargets: readonly FuzzTarget[] = [
   ...trustTargets,
   ...conductTargets,
   ...assemblyTargets,
+  ...credentialTargets,
   ...daemonTargets,
+  ...recoveryTargets,
 ]
