@@ -55,6 +55,12 @@ test('token address, PIN, slot, unknown or repeated attribute, bad escape, relat
   }
 })
 
+test('token address, text that looks like a PIN, is written so that it cannot be taken for one', () => {
+  const uri = { object: 'a&pin-value=1' }
+  assert.equal(formatTokenUri(uri), 'pkcs11:object=a%26pin-value=1')
+  assert.deepEqual(parseTokenUri('pkcs11:object=a&pin-value=1'), uri)
+})
+
 test('token address, written and read again, is the same', () => {
   const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 12 }).filter((value) => !/\p{Cc}/u.test(value))
   const uri = fc.record(

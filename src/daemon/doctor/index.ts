@@ -6,6 +6,7 @@ import { checkRecovery } from './recovery.ts'
 import { checkClock, checkCoreDumps, checkMemory, checkPermissions, checkVersions } from './system.ts'
 import { bad, type Check, type DoctorCheck, type DoctorInput, fine } from './types.ts'
 import { checkUdp } from './udp.ts'
+import { checkVaults } from './vault.ts'
 
 export type { DoctorCheck, DoctorInput } from './types.ts'
 
@@ -29,6 +30,7 @@ const CHECKS: readonly Check[] = [
   checkRecovery,
   checkHardware,
   checkSeal,
+  checkVaults,
   checkPermissions,
   checkMemory,
   checkCoreDumps,

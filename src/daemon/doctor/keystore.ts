@@ -22,6 +22,6 @@ export const checkKeystore: Check = async ({ home }) => {
 async function passphraseMode(idFile: string): Promise<DoctorCheck> {
   const id = await readPrivateFile(idFile, 64)
   const stored = id === undefined ? undefined : statePassphrasePath(Buffer.from(id).toString('latin1').trim())
-  if (stored === undefined || !existsSync(stored)) return fine('passphrase', 'the keys are protected by a passphrase')
+  if (stored === undefined || !existsSync(stored)) return fine('passphrase', 'the keys are protected by a passphrase (seal: where this machine keeps it)')
   return fine('passphrase', `none asked: a random one lies in ${stored}, so whoever uses this account can use the keys (kith id passphrase sets one)`)
 }

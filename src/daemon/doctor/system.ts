@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { lstat, readdir } from 'node:fs/promises'
+import { lstat, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { memoryLocking } from '../../core/secret.ts'
 import { version } from '../version.ts'
@@ -31,6 +31,16 @@ export const checkClock: Check = async ({ clock, home, daemon }) => {
 export const checkMemory: Check = async () => {
   const { ok, detail } = memoryLocking()
   return ok ? fine('memory', detail) : bad('memory', detail, 'raise the limit: ulimit -l unlimited (systemd: LimitMEMLOCK=infinity)')
+}
+
+/** Whether the node, or else this process, would leave its memory in a file when it ends badly. Guarded pages are never in it; what the runtime copied is. */
+export const checkCoreDumps: Check = async ({ daemon }) => {
+  const limits = await readFile(`/proc/${daemon?.pid ?? 'self'}/limits`, 'latin1').catch(() => '')
+  const limit = /^Max core file size\s+(\S+)/m.exec(limits)?.[1]
+  if (limit === undefined) return fine('core dumps', 'the limit cannot be read on this system')
+  if (limit === '0') return fine('core dumps', 'off: nothing of the memory is written when the node ends badly')
+  const size = limit === 'unlimited' ? 'of any size' : `up to ${limit} bytes`
+  return bad('core dumps', `allowed, ${size}: a node that ends badly leaves parts of its memory in a file`, 'ulimit -c 0 before kith up (systemd: LimitCORE=0)')
 }
 
 /** The home is ours and closed to others, file by file. */

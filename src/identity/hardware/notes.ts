@@ -23,9 +23,13 @@ const MAX_FILE_BYTES = 8_192
 /** What is known, without passphrase and PIN, of the keys that are in tokens: the present one and the next. It decides nothing; the key file does. */
 export async function loadTokenNotes(home: string): Promise<readonly TokenNote[]> {
   const bytes = await readPrivateFile(join(home, FILE), MAX_FILE_BYTES)
-  if (bytes === undefined) return []
+  return bytes === undefined ? [] : parseNotes(Buffer.from(bytes).toString('utf8'))
+}
+
+/** What of a text is notes; anything else is left out. */
+export function parseNotes(text: string): readonly TokenNote[] {
   try {
-    const value = JSON.parse(Buffer.from(bytes).toString('utf8')) as unknown
+    const value = JSON.parse(text) as unknown
     return Array.isArray(value) ? value.filter(isNote).slice(0, 2) : []
   } catch {
     return []

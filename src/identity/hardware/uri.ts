@@ -54,7 +54,7 @@ export function parseTokenUri(text: string): TokenUri {
 
 /** The one spelling used here: attributes in the order of the picture, escaped where the RFC says so. @throws KithError `USAGE` when it gets too long. */
 export function formatTokenUri(uri: TokenUri): string {
-  const path = TEXTS.flatMap((name) => (uri[name] === undefined ? [] : [`${name}=${escaped(Buffer.from(uri[name]), /[A-Za-z0-9._~:@!$'()*+,&=-]/)}`]))
+  const path = TEXTS.flatMap((name) => (uri[name] === undefined ? [] : [`${name}=${escaped(Buffer.from(uri[name]), /[A-Za-z0-9._~:@!$'()*+,=-]/)}`]))
   if (uri.id !== undefined) path.push(`id=${escaped(uri.id)}`)
   const query = uri.modulePath === undefined ? '' : `?module-path=${escaped(Buffer.from(uri.modulePath), /[A-Za-z0-9._~/-]/)}`
   const text = `pkcs11:${path.join(';')}${query}`

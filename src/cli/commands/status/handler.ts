@@ -1,3 +1,4 @@
+import { PROTECTIONS } from '../../../daemon/identity/protection.ts'
 import type { NodeStatus, PeerStatus } from '../../../daemon/status.ts'
 import { ago, bytes, decimal, duration } from '../../format.ts'
 import type { CommandHandler } from '../../spec.ts'
@@ -50,20 +51,26 @@ function self(status: NodeStatus, palette: Palette, columns: number): string[] {
               },
             ],
           ]),
-      ...(status.identity.passphrase === 'stored'
-        ? [
-            [
-              { text: 'keys', style: palette.quiet },
-              { text: 'no passphrase: whoever uses this account can use them', style: palette.quiet },
-            ],
-          ]
-        : []),
+      ...keyRows(status, palette),
     ],
     { columns },
   )
 }
 
 /** Only what somebody wants to look at. */
+/** Where the keys are and what opens them, when it is not a key file and a question. */
+function keyRows({ identity: { passphrase, hardware } }: NodeStatus, palette: Palette): (string | Cell)[][] {
+  const row = (text: string): Cell[] => [
+    { text: 'keys', style: palette.quiet },
+    { text, style: palette.quiet },
+  ]
+  return [
+    ...(hardware === null ? [] : [row(`the identity signs in a token: ${hardware}`)]),
+    ...(passphrase === 'stored' ? [row('no passphrase: whoever uses this account can use them')] : []),
+    ...(passphrase === 'tpm' || passphrase === 'keyring' ? [row(`passphrase ${PROTECTIONS[passphrase]}`)] : []),
+  ]
+}
+
 function mailRow({ mail, topics }: NodeStatus, palette: Palette): (string | Cell)[][] {
   const parts = [
     ...(mail.unread > 0 ? [`${mail.unread} unread`] : []),
