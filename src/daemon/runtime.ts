@@ -273,6 +273,7 @@ export class Runtime implements NodeContext {
       ...countStatus(running),
       inbox: this.#files.inbox,
       services: this.supervisor.services(),
+      vaults: this.vaults.unlocked,
       identity: {
         binding_expires_at: summary?.binding_expires_at ?? null,
         passphrase: summary?.passphrase ?? null,

@@ -61,6 +61,8 @@ export interface NodeStatus {
   /** Directory of the files that peers sent. */
   readonly inbox: string
   readonly services: readonly ServiceStatus[]
+  /** Names of the vaults that are open. */
+  readonly vaults: readonly string[]
   readonly identity: {
     /** When the machine's binding ends unless the identity is unlocked before; null without an identity. */
     readonly binding_expires_at: string | null

@@ -64,6 +64,8 @@ test('vault of a running node, is locked, opened, used and locked again', async 
     listed.vaults.map(({ vault: name, unlocked: open }) => [name, open]),
     [['default', true]],
   )
+  assert.deepEqual((await stage.json(['status', '--home', home])).vaults, ['default'])
+  assert.match((await stage.kith(['status', '--home', home])).stdout, /vaults +open: default/)
   const { stdout } = await stage.kith(['metrics', '--home', home])
   assert.match(stdout, /kith_vaults_unlocked 1/)
   assert.match(stdout, /kith_vault_derivations_total\{class="ssh"\} 1/)
@@ -111,9 +113,34 @@ test('vault of another name, made with a phrase, has keys, lock and passphrase o
   const wrong = await stage.kith([...vault('unlock', 'work', '--passphrase-file', `${file}.wrong`), '--json'])
   assert.equal(errorOf(wrong).code, 'PASSPHRASE_WRONG')
   await stage.json(vault('unlock', 'work', '--passphrase-file', file))
+  const { checks } = JSON.parse((await stage.kith(['doctor', '--json', '--home', home])).stdout) as { checks: { name: string; ok: boolean; detail: string }[] }
+  assert.match(checks.find(({ name }) => name === 'vaults')?.detail ?? '', /work, whole/)
+  assert.ok(checks.some(({ name }) => name === 'core dumps'))
   const bad = await stage.kith([...vault('unlock', '../work'), '--json'])
   assert.equal(errorOf(bad).code, 'USAGE')
   await stage.json(['down', '--home', home])
+})
+
+test('change of the passphrase, takes along the vault that it opens and leaves the one with a passphrase of its own', async () => {
+  const [own, next] = [join(stage.folder, 'work-passphrase'), join(stage.folder, 'next-passphrase')]
+  await writeFile(next, 'another one entirely\n', { mode: 0o600 })
+  await stage.json(vault('unlock', 'kept', '--new'))
+  await stage.json(['id', 'passphrase', '--new-passphrase-file', next, '--home', home])
+  const derive = (name: string, file: string): Promise<Record<string, unknown>> => stage.json(vault('derive', SSH, '--vault', name, '--passphrase-file', file))
+  assert.equal((await derive('kept', next)).vault, 'kept')
+  assert.equal((await derive('work', own)).vault, 'work')
+  const wrong = await stage.kith([...vault('derive', SSH, '--vault', 'kept', '--passphrase-file', own), '--json'])
+  assert.equal(errorOf(wrong).code, 'PASSPHRASE_WRONG')
+  await stage.json(['id', 'passphrase', '--no-passphrase', '--passphrase-file', next, '--home', home])
+  assert.equal((await stage.json(vault('derive', SSH, '--vault', 'kept'))).vault, 'kept')
+})
+
+test('node with a core limit above zero, looked at by the doctor, is warned of', { skip: process.platform !== 'linux' && 'needs Linux' }, async () => {
+  const { stdout } = await stage.shell(`ulimit -Hc 4096; ulimit -Sc 4096; kith doctor --json --home ${home} || true`)
+  const { checks } = JSON.parse(stdout) as { checks: { name: string; ok: boolean; next: string | null }[] }
+  const found = checks.find(({ name }) => name === 'core dumps')
+  assert.equal(found?.ok, false)
+  assert.match(found?.next ?? '', /LimitCORE=0/)
 })
 
 test('secrets, asked for in JSON, are refused; with --out they go to a new file of the owner', async () => {

@@ -42,6 +42,7 @@ export async function changePassphrase(
     ...(identity === undefined ? [] : [{ name: 'identity.age', plaintext: packIdentity(identity.content) }]),
     { name: 'device.age', plaintext: packDevice({ ...device.content, boot }) },
     ...(await recoveryFile(home, current)),
+    ...vaults,
   ]
   try {
     const factor = kept === undefined ? workFactor : STORED_WORK_FACTOR

@@ -40,6 +40,7 @@ function self(status: NodeStatus, palette: Palette, columns: number): string[] {
       [{ text: 'listens', style: palette.quiet }, status.listen.length === 0 ? 'nowhere' : status.listen.join('  ')],
       [{ text: 'up', style: palette.quiet }, `${duration(status.uptime_s * 1000)}, version ${status.version}, pid ${status.pid}`],
       ...mailRow(status, palette),
+      ...(status.vaults.length === 0 ? [] : [[{ text: 'vaults', style: palette.quiet }, `open: ${status.vaults.join(', ')}`]]),
       ...(expires === null
         ? []
         : [
@@ -57,7 +58,6 @@ function self(status: NodeStatus, palette: Palette, columns: number): string[] {
   )
 }
 
-/** Only what somebody wants to look at. */
 /** Where the keys are and what opens them, when it is not a key file and a question. */
 function keyRows({ identity: { passphrase, hardware } }: NodeStatus, palette: Palette): (string | Cell)[][] {
   const row = (text: string): Cell[] => [
@@ -71,6 +71,7 @@ function keyRows({ identity: { passphrase, hardware } }: NodeStatus, palette: Pa
   ]
 }
 
+/** Only what somebody wants to look at. */
 function mailRow({ mail, topics }: NodeStatus, palette: Palette): (string | Cell)[][] {
   const parts = [
     ...(mail.unread > 0 ? [`${mail.unread} unread`] : []),

@@ -4,6 +4,6 @@ export const spec: CommandSpec = {
   name: 'status',
   summary: 'Show this node and its links',
   examples: ['kith status', 'kith status --json'],
-  json: '{did, name, version, home, pid, uptime_s, listen: [], degraded: [{service, code, message, next}], peers: [{did, name, link_key, state, class, pending_class, score, reputation, standing, rate: {messages_per_second, burst, shared}, path: {scheme, address, direct, via}, rtt_ms, pq, since, streams, bytes_in, bytes_out, retry_in_ms, last_error}], pairings: [{did, name, words, class, pending, time}], tunnels: [{id, kind, peer, target, local, connections, total, since, last_error}], topics: {count, entries, bytes, held}, mail: {inbox, unread, pending, kept_for_others}, inbox, services: [{name, state}], identity: {binding_expires_at, passphrase, holds_identity}}',
+  json: '{did, name, version, home, pid, uptime_s, listen: [], degraded: [{service, code, message, next}], peers: [{did, name, link_key, state, class, pending_class, score, reputation, standing, rate: {messages_per_second, burst, shared}, path: {scheme, address, direct, via}, rtt_ms, pq, since, streams, bytes_in, bytes_out, retry_in_ms, last_error}], pairings: [{did, name, words, class, pending, time}], tunnels: [{id, kind, peer, target, local, connections, total, since, last_error}], topics: {count, entries, bytes, held}, mail: {inbox, unread, pending, kept_for_others}, inbox, services: [{name, state}], vaults: [], identity: {binding_expires_at, passphrase, holds_identity}}',
   load: () => import('./handler.ts'),
 }
