@@ -43,9 +43,9 @@ export function parseRecipient(text: string): Uint8Array {
   const key = new Uint8Array(KEY_BYTES)
   const bytes = Buffer.from(text, 'latin1')
   if (/^age1(pq|tag|yubikey)/.test(text) && bytes.length > 62)
-    throw new KithError('USAGE', `${text.slice(0, 12)}… is an age key of a kind that backups are not sealed to; give an X25519 one, age1… of 62 letters.`)
+    throw notRecipient(`${text.slice(0, 12)}… is an age key of a kind that backups are not sealed to; give an X25519 one, age1… of 62 letters.`)
   if (text !== text.toLowerCase() || !decodeInto(RECIPIENT, bytes, key))
-    throw new KithError('USAGE', `'${text.slice(0, 80)}' is not an age recipient, age1… of 62 letters.`)
+    throw notRecipient(`'${text.slice(0, 80)}' is not an age recipient, age1… of 62 letters.`)
   return key
 }
 
@@ -109,6 +109,10 @@ function decodeInto(prefix: string, text: Uint8Array, target: Uint8Array): boole
   }
   // The last letter has four bits beyond the 32 bytes; they are zero.
   return check === 1 && !(upper && lower) && (held & ((1 << bits) - 1)) === 0
+}
+
+function notRecipient(sentence: string): KithError {
+  return new KithError('USAGE', sentence, { next: 'age-keygen -o key.txt (it prints the recipient of a new key)' })
 }
 
 function prefixValues(prefix: string): number[] {

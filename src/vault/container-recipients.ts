@@ -61,7 +61,10 @@ export class X25519Recipient implements Recipient {
     const share = recipientOf(ephemeral)
     const body = new Uint8Array(FILE_KEY_BYTES + TAG_BYTES)
     const wrap = wrapKey(ephemeral, this.#key, share, this.#key)
-    if (wrap === undefined) throw new KithError('KEY_INVALID', 'the recipient is not a key that anything can be sealed to')
+    if (wrap === undefined)
+      throw new KithError('KEY_INVALID', 'the recipient is not a key that anything can be sealed to', {
+        next: 'age-keygen -o key.txt (it prints the recipient of a new key)',
+      })
     wrap.use((key) => chachaSeal(key, NONCE, fileKey, body))
     wrap.wipe()
     return [new Stanza(['X25519', base64(share)], body)]

@@ -1,66 +1,23 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { concat, utf8 } from '../../src/core/bytes.ts'
-import { isKithError, KithError } from '../../src/core/errors.ts'
-import { createAudit } from '../../src/core/observe/audit.ts'
+import { isKithError } from '../../src/core/errors.ts'
 import { systemRandom } from '../../src/core/random.ts'
-import { openSqliteStore } from '../../src/core/store/sqlite.ts'
 import { readBackup } from '../../src/daemon/backup/read.ts'
-import { loadSummary } from '../../src/daemon/identity/describe.ts'
-import { storedBoot } from '../../src/identity/boot.ts'
 import { homePaths, openHome } from '../../src/identity/home.ts'
-import { openIdentity, openKeystore } from '../../src/identity/keystore.ts'
+import { openIdentity } from '../../src/identity/keystore.ts'
 import { resolvePassphrase } from '../../src/identity/passphrase.ts'
 import { writeContainer } from '../../src/vault/container.ts'
 import { X25519Identity } from '../../src/vault/container-recipients.ts'
-import { Killed, withFault } from './faults.ts'
-import { backUp, filesOf, fingerprint, type MadeHome, makeHome, restore, secret, sourceOf, toKey, type World, world } from './support.ts'
+import { backUp, checkHome, cutEverywhere, filesOf, fingerprint, makeHome, restore, secret, sourceOf, toKey, type World, world } from './support.ts'
+
+/** Every step of a restore that is cut is looked at by `test/slow/backup-faults.test.ts`; here one in so many, and all of the exchange. */
+const STRIDE = 12
 
 const rejectsWith = (work: Promise<unknown>, code: string): Promise<void> =>
   assert.rejects(work, (error) => isKithError(error) && error.code === code && typeof error.next === 'string')
-
-/** Everything that was to come back, came back, and nothing that must not. */
-async function checkHome(at: World, name: string, made: MadeHome, passphrase?: string): Promise<string> {
-  const path = at.at(name)
-  await using home = await openHome(path, { create: false })
-  const found = await resolvePassphrase({ environment: { ...at.environment }, home, ...(passphrase === undefined ? {} : { given: secret(passphrase) }) })
-  const { identity, device } = await openKeystore(home, { passphrase: found.secret, clock: at.clock })
-  try {
-    assert.equal(identity.did, made.did)
-    assert.equal(identity.mayRotate, false, 'another machine may have rotated meanwhile')
-    assert.ok(identity.phrase()?.equals(made.phrase))
-    const linkKey = Buffer.from(device.linkSigner.publicKey).toString('hex')
-    assert.notEqual(linkKey, made.linkKey, 'new link keys')
-    assert.equal((await loadSummary(path))?.link_key, linkKey)
-    assert.ok(((await storedBoot(home)) ?? 0) > 1_000_000, 'runs are numbered above all that was')
-    assert.equal(readFileSync(join(path, 'config.toml'), 'utf8'), '[log]\nlevel = "debug"\n')
-    assert.equal(readFileSync(join(path, 'inbox', 'letter.txt'), 'utf8'), 'see you at the mill')
-    assert.ok(readFileSync(join(path, 'inbox', 'größe (1).bin')).equals(Buffer.alloc(100_000, 7)))
-    assert.ok(!existsSync(join(path, 'inbox', '.partial', 'half.part')))
-    const store = await openSqliteStore(home.paths.store)
-    try {
-      assert.deepEqual(await store.get('mesh/book', utf8('row')), utf8('row of mesh/book'))
-      for (const ns of ['mail/prekey', 'mesh/invites']) assert.equal(await store.get(ns, utf8('row')), undefined, ns)
-      const audit = createAudit({ store, clock: at.clock })
-      assert.equal((await audit.list())[0]?.action, 'backup.restore')
-      assert.equal((await audit.verify()).brokenAt, undefined)
-    } finally {
-      await store.close()
-    }
-    assert.deepEqual(
-      readdirSync(path).filter((entry) => entry.startsWith('.') && entry !== '.spare'),
-      [],
-      'nothing is left of the work',
-    )
-    return linkKey
-  } finally {
-    identity.close()
-    device.close()
-  }
-}
 
 test('a home without passphrase, restored into an empty one by its phrase, has everything but its link keys', async (t) => {
   const at = world(t)
@@ -268,73 +225,14 @@ test('a backup cut or changed at any place, restored over a home, leaves it as i
   assert.equal(fingerprint(made.path), before)
 })
 
-/** Copies of one made home and of what is kept for it. */
-function copies(at: World, made: MadeHome): (name: string) => World {
-  return (name) => {
-    const base = join(at.base, name)
-    mkdirSync(base)
-    execFileSync('cp', ['-a', made.path, join(base, 'home')])
-    execFileSync('cp', ['-a', join(at.base, 'state'), join(base, 'state')])
-    return { ...at, base, environment: { XDG_STATE_HOME: join(base, 'state') }, at: (other) => join(base, other) }
-  }
-}
-
-test('a restore killed at every step, leaves the old home or the new one, whole', { timeout: 120_000 }, async (t) => {
-  const at = world(t)
-  const made = await makeHome(at, 'a')
-  const { bytes } = await backUp(at, made, toKey(made.key))
-  const copy = copies(at, made)
-  const before = fingerprint(made.path)
-  let [old, fresh] = [0, 0]
-  for (let step = 1; ; step++) {
-    const there = copy(`kill-${step}`)
-    const { steps, error } = await withFault('kill', step, () => restore(there, 'home', bytes, made.key, { force: true }))
-    assert.ok(error === undefined || error instanceof Killed || error instanceof KithError, String(error))
-    // Taking the home is what the next command does first: it ends what was cut.
-    await (await openHome(there.at('home'))).close()
-    if (existsSync(join(there.at('home'), 'safety'))) {
-      fresh++
-      await checkHome(there, 'home', made)
-      const [safety = ''] = readdirSync(join(there.at('home'), 'safety'))
-      const kept = [...filesOf(join(there.at('home'), 'safety', safety)).keys()]
-      assert.ok(kept.includes('device.age') && kept.includes('identity.age'), 'the safety copy is whole')
-    } else {
-      old++
-      assert.equal(fingerprint(there.at('home')), before, `step ${step}`)
-    }
-    if (steps < step) {
-      assert.equal(error, undefined, 'without a fault it succeeds')
-      break
-    }
-  }
-  assert.ok(old > 20 && fresh > 10, `${old} times the old home, ${fresh} times the new one`)
+test('a restore killed at any step, leaves the old home or the new one, whole', { timeout: 120_000 }, async (t) => {
+  const { old, fresh } = await cutEverywhere(world(t), 'kill', STRIDE)
+  assert.ok(old > 5 && fresh > 5, `${old} times the old home, ${fresh} times the new one`)
 })
 
 test('a disk that is full at any step of a restore, is said to be, and the home is the old one or the new one', { timeout: 120_000 }, async (t) => {
-  const at = world(t)
-  const made = await makeHome(at, 'a')
-  const { bytes } = await backUp(at, made, toKey(made.key))
-  const copy = copies(at, made)
-  const before = fingerprint(made.path)
-  let refused = 0
-  for (let step = 1; ; step++) {
-    const there = copy(`full-${step}`)
-    const { steps, error } = await withFault('full', step, () => restore(there, 'home', bytes, made.key, { force: true }))
-    await (await openHome(there.at('home'))).close()
-    const switched = existsSync(join(there.at('home'), 'safety'))
-    if (error !== undefined) {
-      refused++
-      assert.ok(isKithError(error) && ['STORE_FAILED', 'KEYSTORE_NOT_SAVED'].includes(error.code), String(error))
-      assert.equal(typeof error.next, 'string')
-    }
-    if (switched) await checkHome(there, 'home', made)
-    else assert.equal(fingerprint(there.at('home')), before, `step ${step}`)
-    if (steps < step) {
-      assert.equal(error, undefined, 'without a fault it succeeds')
-      break
-    }
-  }
-  assert.ok(refused > 20, `${refused} refusals`)
+  const { refused } = await cutEverywhere(world(t), 'full', STRIDE)
+  assert.ok(refused > 5, `${refused} refusals`)
 })
 
 test('a note of a cut restore that names other places, moves nothing', async (t) => {
