@@ -9,6 +9,7 @@ import { acquireLock, type HomeLock } from './home-lock.ts'
 import { finishSwitch } from './home-switch.ts'
 import { finishKeyChange } from './key-change.ts'
 import { checkOwner, readPrivateFile, unsafe } from './private-file.ts'
+import { ensureSpare, spareDirectory } from './spare.ts'
 
 export { readPrivateFile } from './private-file.ts'
 
@@ -18,6 +19,7 @@ export { readPrivateFile } from './private-file.ts'
  * ```text
  * HOME/                 0700, ours, no symbolic link
  *   id                  random name of this home, for things kept outside it
+ *   .spare/          what a second passphrase opens, if there is one; in every home (spare.ts)
  *   identity.age  .sum  identity and next keys, phrase; opened rarely          device.age  .sum  device keys, binding, chain
  *   boot                number of the present run (PN-7)
  *   kith.lock  kith.pid held by the one process that uses the home, and its number
@@ -60,9 +62,24 @@ export function homePaths(directory: string): HomePaths {
   }
 }
 
+/** Everything of the second keystore lies in a directory of its own; process, configuration and logs are the home's. */
+function sparePaths({ root, lock, pid, config, control, log }: HomePaths): HomePaths {
+  return { ...homePaths(spareDirectory(root)), lock, pid, config, control, log }
+}
+
+/** A home to read from without its lock, beside the process that holds it: key files are replaced whole. */
+export function viewHome(paths: HomePaths, id: string): Home {
+  return new OpenedHome(paths, id, new Tokens(), undefined)
+}
+
 /** A checked home, held exclusively until closed. */
 export interface Home extends AsyncDisposable {
+  /** Where everything lies: since `settle`, of the keystore that was opened. */
   readonly paths: HomePaths
+  /** The keystore that another passphrase opens (`spare.ts`); undefined once either was opened. */
+  readonly spare?: HomePaths | undefined
+  /** From now on this home is the one of the keystore that opened, until it is closed: what is saved never lands in the other one. */
+  settle?(paths: HomePaths): void
   /** 32 hexadecimal digits, made with the home. */
   readonly id: string
   /** Opens the keys of this home that live in tokens. */
@@ -93,29 +110,45 @@ export async function openHome(directory: string, options: OpenHomeOptions = {})
     await finishSwitch(paths.root)
     await removeTemporaries(paths.root)
     await finishKeyChange(paths.root)
-    return new LockedHome(paths, await homeId(paths, options.random ?? systemRandom), lock, options.tokens ?? new Tokens())
+    await ensureSpare(paths, options.random ?? systemRandom)
+    return new OpenedHome(paths, await homeId(paths, options.random ?? systemRandom), options.tokens ?? new Tokens(), lock)
   } catch (error) {
     await lock.release()
     throw error
   }
 }
 
-class LockedHome implements Home {
-  readonly paths: HomePaths
+class OpenedHome implements Home {
   readonly id: string
+  #paths: HomePaths
+  #spare: HomePaths | undefined
   readonly tokens: Tokens
-  readonly #lock: HomeLock
+  readonly #lock: HomeLock | undefined
 
-  constructor(paths: HomePaths, id: string, lock: HomeLock, tokens: Tokens) {
-    this.paths = paths
+  constructor(paths: HomePaths, id: string, tokens: Tokens, lock: HomeLock | undefined) {
+    this.#paths = paths
+    this.#spare = sparePaths(paths)
     this.id = id
     this.#lock = lock
     this.tokens = tokens
   }
 
-  close(): Promise<void> {
+  get paths(): HomePaths {
+    return this.#paths
+  }
+
+  get spare(): HomePaths | undefined {
+    return this.#spare
+  }
+
+  settle(paths: HomePaths): void {
+    this.#paths = paths
+    this.#spare = undefined
+  }
+
+  async close(): Promise<void> {
     this.tokens.close()
-    return this.#lock.release()
+    await this.#lock?.release()
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { HybridSigner } from '../core/crypto/hybrid.ts'
+import { isKithError } from '../core/errors.ts'
 import { type Random, systemRandom } from '../core/random.ts'
 import { Secret } from '../core/secret.ts'
 import { bindingDates, createBinding, DEFAULT_BINDING_LIFE_MS, HARDWARE_BINDING_LIFE_MS } from './binding.ts'
@@ -27,9 +28,28 @@ export interface KeystoreOptions {
   readonly tokens?: TokenOpener
 }
 
+/**
+ * Opens a file of the home, or the one of its second keystore when the passphrase is that one's; which of the two is settled then.
+ * @throws KithError as `loadKeyFile`.
+ */
+export async function loadFrom(home: Home, which: 'identity' | 'device', passphrase: Secret): Promise<Secret | undefined> {
+  const { spare } = home
+  try {
+    const opened = await loadKeyFile(home.paths[which], passphrase)
+    if (opened !== undefined) home.settle?.(home.paths)
+    return opened
+  } catch (error) {
+    if (spare === undefined || !isKithError(error, 'PASSPHRASE_WRONG')) throw error
+    const opened = await loadKeyFile(spare[which], passphrase).catch(() => undefined)
+    if (opened === undefined) throw error
+    home.settle?.(spare)
+    return opened
+  }
+}
+
 /** A file from before there was a root gets one, saved before anything is derived from it. @throws KithError as `loadKeyFile` and `unpackDevice`. */
 export async function loadDevice(home: Home, options: KeystoreOptions): Promise<LocalDevice | undefined> {
-  const plaintext = await loadKeyFile(home.paths.device, options.passphrase)
+  const plaintext = await loadFrom(home, 'device', options.passphrase)
   if (plaintext === undefined) return undefined
   let stored: StoredDevice
   try {

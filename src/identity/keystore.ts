@@ -11,8 +11,7 @@ import { type Home, openHome, readPrivateFile } from './home.ts'
 import { IdentityKeys } from './identity-keys.ts'
 import { cloneSeeds, closeKeySet, commitNext, type KeySeeds, openKeySet, publicKeysOf, randomKeySeeds, type TokenOpener } from './keys.ts'
 import { type IdentityContent, unpackIdentity } from './keystore-codec.ts'
-import { loadKeyFile } from './keystore-file.ts'
-import { type KeystoreOptions, loadDevice, makeDevice, saveDevice, saveIdentity, signPapers } from './keystore-save.ts'
+import { type KeystoreOptions, loadDevice, loadFrom, makeDevice, saveDevice, saveIdentity, signPapers } from './keystore-save.ts'
 import type { ChainEntry, ChainReason, ChainState, RecoveryPolicy } from './types.ts'
 
 /**
@@ -80,7 +79,7 @@ export class Keystore implements AsyncDisposable {
  */
 export async function createKeystore(at: string | Home, options: CreateKeystoreOptions): Promise<Keystore> {
   return withHome(at, true, async (home, owned) => {
-    if (await hasIdentity(home)) throw new KithError('IDENTITY_EXISTS', undefined, { details: { path: home.paths.identity } })
+    if ((await hasIdentity(home)) || (await isDeviceOnly(home))) throw new KithError('IDENTITY_EXISTS', undefined, { details: { path: home.paths.root } })
     const tokens = options.tokens ?? home.tokens?.open
     const identity = new IdentityKeys(newContent(options, tokens), tokens)
     await saveIdentity(home, identity.content, options)
@@ -114,7 +113,7 @@ const MAX_FILE = 1 << 21
  * @throws KithError `IDENTITY_MISSING`, `PASSPHRASE_WRONG`, `KEYSTORE_DAMAGED`, `KEYSTORE_UNSUPPORTED`, `HOME_UNSAFE`.
  */
 export async function openIdentity(home: Home, options: Pick<KeystoreOptions, 'passphrase' | 'tokens'>): Promise<IdentityKeys> {
-  const plaintext = await loadKeyFile(home.paths.identity, options.passphrase)
+  const plaintext = await loadFrom(home, 'identity', options.passphrase)
   if (plaintext === undefined) throw await identityMissing(home)
   try {
     return new IdentityKeys(unpackIdentity(plaintext), options.tokens ?? home.tokens?.open)

@@ -119,3 +119,44 @@ test('id export and id import, by passphrase file and by phrase, carry the ident
   assert.equal(third.did, did)
   assert.equal((await stage.json(['id', 'upgrade-pq', '--home', home])).rotations, 0)
 })
+
+test('id duress: by the second passphrase the node is another identity with an empty address book, and by the first it is what it was', async () => {
+  const home = stage.home('duress')
+  const file = (name: string): string => join(stage.folder, name)
+  for (const name of ['first', 'second']) writeFileSync(file(name), `${name} passphrase\n`, { mode: 0o600 })
+  const { did } = await stage.json(['init', '--passphrase-file', file('first'), '--home', home])
+  await stage.json(['init', '--no-passphrase', '--home', stage.home('other')])
+  const other = await stage.up(stage.home('other'), ['--listen', 'tcp://127.0.0.1:0'])
+  const { ticket } = await stage.json<{ ticket: string }>(['invite', '--home', stage.home('other')])
+  const listen = ['--listen', 'tcp://127.0.0.1:0', '--passphrase-file']
+  const first = await stage.up(home, [...listen, file('first')])
+  await stage.json(['join', ticket, '--home', home])
+  first.process.kill('SIGTERM')
+  await first.exited
+  const set = await stage.json(['id', 'duress', 'set', '--passphrase-file', file('first'), '--second-passphrase-file', file('second'), '--home', home])
+  assert.deepEqual(set, { did, set: true })
+
+  const second = await stage.up(home, [...listen, file('second')])
+  assert.notEqual(second.ready.did, did)
+  const shown = await stage.json<{ did: string }>(['id', '--home', home])
+  assert.equal(shown.did, second.ready.did)
+  assert.deepEqual(await stage.json(['peers', '--home', home]), { peers: [] })
+  second.process.kill('SIGTERM')
+  await second.exited
+  const asked = await stage.json(['id', 'duress', 'status', '--passphrase-file', file('second'), '--home', home])
+  assert.deepEqual(asked, { did: second.ready.did, set: false })
+
+  const again = await stage.up(home, [...listen, file('first')])
+  assert.equal(again.ready.did, did)
+  const { peers } = await stage.json<{ peers: { did: string }[] }>(['peers', '--home', home])
+  assert.deepEqual(
+    peers.map((peer) => peer.did),
+    [other.ready.did],
+  )
+  for (const running of [again, other]) {
+    running.process.kill('SIGTERM')
+    await running.exited
+  }
+  const without = await stage.kith(['id', 'duress', 'set', '--second-passphrase-file', file('second'), '--json', '--home', stage.home('other')])
+  assert.match(without.stdout + without.stderr, /USAGE/)
+})

@@ -31,6 +31,8 @@ export async function template(t: TestContext): Promise<Before> {
   const { serial } = made.device
   const linkKey = Uint8Array.from(made.device.linkSigner.publicKey)
   await made.close()
+  // What every home gets when it is next taken is there already.
+  await (await openHome(join(base, 'home'))).close()
   return { base, did, linkKey, serial }
 }
 

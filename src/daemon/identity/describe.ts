@@ -1,7 +1,9 @@
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { toHex } from '../../core/bytes.ts'
 import { writeAtomic } from '../../identity/atomic-file.ts'
 import { readPrivateFile } from '../../identity/home.ts'
+import { spareDirectory } from '../../identity/spare.ts'
 import type { ChainState, Device } from '../../identity/types.ts'
 import type { PassphraseMode } from '../status.ts'
 
@@ -62,14 +64,20 @@ export function describeChain(chain: ChainState): readonly ChainEntryView[] {
 const FILE = 'identity.json'
 const MAX_FILE_BYTES = 65_536
 
+/** The note says which identity was opened last, wherever that one's files lie (`identity/spare.ts`): it stands where people look for it. */
+function homeOf(root: string): string {
+  const home = dirname(root)
+  return spareDirectory(home) === root && existsSync(join(home, 'kith.lock')) ? home : root
+}
+
 /** Keeps the summary beside the keys, so that asking for the DID needs no passphrase. It decides nothing. */
 export async function saveSummary(home: string, summary: IdentitySummary): Promise<void> {
-  await writeAtomic(join(home, FILE), Buffer.from(`${JSON.stringify(summary, null, 2)}\n`))
+  await writeAtomic(join(homeOf(home), FILE), Buffer.from(`${JSON.stringify(summary, null, 2)}\n`))
 }
 
 /** `undefined` when it is missing or not what this version writes. */
 export async function loadSummary(home: string): Promise<IdentitySummary | undefined> {
-  const bytes = await readPrivateFile(join(home, FILE), MAX_FILE_BYTES)
+  const bytes = await readPrivateFile(join(homeOf(home), FILE), MAX_FILE_BYTES)
   if (bytes === undefined) return undefined
   try {
     const value = JSON.parse(Buffer.from(bytes).toString('utf8')) as Partial<IdentitySummary>

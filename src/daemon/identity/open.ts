@@ -3,6 +3,7 @@ import { isKithError } from '../../core/errors.ts'
 import type { LocalDevice } from '../../identity/device.ts'
 import type { Home } from '../../identity/home.ts'
 import { type KeystoreOptions, openDevice, openIdentity } from '../../identity/keystore.ts'
+import { signalDuress } from './duress.ts'
 
 /**
  * Opens the device's keys. When they do not open but the identity does, the two files came from different copies of the home: the device is made anew, what
@@ -10,6 +11,12 @@ import { type KeystoreOptions, openDevice, openIdentity } from '../../identity/k
  * @throws KithError as `openDevice`.
  */
 export async function openDeviceWith(home: Home, options: KeystoreOptions & { renew?: boolean }): Promise<LocalDevice> {
+  const device = await openOrReplace(home, options)
+  await signalDuress(home, device)
+  return device
+}
+
+async function openOrReplace(home: Home, options: KeystoreOptions & { renew?: boolean }): Promise<LocalDevice> {
   try {
     return await openDevice(home, options)
   } catch (error) {

@@ -93,4 +93,48 @@ export const keystoreSpecs: readonly CommandSpec[] = [
       },
     ],
   },
+  {
+    name: 'duress',
+    summary: 'A second passphrase that opens another identity, for when one is made to give it',
+    about:
+      'The identity behind it is made at random and knows nobody; opened by it, the node runs as that one with a store of its own, and nothing of the first is touched. Every home has a directory .spare, whether a second passphrase is set or not. What it does not hide is in docs/limits.md: read that first. The node must not be running.',
+    options: [PASSPHRASE],
+    examples: ['kith id duress', 'kith id duress set'],
+    json: 'as kith id duress status',
+    timeoutMs: 0,
+    load: async () => ({ run: (await import('./duress.ts')).status }),
+    subcommands: [
+      {
+        name: 'status',
+        summary: 'Say whether a second passphrase is set',
+        options: [PASSPHRASE],
+        examples: ['kith id duress status', 'kith id duress status --json'],
+        json: '{did, set}',
+        timeoutMs: 0,
+        load: async () => ({ run: (await import('./duress.ts')).status }),
+      },
+      {
+        name: 'set',
+        summary: 'Set the second passphrase, or replace it and the identity behind it',
+        options: [
+          { flags: '--second-passphrase-file <file>', about: 'read the second passphrase from a file (0600)', kind: 'text' },
+          { flags: '--run <command>', about: 'run by /bin/sh when it opens, without a word', kind: 'text' },
+          PASSPHRASE,
+        ],
+        examples: ['kith id duress set', "kith id duress set --run 'curl -s https://example.org/help'"],
+        json: 'as kith id duress status',
+        timeoutMs: 0,
+        load: async () => ({ run: (await import('./duress.ts')).set }),
+      },
+      {
+        name: 'remove',
+        summary: 'Remove the second passphrase and the identity behind it',
+        options: [PASSPHRASE],
+        examples: ['kith id duress remove', 'kith id duress remove --json'],
+        json: 'as kith id duress status',
+        timeoutMs: 0,
+        load: async () => ({ run: (await import('./duress.ts')).remove }),
+      },
+    ],
+  },
 ]
