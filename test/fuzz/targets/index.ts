@@ -21,6 +21,7 @@ import { recoveryTargets } from './recovery.ts'
 import { serviceTargets } from './services.ts'
 import { streamTargets } from './stream.ts'
 import { trustTargets } from './trust.ts'
+import { vaultTargets } from './vault.ts'
 
 /** Every target, for the replay of the kept corpus. */
 export const allTargets: readonly FuzzTarget[] = [
@@ -46,4 +47,5 @@ export const allTargets: readonly FuzzTarget[] = [
   ...credentialTargets,
   ...daemonTargets,
   ...recoveryTargets,
+  ...vaultTargets,
 ]
