@@ -5,7 +5,7 @@ import type { PassphraseMode } from '../status.ts'
  * log2 of scrypt's N under a random passphrase of 256 bits: nobody guesses that, so stretching it would only make every start slow.
  * A person's passphrase gets the full factor.
  */
-const RANDOM_WORK_FACTOR = 12
+export const STORED_WORK_FACTOR = 12
 
 /** How the keys of a home are protected, by where its passphrase came from. */
 export function modeOf({ source }: Pick<Passphrase, 'source'>): PassphraseMode {
@@ -20,7 +20,7 @@ export function isUnattended(mode: PassphraseMode): boolean {
 
 /** The cost for key files that are written under this passphrase, as an option to spread. */
 export function workFactorFor({ random }: Pick<Passphrase, 'random'>): { workFactor?: number } {
-  return random === true ? { workFactor: RANDOM_WORK_FACTOR } : {}
+  return random === true ? { workFactor: STORED_WORK_FACTOR } : {}
 }
 
 /** For people. */

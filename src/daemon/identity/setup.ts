@@ -18,13 +18,11 @@ import { describeDevice, type IdentitySummary, saveSummary } from './describe.ts
 import { keysInToken } from './hardware.ts'
 import { beyondToken } from './leave-token.ts'
 import { seedsOfHead } from './own-chain.ts'
+import { STORED_WORK_FACTOR } from './protection.ts'
+
+export { STORED_WORK_FACTOR }
 
 export const DEFAULT_PHRASE_WORDS = 24
-/**
- * log2 of scrypt's N under a random passphrase of 256 bits: nobody guesses that, so stretching it would only make every start slow.
- * A person's passphrase gets the full factor.
- */
-export const STORED_WORK_FACTOR = 12
 const MAX_NAME_BYTES = 64
 
 export interface SetUpOptions {

@@ -48,7 +48,6 @@ export const CKF_SERIAL_SESSION = 0x4
 export const CKF_HW = 0x1
 
 /** Of a token. */
-export const CKF_WRITE_PROTECTED = 0x2
 export const CKF_LOGIN_REQUIRED = 0x4
 export const CKF_PROTECTED_AUTHENTICATION_PATH = 0x100
 export const CKF_TOKEN_INITIALIZED = 0x400
