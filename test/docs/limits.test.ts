@@ -4,6 +4,11 @@ import { test } from 'node:test'
 
 /** The numbers of docs/limits.md, by the constant that makes each true: whoever changes one changes the page. */
 const ROWS: readonly (readonly [file: string, constant: string, value: string, said: string])[] = [
+  ['vault/container.ts', 'MAX_FILES', '100_000', '| 100,000; 16 and 1,024 |'],
+  ['vault/container-tar.ts', 'MAX_NAME_BYTES', '1_024', '| 100,000; 16 and 1,024 |'],
+  ['vault/container-tar.ts', 'MAX_PARTS', '16', '| 100,000; 16 and 1,024 |'],
+  ['cli/backup/make.ts', 'MAX_RECIPIENTS', '20', '| recipients of a backup, given by `--recipient` | 20 |'],
+  ['daemon/backup/desk.ts', 'MAX_STAGES', '4', '| backups of one running node at once | 4 |'],
   ['stream/postquantum.ts', 'PREFACE_BYTES', '32_768', '10 s, 32 KiB a side'],
   ['mesh/preface.ts', 'PREFACE_DEADLINE_MS', '10_000', '10 s, 32 KiB a side'],
   ['transport/stack.ts', 'TIME_WINDOW_MS', '120_000', '120 s both ways in the mesh'],

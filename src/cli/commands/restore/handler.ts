@@ -107,5 +107,6 @@ function tell({ output, command }: CommandContext, { header, identity, still_sea
   output.note('This machine has new link keys; peers find it by the DID when it calls them.')
   if (header.link_key !== null)
     output.note(`The machine of the backup had the link key ${header.link_key}. When it is lost: ${command(`kith id device revoke ${header.link_key}`)}`)
+  output.note(`It uses the identity and does not change its keys. To let it, once it reaches a peer: ${command('kith id rotation take')}`)
   output.note(`next: ${command('kith up')}`)
 }
