@@ -57,6 +57,7 @@ const DEFINITE: ReadonlySet<ErrorCode> = new Set([
   'BANNED',
   'DEVICE_CLONED',
   'DEVICE_REVOKED',
+  'DEVICE_NOT_ALLOWED',
   'VERSION_UNSUPPORTED',
   'CHAIN_FORKED',
   'CHAIN_STALE',

@@ -56,7 +56,7 @@ function seedsOf(name: string, mldsa: boolean): SoftwareSeeds {
   return { ed25519: seed('ed25519'), mldsa: mldsa ? seed('mldsa') : undefined }
 }
 
-function identitySigner(identity: { name: string; mldsa: boolean }, generation: number): HybridSigner {
+export function identitySigner(identity: { name: string; mldsa: boolean }, generation: number): HybridSigner {
   return openKeySet('identity', seedsOf(`${identity.name} ${generation}`, identity.mldsa))
 }
 

@@ -136,21 +136,3 @@ test('a document of one identity published by a machine of another, changes noth
   forged[forged.length - 2] = (forged[forged.length - 2] as number) ^ 1
   await assert.rejects(sim.settle(ann.assembly.messages.directory.learnDevices(forged)), (error) => isKithError(error, 'DEVICE_DOCUMENT_INVALID'))
 })
-
-test('evidence against a machine, held against its identity, is forgiven once the identity has revoked the machine', async () => {
-  await using sim = createSimulation({ seed: 11 })
-  const { laptop, phone, tablet, ann } = await household(sim)
-  const { standing } = ann.assembly.trust
-  assert.equal(typeof standing, 'function')
-  await sim.settle(
-    laptop.assembly.devices.publish(
-      documentOf([
-        [laptop, 'active'],
-        [phone, 'compromised'],
-        [tablet, 'active'],
-      ]),
-    ),
-  )
-  await sim.until(() => isRevokedAt(ann, phone))
-  assert.ok(linkedTo(ann, tablet))
-})

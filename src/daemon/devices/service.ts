@@ -194,6 +194,7 @@ export class DevicesService implements Service {
     if (request === undefined) throw new KithError('NOT_FOUND', 'This request is not at hand any more.', { next: 'kith id device approve FILE' })
     const grant = await this.#sign(given, (components) => approveMachine(components, request, { ...options, urls: this.#assembly.mesh.addresses }))
     await this.#waiting?.remove(request.linkKey)
+    await this.#note('owner', request.did === undefined ? 'device.approve' : 'device.renew', request.linkKey, options.name ?? request.name)
     return grant.grant
   }
 
@@ -216,6 +217,7 @@ export class DevicesService implements Service {
         const signed = await approveMachine({ ...components, known: roster }, request, { capabilities, name, urls: this.#assembly.mesh.addresses })
         roster = signed.roster
         await this.#waiting?.granted(request, signed.grant)
+        await this.#note('owner', 'device.renew', request.linkKey, name)
         names.push(name)
       }
       return { roster }
@@ -230,7 +232,9 @@ export class DevicesService implements Service {
     const { roster } = await this.#sign(given, async (components) => ({ roster: await revokeMachine(components, linkKey, reason) }))
     await this.#fellow.forget(linkKey)
     await this.#waiting?.remove(linkKey)
-    return { linkKey: toHex(linkKey), name: listedDevices(roster).find((device) => equal(device.linkKey, linkKey))?.name ?? '' }
+    const name = listedDevices(roster).find((device) => equal(device.linkKey, linkKey))?.name ?? ''
+    await this.#note('owner', 'device.revoke', linkKey, name, reason)
+    return { linkKey: toHex(linkKey), name }
   }
 
   /** What this machine asks its identity when there is no link to it: the same as over a link. */
@@ -325,13 +329,20 @@ export class DevicesService implements Service {
     const { capabilities, name } = listed
     const options = { capabilities, name, urls: this.#assembly.mesh.addresses }
     try {
-      return (await this.#sign(undefined, (components) => approveMachine(components, request, options))).grant
+      const { grant } = await this.#sign(undefined, (components) => approveMachine(components, request, options))
+      await this.#note('node', 'device.renew', request.linkKey, name)
+      return grant
     } catch (error) {
       if (!isKithError(error) || error.code.startsWith('DEVICE_')) throw error
       // Its keys are in a token that wants a PIN, say: the owner can help.
       await this.#waiting?.add(request.linkKey, encoded)
       throw new KithError('RENEWAL_WAITING', undefined, { cause: error })
     }
+  }
+
+  async #note(actor: 'owner' | 'node', action: string, linkKey: PublicKey, name: string, reason = ''): Promise<void> {
+    const { did } = this.#options.identity.device
+    await this.#assembly.audit.append({ actor, action, subject: did, reason, details: { device: toHex(linkKey), name } })
   }
 
   /** Opens the identity, signs, and tells everybody what is new. */
