@@ -27,7 +27,7 @@ interface Made {
 }
 
 /** Keys from now, and a node that only counts what it is told to replace. */
-function make(given: { settings?: Partial<typeof LIFE>; unattended?: boolean; busy?: () => boolean; fail?: boolean } = {}): Made {
+function make(given: { settings?: Partial<typeof LIFE>; unattended?: boolean; hardware?: string; busy?: () => boolean; fail?: boolean } = {}): Made {
   const clock = manualClock(NOW)
   const metrics = createMetrics()
   const done: string[] = []
@@ -39,6 +39,7 @@ function make(given: { settings?: Partial<typeof LIFE>; unattended?: boolean; bu
         return { chain: identity.chain, content: { createdMs: linkSinceMs } } as LocalDevice
       },
       unattended: given.unattended ?? true,
+      hardware: given.hardware ?? null,
       rotate: async () => {
         if (given.fail === true) throw new KithError('IDENTITY_LOCKED')
         done.push('link')
@@ -89,6 +90,14 @@ test('identity keys, at their time, are asked for by status and replaced only wh
   const never = make({ settings: { rotateAfterDays: 0, linkKeyDays: 0 } })
   never.clock.advance(3_650 * DAY_MS)
   assert.deepEqual([never.schedule.health(), await never.schedule.look()], [[], undefined])
+})
+
+test('identity that signs in a token, is not led out of it by the schedule; its machine’s link key is replaced all the same', async () => {
+  const { schedule, clock, done } = make({ hardware: 'pkcs11:token=home' })
+  clock.advance(366 * DAY_MS)
+  assert.equal(await schedule.look(), 'link')
+  assert.deepEqual(done, ['link', 'device.rotate 366'])
+  assert.match(schedule.health()[0]?.next ?? '', /^kith id hardware commit/)
 })
 
 test('identity that cannot be opened unattended, is never touched', async () => {

@@ -26,6 +26,8 @@ export interface RotationScheduleOptions {
     readonly device: LocalDevice
     /** Whether the identity can be opened without anybody saying the passphrase. */
     readonly unattended: boolean
+    /** Not null: the identity signs in a token. */
+    readonly hardware?: string | null
     rotate(given: undefined): Promise<unknown>
     rotateIdentity(given: undefined, reason: 'scheduled'): Promise<unknown>
   }
@@ -86,7 +88,7 @@ export class RotationSchedule implements Service {
     const now = this.#options.clock.now()
     if (ages === undefined || !isDue(ages.identitySinceMs, now, rotateAfterDays)) return []
     const message = `The keys of this identity are ${daysSince(ages.identitySinceMs, now)} days old; they are to be replaced after ${rotateAfterDays}.`
-    return [{ code: 'KEYS_OLD', message, next: 'kith id rotate --reason scheduled' }]
+    return [{ code: 'KEYS_OLD', message, next: this.#inToken ? 'kith id hardware commit --help' : 'kith id rotate --reason scheduled' }]
   }
 
   /** One look: at most one change, the identity's keys first, since they bring a new binding anyway. Never rejects. */
@@ -96,7 +98,8 @@ export class RotationSchedule implements Service {
     if (ages === undefined || !identity.unattended) return undefined
     const now = clock.now()
     const { rotateAfterDays, rotateUnattended, linkKeyDays } = settings()
-    if (rotateUnattended && isDue(ages.identitySinceMs, now, rotateAfterDays)) {
+    // A rotation can lead out of the token, which nobody but the owner decides.
+    if (rotateUnattended && !this.#inToken && isDue(ages.identitySinceMs, now, rotateAfterDays)) {
       return (await this.#change('identity.rotate', daysSince(ages.identitySinceMs, now), () => identity.rotateIdentity(undefined, 'scheduled')))
         ? 'identity'
         : undefined
@@ -104,6 +107,10 @@ export class RotationSchedule implements Service {
     if (!isDue(ages.linkSinceMs, now, linkKeyDays)) return undefined
     if (isBusy() && !isDue(ages.linkSinceMs, now, linkKeyDays + PATIENCE_DAYS)) return undefined
     return (await this.#change('device.rotate', daysSince(ages.linkSinceMs, now), () => identity.rotate(undefined))) ? 'link' : undefined
+  }
+
+  get #inToken(): boolean {
+    return (this.#options.identity.hardware ?? null) !== null
   }
 
   async #change(action: 'identity.rotate' | 'device.rotate', age: number, run: () => Promise<unknown>): Promise<boolean> {
