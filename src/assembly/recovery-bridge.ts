@@ -77,8 +77,8 @@ export class RecoveryBridge {
   }
 
   /** What was signed or asked for just now goes to those it concerns at once. */
-  tell(): void {
-    this.#links.tellAll()
+  async tell(): Promise<void> {
+    await this.#links.tellAll()
   }
 
   /** @throws KithError `RECOVERY_CHAIN`. */

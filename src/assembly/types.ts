@@ -84,7 +84,8 @@ export interface Assembly extends AsyncDisposable {
 /** Recoveries by trustees, and the way to let those know at once whom one concerns. */
 export interface Recoveries {
   readonly desk: RecoveryDesk
-  tell(): void
+  /** Resolves when they have answered, or after ten seconds. */
+  tell(): Promise<void>
   /** The history of an identity, asked of linked peers. @throws KithError `RECOVERY_CHAIN` when none of them shows it. */
   learnHistory(did: Did): Promise<ChainState>
 }

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { Clock, Timer } from '../core/clock.ts'
+import { type Clock, sleep, type Timer } from '../core/clock.ts'
 import { bytes, type Codec, constant, decode, encode, list, malformed, struct } from '../core/codec.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
@@ -26,6 +26,11 @@ import { MAX_MESSAGE_BYTES } from './wire.ts'
 export const RECOVERY_PROTOCOL = 'icn/recovery/1'
 const MAX_BYTES = 2 * (MAX_MESSAGE_BYTES + 4) + 2
 const POLL_MS = 30_000
+/** A person who waits for the answers does not wait longer. */
+const TELL_MS = 10_000
+/** Links move between connections: what failed for such a reason is tried again soon. */
+const TRIES = 3
+const AGAIN_MS = 500
 
 interface Exchange {
   readonly _version: undefined
@@ -46,7 +51,7 @@ export interface RecoveryLinksParts {
 export class RecoveryLinks {
   readonly #parts: RecoveryLinksParts
   readonly #stop: AbortController = new AbortController()
-  readonly #asking: Set<string> = new Set()
+  readonly #asking: Map<string, Promise<void>> = new Map()
   readonly #ends: (() => void)[] = []
   #timer: Timer | undefined
 
@@ -58,7 +63,7 @@ export class RecoveryLinks {
   start(): void {
     this.#ends.push(
       this.#parts.mesh.onEvent((event) => {
-        if (event.type === 'up') this.tell(event.peer)
+        if (event.type === 'up') void this.tell(event.peer)
       }),
     )
     this.#poll()
@@ -71,13 +76,18 @@ export class RecoveryLinks {
   }
 
   /** Talks with a peer about everything that concerns it, when it is linked. */
-  tell(peer: Did): void {
-    for (const id of this.#parts.desk.concerning(peer)) this.#exchange(peer, id)
+  async tell(peer: Did): Promise<void> {
+    await Promise.all(this.#parts.desk.concerning(peer).map((id) => this.#exchange(peer, id)))
   }
 
-  /** Talks with everybody whom a recovery concerns. */
-  tellAll(): void {
-    for (const peer of this.#linked()) this.tell(peer)
+  /** Talks with everybody who is linked and whom a recovery concerns; resolves when all have answered, failed, or not answered in time. */
+  async tellAll(): Promise<void> {
+    const { clock } = this.#parts
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = clock.after(TELL_MS, resolve)
+    const told = Promise.all(this.#linked().map((peer) => this.tell(peer)))
+    await Promise.race([told, promise])
+    timer.cancel()
   }
 
   /**
@@ -113,17 +123,36 @@ export class RecoveryLinks {
       const waiting = desk.collecting
       if (waiting.length === 0) return
       const linked = new Set(this.#linked())
-      for (const { id, trustees } of waiting) for (const trustee of trustees) if (linked.has(trustee)) this.#exchange(trustee, id)
+      for (const { id, trustees } of waiting) for (const trustee of trustees) if (linked.has(trustee)) void this.#exchange(trustee, id)
     })
   }
 
-  #exchange(peer: Did, id: string): void {
+  /** One at a time about each recovery with each peer; whoever comes later waits for it. Never throws. */
+  #exchange(peer: Did, id: string): Promise<void> {
     const about = `${peer} ${id}`
-    if (this.#asking.has(about) || this.#stop.signal.aborted) return
-    this.#asking.add(about)
-    void this.#ask(peer, id)
-      .catch((error: unknown) => this.#parts.logger.debug('a recovery was not talked about', { peer, code: asKithError(error, 'INTERNAL').code }))
-      .finally(() => this.#asking.delete(about))
+    const running = this.#asking.get(about)
+    if (running !== undefined) return running
+    const asking = this.#tryExchange(peer, id).finally(() => this.#asking.delete(about))
+    this.#asking.set(about, asking)
+    return asking
+  }
+
+  async #tryExchange(peer: Did, id: string): Promise<void> {
+    const { clock, logger } = this.#parts
+    const { signal } = this.#stop
+    try {
+      for (let tries = 1; !signal.aborted; tries++) {
+        try {
+          return await this.#ask(peer, id)
+        } catch (error) {
+          const failure = asKithError(error, 'INTERNAL')
+          if (!failure.retryable || tries >= TRIES) throw failure
+          await sleep(clock, AGAIN_MS, signal)
+        }
+      }
+    } catch (error) {
+      if (!signal.aborted) logger.debug('a recovery was not talked about', { peer, code: asKithError(error, 'INTERNAL').code })
+    }
   }
 
   async #ask(peer: Did, id: string): Promise<void> {
@@ -157,6 +186,6 @@ export class RecoveryLinks {
   /** Whose identity is asked for should know before anybody attests. */
   #tellOwner(message: Uint8Array, from: Did): void {
     const { did, id } = this.#parts.desk.subjectOf(message)
-    if (did !== from && this.#linked().includes(did)) this.#exchange(did, id)
+    if (did !== from && this.#linked().includes(did)) void this.#exchange(did, id)
   }
 }

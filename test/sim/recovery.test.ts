@@ -49,7 +49,7 @@ async function ask(sim: Simulation, { did, trustees }: Scene, name = 'new'): Pro
   const entry = createRequest({ chain, signer: keys.signer, next: keys.promised, policy, now: node.clock.now() })
   keys.close()
   const { id } = await sim.settle(node.assembly.recovery.desk.request(entry))
-  node.assembly.recovery.tell()
+  await sim.settle(node.assembly.recovery.tell())
   await sim.run({ forMs: 1_000 })
   return { node, id, seed }
 }
@@ -60,7 +60,7 @@ function freshKeys(seed: string, node: SimNode): SimIdentity {
 
 async function attest(sim: Simulation, trustee: SimNode, id: string): Promise<void> {
   await sim.settle(trustee.assembly.recovery.desk.attest(id, { did: trustee.did, signer: trustee.identity.signer.ed25519 }))
-  trustee.assembly.recovery.tell()
+  await sim.settle(trustee.assembly.recovery.tell())
 }
 
 /** The clocks of all machines go forward together, as fast as nobody could wait. */

@@ -41,7 +41,7 @@ export async function initiateRecovery({ home, identity, options }: OpenedIdenti
     if (live !== undefined) return live
     if (kept === undefined) await saveRecoveryKeys(home, keys, options)
     const status = await recovery.desk.request(requestOf(keys.phrase, chain, policy, now))
-    recovery.tell()
+    await recovery.tell()
     return status
   } finally {
     keys.phrase.wipe()

@@ -3,7 +3,7 @@ import type { Json, Nothing, WithSecret } from '../route.ts'
 
 export interface PersonShown {
   readonly did: string
-  /** As in the address book of this node. */
+  /** As in the address book of this node; of the node itself, what it is called. */
   readonly name: string | null
 }
 

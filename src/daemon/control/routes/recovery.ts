@@ -65,7 +65,7 @@ export const recoveryRoutes: RoutesOf<RecoveryApi> = {
       })
     }
     const status = await identity.withIdentity(secret, async (opened) => ({ result: await desk.attest(about, trusteeOf(opened)) }))
-    assembly.recovery.tell()
+    await assembly.recovery.tell()
     await noted(context, 'recovery.attest', status)
     return shown(context, status)
   }),
@@ -73,7 +73,7 @@ export const recoveryRoutes: RoutesOf<RecoveryApi> = {
     const { assembly, identity } = context
     const { desk } = assembly.recovery
     const status = await identity.withIdentity(secret, async (opened) => ({ result: await desk.cancel(input.id, trusteeOf(opened)) }))
-    assembly.recovery.tell()
+    await assembly.recovery.tell()
     await noted(context, 'recovery.cancel', status)
     return shown(context, status)
   }),
@@ -97,8 +97,8 @@ function normal(words: string): string {
   return words.trim().toLowerCase().split(/\s+/).join(' ')
 }
 
-function person({ assembly }: NodeContext, did: Did): PersonShown {
-  return { did, name: assembly.mesh.book.get(did)?.name ?? null }
+function person({ assembly, identity }: NodeContext, did: Did): PersonShown {
+  return { did, name: did === identity.device.did ? identity.device.name : (assembly.mesh.book.get(did)?.name ?? null) }
 }
 
 function policyShown(context: NodeContext, policy: RecoveryPolicy): RecoveryPolicyShown {
