@@ -117,6 +117,10 @@ export class AuditedMesh implements Mesh {
     return confirmed
   }
 
+  fetchChain(did: Did): Promise<boolean> {
+    return this.#mesh.fetchChain(did)
+  }
+
   chainOf(did: Did): ChainStanding | null {
     return this.#mesh.chainOf(did)
   }

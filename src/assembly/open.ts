@@ -133,6 +133,8 @@ export async function openParts(components: AssemblyComponents, stack: AsyncDisp
     mail: parts.mail,
     messages: mesh.messages,
     device: () => whole.device.linkSigner.publicKey,
+    chain: () => whole.device.chain,
+    fetchChain: (peer) => mesh.fetchChain(peer),
     store,
     clock,
     logger,

@@ -261,7 +261,7 @@ export function decodeVerdict(message: Uint8Array): VerdictMessage {
   return decode(verdictCodec, message.subarray(2))
 }
 
-/** The detail of a verdict `CHAIN_STALE`: how much of the dialer's chain is known, so that it can show what is missing. -1: nothing. */
+/** How much of the dialer's chain is known (-1: nothing): the detail of a verdict `CHAIN_STALE`, so that it can show what is missing, and of a verdict 0 to a machine that is behind its own identity. */
 export function staleDetail(haveIndex: number): string {
   return `have ${haveIndex}`
 }

@@ -39,6 +39,8 @@ export interface AuthenticatedLink {
   readonly chain: ChainState
   /** The other side showed fewer entries than are known here: answer with the tail (`icn/chain/1`). */
   readonly chainStale: boolean
+  /** Index of the last entry of this node's own chain that the other side says it knows; undefined where it said nothing. */
+  readonly peerKnows: number | undefined
   /** The other side says that it knows two contradicting chains of this node's own identity. */
   readonly forkShown: boolean
   readonly postQuantum: {

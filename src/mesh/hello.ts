@@ -118,7 +118,7 @@ class Greeting {
     preface.send(this.#prove('dialer', proofMessage('dialer', hash, listenerProof), remote))
     const verdict = readVerdict(await preface.receive(MESSAGE_VERDICT), remote.did)
     if (verdict instanceof KithError) throw verdict
-    const link = { ...facts, forkShown: verdict === FORKED_DETAIL }
+    const link = { ...facts, forkShown: verdict === FORKED_DETAIL, peerKnows: readStaleDetail(verdict) }
     this.#learn(link, remote)
     return link
   }
@@ -137,7 +137,7 @@ class Greeting {
     const dialerProof = await preface.receive(MESSAGE_DIALER_PROOF)
     this.#checkProof(dialerProof, proofMessage('dialer', hash, listenerProof), remote)
     const link = await this.#decide(remote, hash, receivedAt)
-    preface.conclude(encodeVerdict(0, link.chain.status === 'forked' ? FORKED_DETAIL : ''))
+    preface.conclude(encodeVerdict(0, acceptance(link)))
     this.#learn(link, remote)
     return link
   }
@@ -244,6 +244,7 @@ class Greeting {
       chain: verified.chain,
       chainStale: verified.stale,
       forkShown: remote.known?.forked === true,
+      peerKnows: remote.known?.index,
       postQuantum: { exchange: this.#channel.postQuantum, signatures: this.#suite(remote) === SUITE_HYBRID },
       version: remote.version,
       capabilities: remote.capabilities,
@@ -257,6 +258,12 @@ class Greeting {
     this.#context.cache.remember(link.binding, bytes === undefined || shown === undefined ? undefined : { bytes, shown })
     this.#context.known.learn({ did: link.did, linkKey: link.linkKey, chain: link.chain, binding: link.binding, boot: link.remoteBoot, run: link.remoteRun })
   }
+}
+
+/** What an identity that is let in is told about its keys: that two histories of them are known, or that its machine has not heard of the newest ones. */
+function acceptance({ chain, chainStale }: AuthenticatedLink): string {
+  if (chain.status === 'forked') return FORKED_DETAIL
+  return chainStale ? staleDetail(chain.index) : ''
 }
 
 /** The detail when the link was accepted, otherwise why it was not. */

@@ -218,6 +218,8 @@ export interface Mesh extends AsyncDisposable {
    * @throws TypeError for a bad head. @throws KithError `CONFIRM_NOTHING` when nothing contradicts, `NOT_FOUND` (details.heads), `PEER_UNKNOWN`, `PEER_AMBIGUOUS`.
    */
   repin(peer: string, head: string): Promise<ChainStanding>
+  /** Asks linked peers for what is missing of an identity's history. True when something was learned; once an hour at most. */
+  fetchChain(did: Did): Promise<boolean>
   /** How far the keys of an identity can be relied on; null before they were seen. */
   chainOf(did: Did): ChainStanding | null
   /** Which path is used and why not a better one; with an action, whether it is allowed here and by which rule. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */

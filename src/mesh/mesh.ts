@@ -14,6 +14,7 @@ import { createAdmission } from './admission.ts'
 import { createBudgets } from './admission-budget.ts'
 import { adoptOwn } from './adopt-shown.ts'
 import { nextBoot } from './boot.ts'
+import { CatchUp } from './catch-up.ts'
 import { ChainDesk } from './chain-desk.ts'
 import { atLeast } from './constraints.ts'
 import { currentDevice } from './current-device.ts'
@@ -101,6 +102,7 @@ class MeshNode implements Mesh {
   readonly #events: LinkEvents
   readonly #closing: AbortController = new AbortController()
   readonly #chains: ChainDesk
+  readonly #catchUp: CatchUp
   readonly #contradictedBy: Set<Did> = new Set()
   #rules: MeshRules | undefined
   #messages: MeshMessages | undefined
@@ -230,6 +232,18 @@ class MeshNode implements Mesh {
       known,
       clock,
       isStale: (did) => [...this.#table.membersOf(did)].some(({ link, state }) => link.chainStale && state !== 'closed'),
+    })
+    this.#catchUp = new CatchUp({
+      known,
+      book,
+      clock,
+      logger,
+      closing: this.#closing.signal,
+      directory: () => this.messages.directory,
+      classOf: policy.classOf,
+      members: () => this.#table.members(),
+      openOn: (member, protocol, signal) => this.#router.open(member, protocol, signal),
+      onAnchored: (did) => this.#onChainDecided(did),
     })
     known.onFork = (chain) => this.#onFork(chain)
     book.onChange = (did) => {
@@ -414,6 +428,11 @@ class MeshNode implements Mesh {
     return await this.#pairing.confirm(this.#resolve(peer))
   }
 
+  async fetchChain(did: Did): Promise<boolean> {
+    this.#alive()
+    return await this.#catchUp.rest(did)
+  }
+
   chainOf(did: Did): ChainStanding | null {
     return this.#chains.standing(did)
   }
@@ -570,6 +589,7 @@ class MeshNode implements Mesh {
     const { did, role, clockOffsetMs } = member.link
     this.#dialer.noteOffset(did, clockOffsetMs)
     this.#contradicted(did, link.forkShown)
+    void this.#catchUpWith(member, link.peerKnows)
     if (role === 'dialer') {
       this.#router.openControl(member).catch((error: unknown) => {
         // The connection is gone, which its end tells.
@@ -584,6 +604,17 @@ class MeshNode implements Mesh {
     this.#metrics.links(this.#table.linked)
     this.#emit(event)
     this.#reconnector.refresh()
+  }
+
+  /** The other side knows more of the own chain, or could vouch for somebody who was only seen. */
+  async #catchUpWith(member: Member, peerKnows: number | undefined): Promise<void> {
+    const { did } = member.link
+    const own = peerKnows === undefined ? undefined : await this.messages.directory.chainOf(this.did).catch(() => undefined)
+    if (peerKnows !== undefined && own !== undefined && peerKnows > own.index) await this.#catchUp.from(member, this.did)
+    await this.#catchUp.corroborate(did)
+    if (this.#opened.known.statusOf(did) !== 'anchored') return
+    const others = new Set([...this.#table.members()].map(({ link }) => link.did))
+    for (const other of others) await this.#catchUp.corroborate(other)
   }
 
   /** A ticket vouches for the keys of whoever used it. */

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { toHex } from '../../src/core/bytes.ts'
-import { certify, rotateIdentity, testDevice, testIdentity } from '../mesh/fixtures.ts'
+import { encodeChain } from '../../src/identity/chain-codec.ts'
+import { certify, NOW, rotateIdentity, testDevice, testIdentity } from '../mesh/fixtures.ts'
 import { createTown, type Member } from './support.ts'
 
 const TIMEOUT = { timeout: 60_000 }
@@ -47,5 +48,22 @@ test('fork met in a greeting, is shown to everybody as evidence, holds its ident
   assert.equal(status(ben, ann), 'anchored')
   const [row] = await ben.assembly.audit.list({ limit: 1 })
   assert.deepEqual([row?.actor, row?.action, row?.subject], ['owner', 'peer.repin', ann.assembly.mesh.did])
+  await town.close()
+})
+
+test('history that is longer than a topic carries, is learned from its last entries and whoever is linked', TIMEOUT, async () => {
+  const town = createTown({ latencyMs: 10 })
+  const { world } = town
+  const long = testIdentity('ann', { mldsa: true })
+  for (let at = 1; at <= 9; at++) rotateIdentity(long, { now: NOW - 3_600_000 + at })
+  const [ben, cem] = [await town.member('ben', { identity: testIdentity('ben') }), await town.member('cem', { identity: testIdentity('cem') })]
+  const ann = await town.member('ann', { identity: long, device: testDevice(long, 'ann', { notBefore: NOW - 60_000 }) })
+  await introduce(ben, cem)
+  await introduce(ann, ben)
+  await cem.assembly.mesh.book.add(ann.assembly.mesh.did, { name: 'ann' })
+  await world.settle(cem.assembly.mesh.anchor('ben', { chain: encodeChain(ben.device.chain.entries) }))
+  await world.until(() => linked(ann, ben) && linked(ben, cem))
+  await world.until(() => cem.assembly.mesh.chainOf(ann.assembly.mesh.did)?.index === 9)
+  assert.equal(linked(cem, ann), false)
   await town.close()
 })
