@@ -19,19 +19,19 @@ import { readPrivateFile } from './private-file.ts'
  * 4. keys.change is removed                                              cut before: `finishKeyChange` does 3 and 4 when the home is next taken
  * ```
  *
- * Going on needs no passphrase. `keys.change` holds nothing secret: {"version":1,"files":[{"name","sum"}],"move":[from,to]?,"remove":path?}.
+ * Going on needs no passphrase. `keys.change` holds nothing secret: {"version":1,"files":[{"name","sum"}],"move":[from,to]?,"remove":[path]?}.
  */
 const JOURNAL = 'keys.change'
 const MAX_JOURNAL_BYTES = 65_536
 /** Key files lie in the home or one directory below. */
 const NAME = /^(?:[a-z][a-z0-9-]{0,31}\/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.age$/
-const STATE_FILE = /^[0-9a-f]{32}\.passphrase(?:\.new)?$/
+const STATE_FILE = /^[0-9a-f]{32}\.(?:passphrase(?:\.new)?|sealed\.json)$/
 
 interface Journal {
   readonly version: 1
   readonly files: readonly { readonly name: string; readonly sum: string }[]
   readonly move?: readonly [from: string, to: string]
-  readonly remove?: string
+  readonly remove?: readonly string[]
 }
 
 export interface KeyFileContent {
@@ -44,8 +44,8 @@ export interface KeyFileContent {
 export interface KeyChangeOptions extends SealOptions {
   /** The passphrase kept outside the home that takes effect with the change: [staged, final] path. */
   readonly move?: readonly [from: string, to: string]
-  /** One that ends with it. */
-  readonly remove?: string
+  /** What is kept outside the home of the passphrase that ends with it. */
+  readonly remove?: readonly string[]
 }
 
 /**
@@ -82,7 +82,7 @@ export async function finishKeyChange(root: string): Promise<void> {
     // The kept passphrase goes first: from here on every opening is by the new one.
     if (journal.move !== undefined) await rename(...journal.move).catch(ignoreMissing)
     for (const { name, sum } of journal.files) await replaceByStaged(join(root, name), sum)
-    if (journal.remove !== undefined) await unlink(journal.remove).catch(ignoreMissing)
+    for (const kept of journal.remove ?? []) await unlink(kept).catch(ignoreMissing)
     await unlink(path)
     await syncDirectory(root)
   } catch (error) {
@@ -95,7 +95,7 @@ async function readJournal(path: string): Promise<Journal | undefined> {
   if (bytes === undefined) return undefined
   try {
     const value = JSON.parse(Buffer.from(bytes).toString('utf8')) as Partial<Journal>
-    if (value.version === 1 && Array.isArray(value.files) && value.files.every(isFile) && isMove(value.move) && isKept(value.remove)) return value as Journal
+    if (value.version === 1 && Array.isArray(value.files) && value.files.every(isFile) && isMove(value.move) && areKept(value.remove)) return value as Journal
   } catch {}
   throw new KithError('KEYSTORE_DAMAGED', 'the note of a change of the key files is damaged', {
     details: { path },
@@ -110,11 +110,15 @@ function isFile(value: unknown): boolean {
 
 /** A home may come from elsewhere: its note must not move or remove anything but passphrases that are kept for homes. */
 function isKept(path: unknown): boolean {
-  return path === undefined || (typeof path === 'string' && STATE_FILE.test(basename(path)))
+  return typeof path === 'string' && STATE_FILE.test(basename(path))
+}
+
+function areKept(paths: unknown): boolean {
+  return paths === undefined || (Array.isArray(paths) && paths.length <= 2 && paths.every(isKept))
 }
 
 function isMove(value: unknown): boolean {
-  return value === undefined || (Array.isArray(value) && value.length === 2 && value.every((path) => path !== undefined && isKept(path)))
+  return value === undefined || (Array.isArray(value) && value.length === 2 && value.every(isKept))
 }
 
 /** Leftovers of what never took effect. */

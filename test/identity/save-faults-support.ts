@@ -36,14 +36,15 @@ export async function template(t: TestContext): Promise<Before> {
   return { base, did, linkKey, serial }
 }
 
-/** Runs `work` once per step at which it can be cut, each on a copy of the home, and lets `check` look at what is left. */
+/** Runs `work` once per step (or every `stride`th) at which it can be cut, each on a copy of the home, and lets `check` look at what is left. */
 export async function atEveryStep(
   before: Before,
   mode: 'kill' | 'full',
   work: (home: string, base: string) => Promise<unknown>,
   check: (home: string, error: unknown, base: string) => Promise<void>,
+  stride = 1,
 ): Promise<number> {
-  for (let step = 1; ; step++) {
+  for (let step = 1; ; step += stride) {
     const base = join(before.base, `${mode}-${step}`)
     const home = join(base, 'home')
     copyHome(before.base, base)

@@ -57,7 +57,7 @@ for (const [name, work] of Object.entries(SAVES)) {
   })
 }
 
-for (const mode of ['full'] as const) {
+for (const mode of ['kill', 'full'] as const) {
   test(`passphrase, its change cut at every step (${mode}), opens both files by the old one or both by the new one, with the same link key`, async (t) => {
     const before = await template(t)
     const seen = new Set<string>()

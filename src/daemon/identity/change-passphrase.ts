@@ -1,13 +1,16 @@
 import { systemClock } from '../../core/clock.ts'
+import { KithError } from '../../core/errors.ts'
 import { systemRandom } from '../../core/random.ts'
 import type { Secret } from '../../core/secret.ts'
 import { storedBoot } from '../../identity/boot.ts'
-import { forgetSealed } from '../../identity/hardware/sealed.ts'
-import { type Home, openHome } from '../../identity/home.ts'
+import { removeFromKeyring } from '../../identity/hardware/keyring.ts'
+import { loadSealed } from '../../identity/hardware/sealed.ts'
+import { type Home, homePaths, openHome } from '../../identity/home.ts'
 import { changeKeyFiles, type KeyFileContent } from '../../identity/key-change.ts'
 import { hasIdentity, openIdentity } from '../../identity/keystore.ts'
 import { packDevice, packIdentity } from '../../identity/keystore-codec.ts'
 import { stageStatePassphrase, statePassphrasePath } from '../../identity/passphrase.ts'
+import { statePath } from '../../identity/state-directory.ts'
 import { loadRecoveryKeys, packRecoveryKeys, RECOVERY_FILE } from '../recovery/key-file.ts'
 import { vaultKeyFiles } from '../vault/files.ts'
 import { describeDevice, type IdentitySummary, saveSummary } from './describe.ts'
@@ -36,6 +39,11 @@ export async function changePassphrase(
   using device = await openDeviceWith(home, { passphrase: current, renew: false, clock: systemClock, ...(workFactor === undefined ? {} : { workFactor }) })
   // Vaults that this passphrase opens go along; one with a passphrase of its own keeps it.
   const vaults = await vaultKeyFiles(home.paths.root, current)
+  // What is kept outside the home is of its first keystore.
+  const first = home.paths.root === homePaths(directory).root
+  if (next === undefined && !first) throw new KithError('PASSPHRASE_REQUIRED', undefined, { next: 'kith id passphrase' })
+  const sealed = await loadSealed(home, environment).catch(() => undefined)
+  const outside = [...(next === undefined ? [] : [statePassphrasePath(home.id, environment)]), statePath(home.id, 'sealed.json', environment)]
   const kept = next === undefined ? await stageStatePassphrase(home, systemRandom, environment) : undefined
   const boot = Math.max(device.content.boot, (await storedBoot(home)) ?? 0)
   const files = [
@@ -49,14 +57,15 @@ export async function changePassphrase(
     await changeKeyFiles(home.paths.root, files, next ?? (kept as { secret: Secret }).secret, {
       random: systemRandom,
       ...(factor === undefined ? {} : { workFactor: factor }),
-      ...(kept === undefined ? { remove: statePassphrasePath(home.id, environment) } : kept.move === undefined ? {} : { move: kept.move }),
+      ...(first ? { remove: outside } : {}),
+      ...(kept?.move === undefined ? {} : { move: kept.move }),
     })
   } finally {
     kept?.secret.wipe()
     for (const { plaintext } of files) plaintext.wipe()
   }
-  // What is sealed is the passphrase of before.
-  await forgetSealed(home, environment)
+  // What was sealed is the passphrase of before: of no use by now, and gone with the change.
+  if (first && sealed?.kind === 'keyring') await removeFromKeyring(home.id, environment).catch(() => undefined)
   const summary = describeDevice(device, next === undefined ? 'stored' : 'passphrase')
   await saveSummary(home.paths.root, summary)
   return summary
