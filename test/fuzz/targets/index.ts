@@ -1,5 +1,6 @@
 import type { FuzzTarget } from '../mutate.ts'
 import { assemblyTargets } from './assembly.ts'
+import { backupTargets } from './backup.ts'
 import { blobTargets } from './blobs.ts'
 import { conductTargets } from './conduct.ts'
 import { coreTargets } from './core.ts'
@@ -48,4 +49,5 @@ export const allTargets: readonly FuzzTarget[] = [
   ...daemonTargets,
   ...recoveryTargets,
   ...vaultTargets,
+  ...backupTargets,
 ]
