@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { createPrivateKey } from 'node:crypto'
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { hasTerminal, openTerminal } from '../shows/terminal.ts'
 import { createStage, type Stage } from './support.ts'
 
-const hasScript = process.platform === 'linux' && spawnSync('script', ['--version']).status === 0
 const SECRET = 'hunter2-very-secret'
 
 let stage: Stage
@@ -113,13 +112,11 @@ test('treasury key leaves only by export, only with the risk flag, and never whi
   await refused(['vault', 'treasury', 'export', 'none', '--out', `${out}.2`, '--i-understand-the-risks'], 1, 'NOT_FOUND')
 })
 
-test('shares of the phrase, shown on a terminal only, restore the identity in another home', { timeout: 120_000, skip: !hasScript }, async () => {
+test('shares of the phrase, shown on a terminal only, restore the identity in another home', { timeout: 120_000, skip: !hasTerminal }, async () => {
   await refused(['id', 'shares'], 2, 'USAGE')
-  const shown = await stage.shell(
-    `script -qec "${process.execPath} '${join(import.meta.dirname, '../../bin/kith.mjs')}' id shares --threshold 2 --shares 3 --home '${home}'" /dev/null`,
-  )
-  assert.equal(shown.status, 0, shown.stdout)
-  const shares = [...shown.stdout.matchAll(/^kith-share-[0-9A-Z-]+/gm)].map(([text]) => text)
+  const shown = openTerminal(stage, ['id', 'shares', '--threshold', '2', '--shares', '3', '--home', home])
+  assert.equal(await shown.ended, 0, shown.screen)
+  const shares = [...shown.screen.matchAll(/^kith-share-[0-9A-Z-]+/gm)].map(([text]) => text)
   assert.equal(shares.length, 3)
   const [one = '', two = '', three = ''] = shares
   const { did } = await stage.json<{ did: string }>(['id', 'show', '--home', home])
@@ -135,4 +132,24 @@ test('shares of the phrase, shown on a terminal only, restore the identity in an
   assert.equal(await restore(`${one}\n${two.slice(0, -1)}\n`), 'SHARE_DAMAGED')
   const restored = await stage.json<{ did: string; created: boolean }>(args, { input: `\n${two}\n\n${three}\n` })
   assert.deepEqual([restored.did, restored.created], [did, true])
+})
+
+test('shares, typed on a terminal, are asked again when mistyped, never echoed, and the last one needed ends the questions', {
+  timeout: 120_000,
+  skip: !hasTerminal,
+}, async () => {
+  const shown = openTerminal(stage, ['id', 'shares', '--threshold', '2', '--shares', '2', '--home', home])
+  assert.equal(await shown.ended, 0, shown.screen)
+  const [one = '', two = ''] = [...shown.screen.matchAll(/^kith-share-[0-9A-Z-]+/gm)].map(([text]) => text)
+  const session = openTerminal(stage, ['init', '--restore-shares', '--home', stage.home('typed'), '--no-passphrase'])
+  await session.sees('Share 1 (Enter when there are no more): ')
+  session.type(`${one.slice(0, -1)}\r`)
+  await session.sees('Share 1 cannot be read')
+  await session.sees('Share 1 (Enter when there are no more): ')
+  session.type(`${one.toLowerCase()}\r`)
+  await session.sees('Share 2 of 2')
+  session.type(`${two.replaceAll('-', '').replace('kithshare', 'kith-share-')}\r`)
+  await session.sees('made')
+  assert.equal(await session.ended, 0, session.screen)
+  assert.ok(!session.screen.includes(one.slice(12, 24)) && !session.screen.toLowerCase().includes(two.slice(12, 24).toLowerCase()))
 })
