@@ -1,3 +1,6 @@
+export { type Clock, systemClock } from '../core/clock.ts'
+export { Secret } from '../core/secret.ts'
+export type { Signer } from '../core/signer.ts'
 export { deriveEthereum, deriveSecp256k1, deriveSecp256k1Node } from './bip32.ts'
 export type { ExtendedKey } from './bip32-extended.ts'
 export { extendedPublicKey, parseExtendedKey } from './bip32-extended.ts'

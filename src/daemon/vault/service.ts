@@ -1,3 +1,4 @@
+import { auditText } from '../../assembly/audit-text.ts'
 import type { Clock } from '../../core/clock.ts'
 import { isKithError, KithError } from '../../core/errors.ts'
 import type { Audit, AuditEvent } from '../../core/observe/audit.ts'
@@ -13,6 +14,9 @@ import type { ConfigHolder } from '../config/holder.ts'
 import type { IdentityService } from '../identity/service.ts'
 import type { Service, Trouble } from '../service.ts'
 import { checkVaultName, DEFAULT_VAULT, listVaultFiles, missing, openVaultFile } from './files.ts'
+
+/** As long as the audit log takes; a longer name must not keep a row out. */
+const MAX_ACTOR_BYTES = 128
 
 /** A vault as `kith vault status` shows it. */
 export interface VaultView {
@@ -62,7 +66,7 @@ export class VaultService implements Service {
     }
     this.#derived = ({ vault, who, class: purpose, type, cached }) => {
       derivations.add(1, { class: purpose })
-      this.#record({ actor: who, action: 'vault.derive', subject: vault, reason: '', details: { class: purpose, type, cached } })
+      this.#record({ actor: auditText(who, MAX_ACTOR_BYTES), action: 'vault.derive', subject: vault, reason: '', details: { class: purpose, type, cached } })
     }
     this.#locked = (id, reason) => {
       unlocked.add(-1)
