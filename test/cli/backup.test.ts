@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { formatRecipient } from '../../src/vault/bech32.ts'
 import { createStage, type Stage } from './support.ts'
+
+const BIN = fileURLToPath(new URL('../../bin/kith.mjs', import.meta.url))
 
 interface Failure {
   readonly error: { readonly code: string; readonly next: string | null }
@@ -149,7 +154,6 @@ test('backups to standard output, with a passphrase, refused for a taken name an
   assert.equal(await codeOf(stage, ['snapshot', 'verify', 'no-such', '--home', home]), 'NOT_FOUND')
   assert.deepEqual((await stage.json<{ removed: string[] }>(['snapshot', 'prune', '--keep', '1', '--home', home])).removed, [names[1]])
   assert.equal(await codeOf(stage, ['snapshot', 'prune', '--keep', '0', '--home', home]), 'USAGE')
-  closeSync(openSync(join(home, 'snapshots', names[2] as string), 'r'))
 })
 
 test('a node with a passphrase that is locked, backs itself up once it knows its key; two backups at once both are whole', { timeout: 180_000 }, async (t) => {
@@ -167,4 +171,36 @@ test('a node with a passphrase that is locked, backs itself up once it knows its
   assert.equal(new Set(counters).size, 3)
   for (const file of ['first.age', 'second.age', 'third.age'])
     await stage.json(['snapshot', 'verify', `./${file}`, '--home', home, '--passphrase-file', 'pass'])
+})
+
+test('a backup killed in the middle, leaves nothing under its name, a home that is sound, and a next backup that is whole', { timeout: 120_000 }, async (t) => {
+  const stage = await createStage()
+  t.after(() => stage.close())
+  const home = stage.home('a')
+  await stage.json(['init', '--home', home, '--name', 'desk', '--no-passphrase'])
+  const inbox = join(home, 'inbox')
+  mkdirSync(inbox, { mode: 0o700 })
+  writeFileSync(join(inbox, 'large.bin'), Buffer.alloc(64 << 20, 1), { mode: 0o600 })
+  for (const running of [false, true]) {
+    if (running) await stage.up(home)
+    // A pipe takes a little and then nothing more: the backup stands in the middle for as long as it likes.
+    const pipe = join(stage.folder, `pipe-${running}`)
+    execFileSync('mkfifo', [pipe])
+    const child = spawn(process.execPath, [BIN, 'backup', pipe, '--home', home], {
+      stdio: 'ignore',
+      env: { ...process.env, XDG_STATE_HOME: join(stage.folder, 'state') },
+    })
+    const reader = await open(pipe, 'r')
+    await reader.read(Buffer.alloc(65_536))
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+    await reader.close()
+    const name = `after-${running}.age`
+    await stage.json(['backup', name, '--home', home])
+    assert.equal((await stage.json<{ files: number }>(['snapshot', 'verify', `./${name}`, '--home', home])).files, running ? 3 : 2)
+  }
+  assert.deepEqual(
+    readdirSync(stage.folder).filter((name) => name.includes('partial')),
+    [],
+  )
 })
