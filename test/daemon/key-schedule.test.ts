@@ -8,12 +8,16 @@ import { type Clock, manualClock, systemClock } from '../../src/core/clock.ts'
 import { KithError } from '../../src/core/errors.ts'
 import { silentLogger } from '../../src/core/observe/log.ts'
 import { createMetrics } from '../../src/core/observe/metrics.ts'
+import { openConfig } from '../../src/daemon/config/holder.ts'
+import { checkKeyAge } from '../../src/daemon/doctor/key-age.ts'
+import type { DoctorCheck } from '../../src/daemon/doctor/types.ts'
+import { describeDevice, saveSummary } from '../../src/daemon/identity/describe.ts'
 import { daysSince, isDue, keyAges } from '../../src/daemon/identity/key-age.ts'
 import { RotationSchedule, type RotationScheduleOptions } from '../../src/daemon/identity/schedule.ts'
 import { openRuntime, type Runtime } from '../../src/daemon/runtime.ts'
 import { adoptChain } from '../../src/identity/chain.ts'
 import type { LocalDevice } from '../../src/identity/device.ts'
-import { NOW, rotateIdentity, type TestIdentity, testIdentity } from '../mesh/fixtures.ts'
+import { NOW, rotateIdentity, type TestIdentity, testDevice, testIdentity } from '../mesh/fixtures.ts'
 
 const DAY_MS = 86_400_000
 const HOUR_MS = 3_600_000
@@ -188,4 +192,18 @@ test('real nodes, one link key grown old, is replaced without anybody asked and 
   assert.equal(ben.mesh.chainOf(ann.mesh.did)?.status, 'anchored')
   const rows = await ann.assembly.audit.list({ limit: 5 })
   assert.ok(rows.some(({ actor, action }) => actor === 'node' && action === 'device.rotate'))
+})
+
+test('doctor, says how old the keys are and what to do from the day on', async (t) => {
+  const home = await mkdtemp(join(tmpdir(), 'kith-keys-'))
+  t.after(() => rm(home, { recursive: true, force: true }))
+  const { current } = await openConfig({ home, env: {} })
+  const look = (now: number): ReturnType<typeof checkKeyAge> =>
+    checkKeyAge({ home, clock: manualClock(now), config: current, daemon: undefined, signal: new AbortController().signal })
+  assert.deepEqual(await look(NOW), { name: 'key age', ok: true, detail: 'not noted yet', next: null })
+  const device = Object.assign(testDevice(testIdentity('ann', { now: NOW }), 'ann'), { serial: 1 })
+  await saveSummary(home, describeDevice(device, 'passphrase'))
+  assert.equal(((await look(NOW + 364 * DAY_MS)) as DoctorCheck).ok, true)
+  const due = (await look(NOW + 365 * DAY_MS)) as DoctorCheck
+  assert.deepEqual([due.ok, due.next], [false, 'kith id rotate --reason scheduled'])
 })

@@ -1,5 +1,6 @@
 import { quicAvailability } from '../../transport/quic/index.ts'
 import { checkHardware, checkSeal } from './hardware.ts'
+import { checkKeyAge } from './key-age.ts'
 import { checkKeystore } from './keystore.ts'
 import { checkMdns, checkPorts } from './network.ts'
 import { checkRecovery } from './recovery.ts'
@@ -27,6 +28,7 @@ const CHECKS: readonly Check[] = [
   checkVersions,
   checkDaemon,
   checkKeystore,
+  checkKeyAge,
   checkRecovery,
   checkHardware,
   checkSeal,

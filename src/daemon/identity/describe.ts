@@ -6,6 +6,7 @@ import { readPrivateFile } from '../../identity/home.ts'
 import { spareDirectory } from '../../identity/spare.ts'
 import type { ChainState, Device } from '../../identity/types.ts'
 import type { PassphraseMode } from '../status.ts'
+import { keysSinceMs } from './key-age.ts'
 
 /** What anybody at this machine may know of its identity. Nothing secret. */
 export interface IdentitySummary {
@@ -14,6 +15,8 @@ export interface IdentitySummary {
   /** The machine's link key, 64 hexadecimal digits. */
   readonly link_key: string
   readonly chain: { readonly index: number; readonly head: string }
+  /** Since when the identity signs with its keys; absent in what older versions wrote. */
+  readonly keys_since?: string
   readonly binding_expires_at: string
   /** Rises with each binding. */
   readonly serial: number
@@ -42,6 +45,7 @@ export function describeDevice(device: DescribedDevice, passphrase: PassphraseMo
     name: device.name,
     link_key: toHex(device.linkSigner.publicKey),
     chain: { index: device.chain.index, head: toHex(device.chain.head) },
+    keys_since: new Date(keysSinceMs(device.chain)).toISOString(),
     binding_expires_at: new Date(device.bindingExpires).toISOString(),
     serial: device.serial,
     passphrase,

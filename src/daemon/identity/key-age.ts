@@ -1,5 +1,5 @@
 import type { LocalDevice } from '../../identity/device.ts'
-import type { ChainEntry } from '../../identity/types.ts'
+import type { ChainEntry, ChainState } from '../../identity/types.ts'
 
 const DAY_MS = 86_400_000
 
@@ -9,11 +9,15 @@ export interface KeyAges {
   readonly linkSinceMs: number
 }
 
-/** From the files alone. The first keys carry no date in their entry, so their age counts from when this machine got them. */
-export function keyAges(device: Pick<LocalDevice, 'chain' | 'content'>): KeyAges {
-  const { chain, content } = device
-  const head = chain.entries.at(-1) as ChainEntry
-  return { identitySinceMs: head.timeMs > 0 ? head.timeMs : (chain.adoptedMs[chain.index] ?? content.createdMs), linkSinceMs: content.createdMs }
+/** From the files alone. */
+export function keyAges({ chain, content }: Pick<LocalDevice, 'chain' | 'content'>): KeyAges {
+  return { identitySinceMs: keysSinceMs(chain), linkSinceMs: content.createdMs }
+}
+
+/** Since when an identity has its keys. The first ones carry no date in their entry: their age counts from when this machine got them. */
+export function keysSinceMs(chain: ChainState): number {
+  const head = chain.entries[chain.index] as ChainEntry
+  return head.timeMs > 0 ? head.timeMs : (chain.adoptedMs[chain.index] ?? 0)
 }
 
 /** Whole days; a clock that was set back makes nothing older. */

@@ -19,7 +19,7 @@ export const spec: CommandSpec = {
       name: 'show',
       summary: 'Print the DID and what is known of this identity',
       examples: ['kith id show', 'kith id show --json'],
-      json: '{did, did_key, name, link_key, chain: {index, head}, binding_expires_at, passphrase, hardware}',
+      json: '{did, did_key, name, link_key, chain: {index, head}, keys_since, binding_expires_at, passphrase, holds_identity, hardware}',
       load: async () => ({ run: (await import('./show.ts')).show }),
     },
     {

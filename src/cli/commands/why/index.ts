@@ -9,6 +9,6 @@ export const spec: CommandSpec = {
     { name: '[target]', about: 'what it acts on, such as HOST:PORT or a topic' },
   ],
   examples: ['kith why laptop', 'kith why laptop forward localhost:5432', 'kith why laptop publish news'],
-  json: '{did, path, pq, candidates: [{url, result, reason}], decision, rule, next}',
+  json: '{did, path, chain: {status, index, head}, pq, candidates: [{url, result, reason}], decision, rule, next}',
   load: () => import('./handler.ts'),
 }
