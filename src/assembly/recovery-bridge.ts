@@ -33,9 +33,15 @@ export class RecoveryBridge {
   readonly desk: RecoveryDesk
   readonly #links: RecoveryLinks
   readonly #intake: TopicIntake
+  readonly #listeners: Set<(news: RecoveryNews) => void>
 
-  private constructor(desk: RecoveryDesk, { gossip, clock, logger, background, mesh, messages }: RecoveryBridgeParts) {
+  private constructor(
+    desk: RecoveryDesk,
+    listeners: Set<(news: RecoveryNews) => void>,
+    { gossip, clock, logger, background, mesh, messages }: RecoveryBridgeParts,
+  ) {
     this.desk = desk
+    this.#listeners = listeners
     this.#links = new RecoveryLinks({ desk, directory: messages.directory, mesh, clock, logger })
     this.#intake = new TopicIntake({
       gossip,
@@ -50,6 +56,7 @@ export class RecoveryBridge {
   /** @throws KithError `STORE_FAILED`, `WIRE_MALFORMED`. */
   static async open(parts: RecoveryBridgeParts): Promise<RecoveryBridge> {
     const { did, store, clock, logger, gossip, messages } = parts
+    const listeners = new Set<(news: RecoveryNews) => void>()
     const desk = await RecoveryDesk.open({
       did,
       store,
@@ -59,9 +66,12 @@ export class RecoveryBridge {
       publish: async (message) => {
         await gossip.publish(RECOVERY_TOPIC, message, { type: MESSAGE_TYPE.recovery })
       },
-      onNews: (news) => heed(news, parts),
+      onNews: (news) => {
+        heed(news, parts)
+        for (const listener of listeners) listener(news)
+      },
     })
-    return new RecoveryBridge(desk, parts)
+    return new RecoveryBridge(desk, listeners, parts)
   }
 
   start(): void {
@@ -79,6 +89,11 @@ export class RecoveryBridge {
   /** What was signed or asked for just now goes to those it concerns at once. */
   async tell(): Promise<void> {
     await this.#links.tellAll()
+  }
+
+  onNews(listener: (news: RecoveryNews) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
 
   /** @throws KithError `RECOVERY_CHAIN`. */

@@ -14,6 +14,7 @@ import type { Mail } from '../mesh/mailbox/types.ts'
 import type { Mesh, MeshConfig } from '../mesh/mesh-types.ts'
 import type { Messages } from '../mesh/messages/types.ts'
 import type { RecoveryDesk } from '../recovery/desk.ts'
+import type { RecoveryNews } from '../recovery/types.ts'
 import type { Transport } from '../transport/types.ts'
 import type { Devices } from './device-bridge.ts'
 import type { TrustDesk } from './trust-desk.ts'
@@ -86,6 +87,8 @@ export interface Recoveries {
   readonly desk: RecoveryDesk
   /** Resolves when they have answered, or after ten seconds. */
   tell(): Promise<void>
+  /** Told of each recovery that becomes known here or goes on. The listener does not throw. Returns the way to stop. */
+  onNews(listener: (news: RecoveryNews) => void): () => void
   /** The history of an identity, asked of linked peers. @throws KithError `RECOVERY_CHAIN` when none of them shows it. */
   learnHistory(did: Did): Promise<ChainState>
 }

@@ -19,7 +19,7 @@ import { createDiscovery } from './discovery.ts'
 import type { EventHub } from './events.ts'
 import type { IdentityService } from './identity/service.ts'
 import { choosePort, hasIpv6, rememberPort } from './ports.ts'
-import { recoveryTroubles } from './recovery/troubles.ts'
+import { recoveryTroubles, recoveryWarning } from './recovery/troubles.ts'
 import type { Service, Trouble } from './service.ts'
 import { createTransports } from './transports.ts'
 
@@ -142,10 +142,15 @@ export class MeshService implements Service {
     const { mesh } = assembly
     const stopEvents = mesh.onEvent((event) => events.emit(event))
     const stopMessages = assembly.mail.onMessage(({ from, id, text }) => events.emit({ type: 'message', peer: from, id, text }))
+    const stopNews = assembly.recovery.onNews((news) => {
+      const warning = recoveryWarning(news)
+      if (warning !== undefined) events.emit(warning)
+    })
     const stopConfig = config.onChange((next) => assembly.reload(assemblyConfig(next, portsOf(this.#listen))))
     this.#stopWatching = () => {
       stopEvents()
       stopMessages()
+      stopNews()
       stopConfig()
     }
     for (const [protocol, { handler, options }] of this.#handlers) mesh.handle(protocol, handler, options)

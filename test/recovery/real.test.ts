@@ -152,6 +152,12 @@ test('owner whose node runs, while others ask for its identity, is warned in the
       async () => (await tia.assembly.messages.directory.chainOf(did))?.index === 1 && (await tom.assembly.messages.directory.chainOf(did))?.index === 1,
     )
     const thief = await all.node('thief')
+    const heard: string[] = []
+    for (const [name, node] of Object.entries({ ann, tia })) {
+      node.events.on((event) => {
+        if (event.type === 'warning' && event.error.code === 'RECOVERY_PENDING') heard.push(`${name}: ${event.error.next}`)
+      })
+    }
     for (const trustee of [tia, tom]) await pair(trustee, thief)
     const asked = (await controlRoutes['POST /v1/recovery/initiate'].run(thief, { did }, undefined, call)) as RecoveryShown
     const warned = (): string | undefined => ann.status().degraded.find(({ code }) => code === 'RECOVERY_PENDING')?.message
@@ -162,6 +168,7 @@ test('owner whose node runs, while others ask for its identity, is warned in the
     }
     await until('the owner sees until when', () => /takes effect on \d{4}-\d\d-\d\dT.* unless you stop it/.test(warned() ?? ''))
     assert.equal(ann.status().degraded.find(({ code }) => code === 'RECOVERY_PENDING')?.next, 'kith recovery cancel')
+    assert.deepEqual(new Set(heard), new Set(['ann: kith recovery cancel', `tia: kith recovery attest ${asked.id.slice(0, 8)}`]), 'both are told at once')
     await ann.identity.rotateIdentity(undefined, 'scheduled')
     await until('it is over everywhere', async () =>
       (await Promise.all([ann, tia, tom].map((node) => stageAt(node, asked.id)))).every((stage) => stage === 'overtaken'),

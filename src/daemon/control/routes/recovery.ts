@@ -46,6 +46,7 @@ export const recoveryRoutes: RoutesOf<RecoveryApi> = {
     const message = parseMessageText(text)
     const { id: about } = desk.subjectOf(message)
     await desk.take(message, { kind: 'file' })
+    await context.assembly.recovery.tell()
     return shown(context, await desk.get(about))
   }),
   'POST /v1/recovery/text': json(z.object({ id }), async ({ assembly }, input) => {
