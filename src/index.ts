@@ -32,6 +32,7 @@ export type { InboxEntry as MailMessage, MailboxStatus, MailPage, OutboxState, T
 export type { Joined, MeshPolicy, PeerBook } from './mesh/mesh-types.ts'
 export type {
   CandidateResult,
+  ChainStanding,
   Decision,
   Explanation,
   LinkEvent,

@@ -8,7 +8,7 @@ import type { GossipEntry, SubscribeOptions, TopicOptions, TopicStatus } from '.
 import type { BookPeer } from '../mesh/address-book.ts'
 import type { MailboxStatus, InboxEntry as MailMessage, MailPage, TellOptions, Told } from '../mesh/mailbox/types.ts'
 import type { Joined, MeshPolicy, PeerBook } from '../mesh/mesh-types.ts'
-import type { Explanation, LinkEvent, PeerClass, ProtocolOptions, StreamHandler } from '../mesh/types.ts'
+import type { ChainStanding, Explanation, LinkEvent, PeerClass, ProtocolOptions, StreamHandler } from '../mesh/types.ts'
 import type { NodeEvent } from './events.ts'
 import { openRuntime, type Runtime } from './runtime.ts'
 import type { NodeStatus } from './status.ts'
@@ -142,6 +142,13 @@ export interface Node extends AsyncDisposable {
   join(ticket: string, options?: Waiting & { readonly name?: string }): Promise<Joined>
   /** The words matched: the pending class takes effect. @throws KithError `CONFIRM_NOTHING`, `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
   confirm(peer: string): Promise<BookPeer>
+  /**
+   * Vouches for the keys of a peer as they are known here: its class counts above Known from then on. `head` is what its owner read out, 16 digits or more.
+   * @throws TypeError. @throws KithError `NOT_FOUND`, `WRONG_PEER`, `CHAIN_FORKED`, `PEER_UNKNOWN`, `PEER_AMBIGUOUS`.
+   */
+  anchor(peer: string, options?: { readonly head?: string }): Promise<ChainStanding>
+  /** Chooses between two contradicting histories of a peer's keys by an entry of the true one. @throws TypeError. @throws KithError `CONFIRM_NOTHING`, `NOT_FOUND`. */
+  repin(peer: string, head: string): Promise<ChainStanding>
   /**
    * Serves a protocol on streams of peers; the returned function ends that. Open to peers in the address book unless `options.access` says otherwise.
    * @throws TypeError for a bad or taken name.
@@ -294,6 +301,14 @@ class LocalNode implements Node {
 
   confirm(peer: string): Promise<BookPeer> {
     return this.#runtime.mesh.confirm(peer)
+  }
+
+  anchor(peer: string, options: { readonly head?: string } = {}): Promise<ChainStanding> {
+    return this.#runtime.mesh.anchor(peer, options)
+  }
+
+  repin(peer: string, head: string): Promise<ChainStanding> {
+    return this.#runtime.mesh.repin(peer, head)
   }
 
   handle(protocol: string, handler: StreamHandler, options?: ProtocolOptions): () => void {

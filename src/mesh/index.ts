@@ -23,6 +23,7 @@ export {
 export type { Effect, RuleText } from './policy-rules.ts'
 export type {
   CandidateResult,
+  ChainStanding,
   ConstraintSet,
   Decision,
   Explanation,

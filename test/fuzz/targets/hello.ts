@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { equal } from '../../../src/core/bytes.ts'
+import { decode, encode } from '../../../src/core/codec.ts'
 import { KithError } from '../../../src/core/errors.ts'
 import { type ManualClock, manualClock } from '../../../src/core/manual-clock.ts'
 import { silentLogger } from '../../../src/core/observe/log.ts'
@@ -15,6 +16,7 @@ import {
   encodeProof,
   encodeRefuse,
   encodeVerdict,
+  knownExtension,
   messageKind,
   SUITE_ED25519,
 } from '../../../src/mesh/hello-codec.ts'
@@ -250,4 +252,18 @@ const codec: FuzzTarget = {
   },
 }
 
-export const helloTargets: readonly FuzzTarget[] = [tampered, lyingDialer, lyingListener, raw, codec]
+/** What a dialer says it knows of a chain; flags that mean nothing yet are read over. */
+const known: FuzzTarget = {
+  name: 'hello-known',
+  seeds: [encode(knownExtension, { index: -1, forked: false }), encode(knownExtension, { index: 999, forked: true })],
+  codes: ['WIRE_MALFORMED'],
+  run(input) {
+    const { index, forked } = decode(knownExtension, input)
+    assert.ok(input.length === 5 && index >= -1 && index < 0xffff_ffff)
+    assert.deepEqual(decode(knownExtension, encode(knownExtension, { index, forked })), { index, forked })
+    return forked ? 'forked' : 'known'
+  },
+  iterations: 3_000,
+}
+
+export const helloTargets: readonly FuzzTarget[] = [tampered, lyingDialer, lyingListener, raw, codec, known]
