@@ -43,7 +43,7 @@ export const hardwareSpecs: readonly CommandSpec[] = [
         ],
         examples: [
           'kith id hardware init --pkcs11 "pkcs11:token=home" --module /usr/lib/softhsm/libsofthsm2.so',
-          'kith id hardware init --pkcs11 "pkcs11:token=home;object=desk" --module /usr/lib/softhsm/libsofthsm2.so --pin-file ./pin',
+          'kith id hardware init --pkcs11 "pkcs11:token=home" --module /usr/lib/hsm.so --pin-file ./pin',
         ],
         json: '{did, name, home, created, uri, made}',
         timeoutMs: 0,
@@ -55,8 +55,8 @@ export const hardwareSpecs: readonly CommandSpec[] = [
         about: `What the identity committed to before cannot be changed, so the way into hardware takes two rotations: this one, and the next kith id rotate, after which the key in the token signs. To stay in hardware, rotate with this command each time. ${PINS}`,
         options: [PKCS11, MODULE, REASON, PIN, PASSPHRASE],
         examples: [
-          'kith id hardware commit --pkcs11 "pkcs11:token=home;object=next" --module /usr/lib/softhsm/libsofthsm2.so',
-          'kith id hardware commit --pkcs11 "pkcs11:token=home" --module /usr/lib/softhsm/libsofthsm2.so --reason scheduled',
+          'kith id hardware commit --pkcs11 "pkcs11:token=home;object=next" --module /usr/lib/hsm.so',
+          'kith id hardware commit --pkcs11 "pkcs11:token=home" --module /usr/lib/hsm.so --reason lost',
         ],
         json: '{did, reason, chain: {index, head}, uri, made}',
         timeoutMs: 0,
