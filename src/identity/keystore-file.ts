@@ -81,6 +81,8 @@ export async function replaceByStaged(path: string, digest: string): Promise<voi
     await rename(stagedPath(path), path)
     await syncDirectory(dirname(path))
   }
+  const placed = await readPrivateFile(path, MAX_AGE_FILE_BYTES)
+  if (placed === undefined || digestOf(placed) !== digest) return
   // The file is in its place and listed; that the old checksum is listed too does no harm when this last write finds no room.
   await writeAtomic(sumPath(path), sumFile([digest], name)).catch(() => undefined)
 }

@@ -11,6 +11,7 @@ import { gossipTargets } from './gossip.ts'
 import { hardwareTargets } from './hardware.ts'
 import { helloTargets } from './hello.ts'
 import { identityTargets } from './identity.ts'
+import { keystoreTargets } from './keystore.ts'
 import { mailboxTargets } from './mailbox.ts'
 import { mdnsTargets } from './mdns.ts'
 import { meshTargets } from './mesh.ts'
@@ -37,6 +38,7 @@ export const allTargets: readonly FuzzTarget[] = [
   ...mailboxTargets,
   ...mdnsTargets,
   ...identityTargets,
+  ...keystoreTargets,
   ...hardwareTargets,
   ...deviceTargets,
   ...serviceTargets,
