@@ -38,10 +38,15 @@ async function scene(sim: Simulation, names: readonly string[] = ['tia', 'tom', 
 }
 
 /** Whoever lost everything comes with a throw-away identity, pairs with the trustees, and asks. */
-async function ask(sim: Simulation, { did, trustees }: Scene, name = 'new'): Promise<{ node: SimNode; id: string; seed: string }> {
+async function ask(
+  sim: Simulation,
+  { did, trustees }: Scene,
+  name = 'new',
+  reached: readonly SimNode[] = trustees,
+): Promise<{ node: SimNode; id: string; seed: string }> {
   const node = sim.all().find((known) => known.name === name) ?? (await sim.node(name, CLASSICAL))
   for (const trustee of trustees) sim.link(name, trustee.name, { latencyMs: 10 })
-  await sim.until(() => trustees.every((trustee) => !trustee.running || node.linked().includes(trustee.name)), { everyMs: 100, withinMs: 10 * MINUTE })
+  await sim.until(() => reached.every((trustee) => node.linked().includes(trustee.name)), { everyMs: 100, withinMs: 10 * MINUTE })
   const chain = await sim.settle(node.assembly.recovery.learnHistory(did))
   const policy = recoveryPolicyOf(chain, node.clock.now()) as RecoveryPolicy
   const seed = `${sim.seed} fresh keys of ${name}`
@@ -179,8 +184,12 @@ scenario('trustees who were fooled end the recovery by a quorum, everywhere and 
   await cancel(sim, tom, asked.id)
   await sim.run({ forMs: MINUTE })
   assert.equal(await stages(sim, all, asked.id), everywhere(all, 'waiting'), 'one word alone ends nothing')
+  sim.partition(['tia'], ['tom', 'tea', 'thief'])
   await cancel(sim, tea, asked.id)
-  await sim.run({ forMs: 2 * MINUTE })
+  await pass(sim, DAY / 2)
+  assert.equal(await stages(sim, all, asked.id), 'tia waiting, tom cancelled, tea cancelled, thief cancelled')
+  sim.heal()
+  await sim.run({ forMs: 10 * MINUTE })
   assert.equal(await stages(sim, all, asked.id), everywhere(all, 'cancelled'))
   await pass(sim, 2 * DAY)
   for (const node of all) assert.equal((await sim.settle(node.assembly.messages.directory.chainOf(did)))?.index, 0)
@@ -194,9 +203,15 @@ scenario('network that parts in each phase of a recovery, whoever was away catch
   const { ann, trustees, did } = set
   const [tia, tom, tea] = trustees as [SimNode, SimNode, SimNode]
   ann.crash({ of: 'machine' })
-  await ask(sim, set, 'new')
-  const asked = await ask(sim, set, 'new')
+  // While it is asked for: tea hears nothing of it.
+  sim.partition(['tia', 'tom', 'new'], ['tea'])
+  const asked = await ask(sim, set, 'new', [tia, tom])
+  assert.equal(await stages(sim, [tia, tom, tea], asked.id), 'tia collecting, tom collecting, tea unknown')
+  sim.heal()
+  await sim.until(() => asked.node.linked().includes('tea'), { everyMs: 1_000, withinMs: 20 * MINUTE })
+  await sim.run({ forMs: MINUTE })
   const all = [...trustees, asked.node]
+  assert.equal(await stages(sim, all, asked.id), everywhere(all, 'collecting'))
   // While trustees attest: each side has one word.
   sim.partition(['tia', 'new'], ['tom', 'tea'])
   await attest(sim, tia, asked.id)
