@@ -5,12 +5,15 @@ import { test } from 'node:test'
 import { concat, utf8 } from '../../src/core/bytes.ts'
 import { isKithError } from '../../src/core/errors.ts'
 import { systemRandom } from '../../src/core/random.ts'
+import type { Secret } from '../../src/core/secret.ts'
 import { readBackup } from '../../src/daemon/backup/read.ts'
 import { homePaths, openHome } from '../../src/identity/home.ts'
 import { openIdentity } from '../../src/identity/keystore.ts'
+import { loadKeyFile, saveKeyFile } from '../../src/identity/keystore-file.ts'
 import { resolvePassphrase } from '../../src/identity/passphrase.ts'
+import { parsePhrase, phraseToSeed } from '../../src/vault/bip39.ts'
 import { writeContainer } from '../../src/vault/container.ts'
-import { X25519Identity } from '../../src/vault/container-recipients.ts'
+import { deriveBackupKey, X25519Identity } from '../../src/vault/container-recipients.ts'
 import { backUp, checkHome, cutEverywhere, filesOf, fingerprint, makeHome, restore, secret, sourceOf, toKey, type World, world } from './support.ts'
 
 /** Every step of a restore that is cut is looked at by `test/slow/backup-faults.test.ts`; here one in so many, and all of the exchange. */
@@ -287,8 +290,8 @@ test('a home without identity or store, backed up to a key, comes back as it was
   writeFileSync(join(home.paths.root, 'config.toml'), '', { mode: 0o600 })
   const { BackupDesk } = await import('../../src/daemon/backup/desk.ts')
   const { createBackup } = await import('../../src/daemon/backup/create.ts')
-  const { Secret } = await import('../../src/core/secret.ts')
-  const key = Secret.random(32, systemRandom)
+  const { Secret: Guarded } = await import('../../src/core/secret.ts')
+  const key = Guarded.random(32, systemRandom)
   const desk = new BackupDesk({
     home,
     clock: at.clock,
@@ -311,4 +314,36 @@ test('a home without identity or store, backed up to a key, comes back as it was
   const restored = await restore(at, 'b', concat(...parts), key)
   assert.equal(restored.identity, null)
   assert.ok(existsSync(homePaths(at.at('b')).config))
+})
+
+test('vaults of a home without passphrase, restored, open by its new kept passphrase; one under a passphrase of its own stays as it was', async (t) => {
+  const at = world(t)
+  const made = await makeHome(at, 'a')
+  mkdirSync(join(made.path, 'vaults'), { mode: 0o700 })
+  const kept = async (name: string): Promise<Secret> => {
+    await using home = await openHome(at.at(name))
+    return (await resolvePassphrase({ environment: { ...at.environment }, home })).secret
+  }
+  const options = { random: systemRandom, workFactor: 2 }
+  await saveKeyFile(join(made.path, 'vaults', 'team.age'), secret('words of a team'), await kept('a'), options)
+  await saveKeyFile(join(made.path, 'vaults', 'own.age'), secret('words of its own'), secret('its own'), options)
+  const { bytes } = await backUp(at, made, toKey(made.key))
+  const restored = await restore(at, 'b', bytes, made.key)
+  assert.deepEqual(restored.still_sealed, ['vaults/own.age'])
+  const open = async (name: string, passphrase: Secret): Promise<string | undefined> =>
+    (await loadKeyFile(join(at.at('b'), 'vaults', name), passphrase))?.use((words) => words.toString())
+  assert.equal(await open('team.age', await kept('b')), 'words of a team')
+  assert.equal(await open('own.age', secret('its own')), 'words of its own')
+})
+
+test('a backup of format 1, made by the first version, opens with its phrase, and so it stays', async (t) => {
+  const at = world(t)
+  const fixture = (end: string): Buffer => readFileSync(join(import.meta.dirname, 'fixtures', `format-1.${end}`))
+  const { phrase, did, counter } = JSON.parse(fixture('json').toString('utf8')) as { phrase: string; did: string; counter: number }
+  const key = deriveBackupKey(phraseToSeed(parsePhrase(phrase)))
+  const restored = await restore(at, 'b', fixture('age'), key)
+  assert.equal(restored.header.did, did)
+  assert.equal(restored.header.counter, counter)
+  assert.equal(restored.identity?.did, did)
+  assert.equal(readFileSync(join(at.at('b'), 'inbox', 'letter.txt'), 'utf8'), 'see you at the mill')
 })

@@ -15,8 +15,9 @@ import { openSqliteStore } from '../../src/core/store/sqlite.ts'
 import { type CreatedBackup, createBackup } from '../../src/daemon/backup/create.ts'
 import { BackupDesk } from '../../src/daemon/backup/desk.ts'
 import { type RestoredHome, type RestoreOptions, restoreBackup } from '../../src/daemon/backup/restore.ts'
+import { changePassphrase } from '../../src/daemon/identity/change-passphrase.ts'
 import { loadSummary } from '../../src/daemon/identity/describe.ts'
-import { setUpIdentity } from '../../src/daemon/identity/setup.ts'
+import { type SetUpResult, setUpIdentity } from '../../src/daemon/identity/setup.ts'
 import { storedBoot } from '../../src/identity/boot.ts'
 import { openHome } from '../../src/identity/home.ts'
 import { openDevice, openKeystore } from '../../src/identity/keystore.ts'
@@ -57,16 +58,13 @@ export interface MadeHome {
 /** A home with an identity, settings, a store with rows, and an inbox. `passphrase` absent: one that is kept outside. */
 export async function makeHome({ at, environment, clock }: World, name: string, passphrase?: string): Promise<MadeHome> {
   const path = at(name)
+  const { summary, phrase } = await setUp(path, name, { environment, clock })
+  if (passphrase !== undefined) {
+    // At a cost that tests can pay; a person's passphrase would be stretched for half a second each time.
+    const kept = await keptPassphrase(path, environment)
+    await changePassphrase(path, kept, secret(passphrase), { environment, workFactor: WORK_FACTOR })
+  }
   await using home = await openHome(path)
-  const given = passphrase === undefined ? undefined : secret(passphrase)
-  const { summary, phrase } = await setUpIdentity({
-    home,
-    clock,
-    random: systemRandom,
-    environment,
-    name,
-    ...(given === undefined ? {} : { passphrase: given }),
-  })
   writeFileSync(join(path, 'config.toml'), '[log]\nlevel = "debug"\n', { mode: 0o600 })
   mkdirSync(join(path, 'inbox', '.partial'), { recursive: true, mode: 0o700 })
   writeFileSync(join(path, 'inbox', 'letter.txt'), 'see you at the mill', { mode: 0o600 })
@@ -77,6 +75,16 @@ export async function makeHome({ at, environment, clock }: World, name: string, 
   await store.close()
   const seed = phraseToSeed(phrase)
   return { path, did: summary.did, linkKey: summary.link_key, phrase, key: deriveBackupKey(seed) }
+}
+
+async function setUp(path: string, name: string, { environment, clock }: Pick<World, 'environment' | 'clock'>): Promise<SetUpResult> {
+  await using home = await openHome(path)
+  return await setUpIdentity({ home, clock, random: systemRandom, environment, name })
+}
+
+async function keptPassphrase(path: string, environment: NodeJS.ProcessEnv): Promise<Secret> {
+  await using home = await openHome(path)
+  return (await resolvePassphrase({ environment: { ...environment }, home })).secret
 }
 
 export function toKey(key: Secret): ContainerRecipients {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile, unlink } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, join, relative, sep } from 'node:path'
 import type { Identity } from 'age-encryption'
 import type { Clock } from '../../core/clock.ts'
 import { isKithError, KithError } from '../../core/errors.ts'
@@ -198,7 +198,7 @@ async function withNew(place: Home, options: RestoreKeys, run: (sealing: Sealing
 
 async function keyFilesOf(root: string): Promise<readonly string[]> {
   const found = await readdir(root, { recursive: true, withFileTypes: true })
-  const names = found.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name).slice(root.length + 1))
+  const names = found.filter((entry) => entry.isFile()).map((entry) => relative(root, join(entry.parentPath, entry.name)).replaceAll(sep, '/'))
   return names.filter(isKeyFile).sort()
 }
 
