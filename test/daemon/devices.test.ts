@@ -6,11 +6,15 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { systemRandom } from '../../src/core/random.ts'
 import { askToJoin, join as joinFiles, list } from '../../src/daemon/devices/offline.ts'
+import { openDeviceWith } from '../../src/daemon/identity/open.ts'
 import { openRuntime, type Runtime } from '../../src/daemon/runtime.ts'
 import { readDeviceRequest, requestCode } from '../../src/identity/device-request.ts'
 import { deviceText } from '../../src/identity/device-text.ts'
 import { openHome } from '../../src/identity/home.ts'
+import { createKeystore } from '../../src/identity/keystore.ts'
 import { keepStatePassphrase } from '../../src/identity/passphrase.ts'
+import { finish } from '../identity/device-steps.ts'
+import { secret } from '../identity/temp.ts'
 
 let folder = ''
 const state = process.env.XDG_STATE_HOME
@@ -172,4 +176,16 @@ test('a damaged file beside the keys, of papers or fellows, is passed over; one 
   } finally {
     await owner.close()
   }
+})
+
+test('a machine without its identity, a wrong passphrase, is told as that and leaves its keys where they are', async () => {
+  const machine = join(folder, 'locked')
+  const owner = join(folder, 'locked-owner')
+  const options = { random: systemRandom, workFactor: 2 }
+  await (await createKeystore(owner, { ...options, passphrase: secret('right'), name: 'owner' })).close()
+  await finish(owner, machine)
+  await using home = await openHome(machine)
+  await assert.rejects(openDeviceWith(home, { ...options, passphrase: secret('wrong') }), { code: 'PASSPHRASE_WRONG' })
+  using device = await openDeviceWith(home, { ...options, passphrase: secret('right') })
+  assert.equal(device.name, 'phone')
 })

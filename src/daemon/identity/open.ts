@@ -1,6 +1,7 @@
 import { rename } from 'node:fs/promises'
 import { isKithError } from '../../core/errors.ts'
 import type { LocalDevice } from '../../identity/device.ts'
+import { isDeviceOnly } from '../../identity/device-home.ts'
 import type { Home } from '../../identity/home.ts'
 import { type KeystoreOptions, openDevice, openIdentity } from '../../identity/keystore.ts'
 import { signalDuress } from './duress.ts'
@@ -20,7 +21,8 @@ async function openOrReplace(home: Home, options: KeystoreOptions & { renew?: bo
   try {
     return await openDevice(home, options)
   } catch (error) {
-    if (!isKithError(error, 'PASSPHRASE_WRONG')) throw error
+    // Without the identity here there is nothing that could make the device anew.
+    if (!isKithError(error, 'PASSPHRASE_WRONG') || (await isDeviceOnly(home))) throw error
     const identity = await openIdentity(home, options)
     identity.close()
     await rename(home.paths.device, `${home.paths.device}.unopened`)
