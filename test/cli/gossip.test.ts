@@ -26,7 +26,14 @@ after(() => stage.close())
 
 test('topics, fresh node, are those of the node itself, and made ones are listed with their access', async () => {
   const { topics } = await stage.json<{ topics: TopicListed[] }>(on('alice', 'topics'))
-  assert.deepEqual(topics.map(({ name }) => name).sort(), ['blob:announce', 'blob:request', 'identity:updates', 'trust:attestations', 'trust:evidence'])
+  assert.deepEqual(topics.map(({ name }) => name).sort(), [
+    'blob:announce',
+    'blob:request',
+    'identity:recovery',
+    'identity:updates',
+    'trust:attestations',
+    'trust:evidence',
+  ])
   const listed = await stage.kith(on('alice', 'topics'))
   assert.match(listed.stderr, /next: .*topics create NAME/)
   const news = await stage.json<TopicListed>(on('alice', 'topics', 'create', 'news'))

@@ -30,6 +30,10 @@ test('trust show, a paired peer, says class, score and where they come from', as
 })
 
 test('trust set, a class or a weight, is shown at once and says what it does not change', async () => {
+  const early = await stage.kith(on('alice', 'trust', 'set', 'bob', 'partner'))
+  assert.match(early.stdout, /^class +known/m)
+  assert.match(early.stderr, /It stays known until somebody but itself vouches for its keys.*kith\.mjs peers anchor bob/)
+  await stage.json(on('alice', 'peers', 'anchor', 'bob', '--yes'))
   const partner = await shown('set', 'bob', 'partner')
   assert.deepEqual([partner.class, partner.direct], ['partner', 0.55])
   const weight = await stage.kith(on('alice', 'trust', 'set', 'bob', '0.9'))

@@ -51,7 +51,7 @@ export const spec: CommandSpec = {
         { flags: '--no-passphrase', about: 'keep a random passphrase outside the home', kind: 'flag' },
         PASSPHRASE,
       ],
-      examples: ['kith --home ./new recovery initiate did:icn:z6Mk...', 'kith --home ./new recovery initiate did:icn:z6Mk... --no-passphrase'],
+      examples: ['kith recovery initiate did:icn:z6Mk... --home ./new', 'kith recovery initiate did:icn:z6Mk... --home ./new --no-passphrase'],
       json: `${one}, or {did, throw_away, initiated: false} while no node runs`,
       timeoutMs: 0,
       load: async () => ({ run: (await import('./initiate.ts')).run }),

@@ -40,6 +40,10 @@ export const set: CommandHandler = async (context, { args: [peer = '', word = ''
   const result = await (await context.daemon()).call('POST /v1/trust/set', { peer, ...given })
   print(context, result)
   // A weight beside a class in the address book changes what others get through this peer, not what it may do itself.
+  if (typeof trust === 'string' && result.class === 'known' && trust !== 'known' && trust !== 'isolated')
+    context.output.note(
+      `It stays known until somebody but itself vouches for its keys: compare them with its owner, then ${context.command(`kith peers anchor ${peer}`)}`,
+    )
   if (typeof trust === 'number' && result.class_from === 'address book')
     context.output.note(`Its class stays ${result.class}, as the address book says; ${context.command(`kith trust set ${peer} CLASS`)} changes that.`)
   return undefined
