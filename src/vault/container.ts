@@ -3,7 +3,6 @@ import { concat, parseUtf8, toHex, utf8 } from '../core/bytes.ts'
 import { createSha256, type Sha256 } from '../core/crypto/hash.ts'
 import { hashLabeled } from '../core/crypto/labels.ts'
 import { KithError } from '../core/errors.ts'
-import { Secret } from '../core/secret.ts'
 import type { ContainerRecipients } from './container-header.ts'
 import { CHUNK_BYTES, openStream, SealingStream, type Sink, type Source } from './container-stream.ts'
 import { BLOCK_BYTES, entryHead, padding, readTar, type TarReading } from './container-tar.ts'
@@ -32,7 +31,6 @@ const MANIFEST_NAME = 'kith-manifest.json'
 export const MAX_FILES = 100_000
 const MAX_HEADER_BYTES: number = 16 << 20
 const MAX_MANIFEST_BYTES: number = 32 << 20
-const MAX_SEALED_BYTES: number = 1 << 20
 
 export interface ContainerFile {
   readonly name: string
@@ -266,52 +264,6 @@ class DigestChain {
     fields.writeBigUInt64BE(BigInt(size), 4)
     this.#state = hashLabeled(CONTAINER_LABEL, concat(this.#state, fields.subarray(0, 4), bytes, fields.subarray(4), Buffer.from(sum, 'hex')))
   }
-}
-
-/** Seals a few bytes to the recipients of a container: a key file inside one. 1 byte to 1 MiB, from guarded memory. */
-export async function sealSmall(plaintext: Secret, recipients: ContainerRecipients): Promise<Uint8Array> {
-  const parts: Uint8Array[] = []
-  const stream = await SealingStream.create(recipients, async (bytes) => void parts.push(Uint8Array.from(bytes)))
-  try {
-    // `write` copies before it waits for anything, so the secret is readable just as long as that takes; more than fits at once is not small.
-    let writing: Promise<void> = Promise.resolve()
-    plaintext.use((bytes) => {
-      writing = stream.write(bytes)
-    })
-    await writing
-    await stream.close()
-  } catch (error) {
-    stream.destroy()
-    throw error
-  }
-  return concat(...parts)
-}
-
-/** Opens what `sealSmall` made. @throws KithError as `openStream`; `BACKUP_INVALID` for more than 1 MiB. */
-export async function openSmall(sealed: Uint8Array, identities: readonly Identity[]): Promise<Secret> {
-  const parts: Secret[] = []
-  let length = 0
-  try {
-    for await (const piece of openStream({ source: once(sealed), identities })) {
-      length += piece.length
-      if (length > MAX_SEALED_BYTES) throw invalid('a key file that is too long')
-      parts.push(Secret.take(piece))
-    }
-    if (length === 0) throw invalid('an empty key file')
-    const secret = Secret.alloc(length)
-    let at = 0
-    for (const part of parts) {
-      part.use((bytes) => secret.fill((target) => target.set(bytes, at)))
-      at += part.length
-    }
-    return secret
-  } finally {
-    for (const part of parts) part.wipe()
-  }
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes
 }
 
 function invalid(reason: string, cause?: unknown): KithError {

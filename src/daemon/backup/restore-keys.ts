@@ -13,7 +13,7 @@ import { createKeystore, hasIdentity, openDevice, openIdentity } from '../../ide
 import { loadKeyFile, saveKeyFile, sumPath } from '../../identity/keystore-file.ts'
 import { saveIdentity } from '../../identity/keystore-save.ts'
 import { forgetStatePassphrase, keepStatePassphrase } from '../../identity/passphrase.ts'
-import { openSmall } from '../../vault/container.ts'
+import { openSmall } from '../../vault/container-small.ts'
 import { describeDevice, type IdentitySummary, saveSummary } from '../identity/describe.ts'
 import { seedsOfHead } from '../identity/own-chain.ts'
 import { STORED_WORK_FACTOR } from '../identity/setup.ts'
