@@ -17,7 +17,8 @@ export interface TrustListed {
   readonly name: string | null
   /** What counts: the owner's word in the address book, else what the score says. */
   readonly class: PeerClass
-  readonly class_from: 'address book' | 'score' | 'standing'
+  /** `keys`: at most known, because only the peer itself showed its keys. */
+  readonly class_from: 'address book' | 'score' | 'standing' | 'keys'
   readonly score: number
   readonly reputation: number
   readonly state: StandingStatus['state']

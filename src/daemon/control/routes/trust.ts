@@ -71,11 +71,12 @@ function listed(assembly: Assembly, did: Did): TrustListed {
   const { state, untilMs } = assembly.trust.standing(did)
   const held = assembly.mesh.policy.classOf(did)
   const booked = assembly.mesh.book.get(did)?.class
+  const capped = held === 'known' && assembly.mesh.chainOf(did)?.status === 'first-seen'
   return {
     did,
     name: nameOf(assembly, did),
     class: held,
-    class_from: booked === undefined ? 'score' : booked === held ? 'address book' : 'standing',
+    class_from: booked === undefined ? 'score' : booked === held ? 'address book' : capped ? 'keys' : 'standing',
     score: score / ONE,
     reputation: reputation / ONE,
     state,
