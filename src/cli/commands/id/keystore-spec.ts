@@ -121,7 +121,7 @@ export const keystoreSpecs: readonly CommandSpec[] = [
           { flags: '--run <command>', about: 'run by /bin/sh when it opens, without a word', kind: 'text' },
           PASSPHRASE,
         ],
-        examples: ['kith id duress set', "kith id duress set --run 'curl -s https://example.org/help'"],
+        examples: ['kith id duress set', 'kith id duress set --run "curl https://example.org/help"'],
         json: 'as kith id duress status',
         timeoutMs: 0,
         load: async () => ({ run: (await import('./duress.ts')).set }),

@@ -93,7 +93,7 @@ export const spec: CommandSpec = {
       about: 'A request for a trustee who is not linked, an attestation for whoever asked. It proves itself and holds no secret.',
       arguments: [ID],
       options: [{ flags: '--qr', about: 'as a QR code too, where the terminal is wide enough', kind: 'flag' }],
-      examples: ['kith recovery export 3f2a91c0', 'kith recovery export 3f2a91c0 --quiet > request.txt'],
+      examples: ['kith recovery export 3f2a91c0', 'kith recovery export 3f2a91c0 --quiet'],
       json: '{id, texts: []}',
       load: async () => ({ run: (await import('./trustee.ts')).exportText }),
     },
