@@ -72,7 +72,12 @@ export const ERROR_TABLE = {
   SEAL_UNAVAILABLE: { number: 146, exit: 1, retry: true, meaning: 'The TPM or keyring that keeps the passphrase is not there, or cannot be used from here.' },
   SEAL_BROKEN: { number: 147, exit: 1, retry: false, meaning: 'The TPM does not give the passphrase away any more: what this machine boots has changed.' },
   SEAL_INVALID: { number: 148, exit: 1, retry: false, meaning: 'What was sealed is damaged or of another home.' },
-  TOKEN_KEY_UNSAFE: { number: 149, exit: 1, retry: false, meaning: 'The key in the hardware token could be read out, or is not one for Ed25519 signatures; it is not taken.' },
+  TOKEN_KEY_UNSAFE: {
+    number: 149,
+    exit: 1,
+    retry: false,
+    meaning: 'The key in the hardware token could be read out, or is not one for Ed25519 signatures; it is not taken.',
+  },
   DEVICE_DOCUMENT_INVALID: { number: 150, exit: 1, retry: false, meaning: 'A device document does not verify.' },
   DEVICE_REQUEST_INVALID: { number: 151, exit: 1, retry: false, meaning: 'The request of a machine is damaged, not signed by it, or too old.' },
   DEVICE_GRANT_INVALID: { number: 152, exit: 1, retry: false, meaning: 'The grant is damaged or was made for another machine.' },
