@@ -55,13 +55,24 @@ export function signCancelWord(target: CancelTarget, trustee: { readonly did: Di
 
 /** One trustee's word by itself. @throws KithError `CHAIN_INVALID`. */
 export function checkCancelWord(word: CancelWord, target: CancelTarget, judging: Pick<Judging, 'now' | 'chainOf'>): void {
-  if (word.timeMs > judging.now + MAX_FUTURE_MS) throw invalidChain('a cancellation is dated more than 24 h ahead')
-  if (!target.policy.trustees.includes(word.trustee)) throw invalidChain('a cancellation is not by a trustee')
-  const keys = keysAtTime(word.trustee, word.timeMs, judging.chainOf?.(word.trustee))
-  if (!keys.some((key) => verifyLabeled(key, word.signature, LABEL, ...parts(target, word.timeMs)))) throw invalidChain('a cancellation does not verify')
+  checkTerms(word, target, judging.now)
+  if (!holds(word, target, judging.chainOf)) throw invalidChain('a cancellation does not verify')
 }
 
-/** @throws KithError `CHAIN_INVALID` unless as many distinct trustees as a recovery needs said so, each word good. */
+function checkTerms(word: CancelWord, target: CancelTarget, now: number): void {
+  if (word.timeMs > now + MAX_FUTURE_MS) throw invalidChain('a cancellation is dated more than 24 h ahead')
+  if (!target.policy.trustees.includes(word.trustee)) throw invalidChain('a cancellation is not by a trustee')
+}
+
+function holds(word: CancelWord, target: CancelTarget, chainOf: Judging['chainOf']): boolean {
+  const keys = keysAtTime(word.trustee, word.timeMs, chainOf?.(word.trustee))
+  return keys.some((key) => verifyLabeled(key, word.signature, LABEL, ...parts(target, word.timeMs)))
+}
+
+/**
+ * As with a recovery, a word that does not hold under what is known here of its trustee counts for nothing and takes nothing from the others.
+ * @throws KithError `CHAIN_INVALID` unless as many distinct trustees as a recovery needs said so.
+ */
 export function judgeCancellation(
   before: { readonly entries: readonly ChainEntry[]; readonly adoptedMs: readonly number[] },
   cancellation: RecoveryCancellation,
@@ -71,8 +82,10 @@ export function judgeCancellation(
   if (policy === undefined) throw invalidChain('a cancellation without a policy that allows it')
   const { words } = cancellation
   if (new Set(words.map((word) => word.trustee)).size !== words.length) throw invalidChain('a trustee cancels twice')
-  for (const word of words) checkCancelWord(word, { ...cancellation, policy }, judging)
+  const target = { ...cancellation, policy }
+  for (const word of words) checkTerms(word, target, judging.now)
   if (words.length < policy.threshold) throw invalidChain('the cancellations are fewer than the threshold')
+  if (words.filter((word) => holds(word, target, judging.chainOf)).length < policy.threshold) throw invalidChain('a cancellation does not verify')
 }
 
 function parts({ did, previous, policy, recoveryId }: CancelTarget, timeMs: number): readonly Uint8Array[] {

@@ -78,7 +78,9 @@ export const ATTEST_WITHIN_MS: number = 30 * 86_400_000
  * Judges the attestations of a recovery behind `before`, entries that were adopted at `adoptedMs`. `chainOf` gives a trustee's chain where one is known;
  * otherwise the trustee's DID key counts. A verifier that learns of a recovery together with the entry before it was not there to count any delay:
  * it goes by the signed times.
- * @throws KithError `CHAIN_INVALID` unless a quorum of a policy in force attests exactly this entry and every attestation is good.
+ * A word that does not hold under what is known here of its trustee counts for nothing and takes nothing from the others: verifiers know different histories of
+ * trustees, and one trustee must not be able to make a complete recovery invalid for some of them, or afterwards.
+ * @throws KithError `CHAIN_INVALID` unless a quorum of a policy in force attests exactly this entry, and for an attestation that breaks the policy's terms.
  */
 export function judgeRecovery(before: readonly ChainEntry[], adoptedMs: readonly number[], entry: ChainEntry, judging: Judging): Quorum {
   const { now, atMs, chainOf } = judging
@@ -95,14 +97,13 @@ export function judgeRecovery(before: readonly ChainEntry[], adoptedMs: readonly
   const request = { did: entry.did, previous: entry.previous, policy, recoveryId: first.recoveryId, keys: entry.keys }
   const good: number[] = []
   for (const one of attestations) {
-    const chain = chainOf?.(one.trustee)
     checkTerms(one, request, entry.timeMs, now)
-    if (holds(one, request, chain)) good.push(one.timeMs)
-    // Keys that a trustee rotated to are known only with its chain: without it the word counts for nothing, and takes nothing from the others.
-    else if (chain !== undefined || attestations.length === policy.threshold) throw invalidChain('an attestation does not verify')
+    if (holds(one, request, chainOf?.(one.trustee))) good.push(one.timeMs)
   }
   const completeMs = good.sort((a, b) => a - b)[policy.threshold - 1]
-  if (completeMs === undefined) throw invalidChain('the attestations are fewer than the threshold')
+  if (completeMs === undefined) {
+    throw invalidChain(attestations.length < policy.threshold ? 'the attestations are fewer than the threshold' : 'an attestation does not verify')
+  }
   return { delayMs: policy.delayS * 1000, overrides: policy.override > 0 && good.length >= policy.override, completeMs }
 }
 

@@ -3,7 +3,7 @@ import { encode } from '../core/codec.ts'
 import { KithError } from '../core/errors.ts'
 import { judgeCancellation, type RecoveryCancellation } from './chain-cancellation.ts'
 import { entryBytes, invalidChain, MAX_CHAIN_BYTES, MAX_ENTRIES } from './chain-codec.ts'
-import { judgeRecovery, type Quorum } from './chain-recovery.ts'
+import { judgeRecovery, type Quorum, samePolicy } from './chain-recovery.ts'
 import { checkEntry } from './chain-rules.ts'
 import type { Did } from './did.ts'
 import { keySetCodec } from './keys.ts'
@@ -22,7 +22,8 @@ import type { CancelledRecovery, ChainEntry, ChainFork, ChainState, ChainStatus,
  * ```
  *
  * Two entries at one index:
- * 1. same kind, keys and next: one event told twice; the smaller hash is kept, no alarm;
+ * 1. same kind, keys and next: one event told twice; the smaller hash is kept, no alarm. Where the two name other trustees, or only one says `compromised`, the
+ *    first adopted stays until an entry that opens the next commitment follows the other: whoever has the present keys can sign their entry anew;
  * 2. a rotation against a recovery still in its delay: the rotation wins, unless the recovery carries override attestations;
  * 3. a rotation that arrives after the recovery was adopted is refused and recorded: it had the whole delay;
  * 4. otherwise the first adopted stays, the pair is kept as proof and the chain is `forked` until a person re-pins it.
@@ -74,7 +75,8 @@ export function adoptChain(known: ChainState | undefined, entries: readonly Chai
 function grow(state: ChainState, tail: readonly ChainEntry[], options: AdoptOptions): Adoption {
   const pending = state.pending
   const next = tail[0] as ChainEntry
-  if (pending !== undefined && next.kind === 'recover') return retell(state, pending, next, options)
+  if (pending !== undefined && next.kind === 'recover' && next.index === pending.entry.index) return retell(state, pending, next, options)
+  // Whatever grows on a history that is about to be replaced, also a recovery by trustees named in it, waits for that.
   if (pending?.overrides === true) return { state, outcome: 'pending' }
   const grown = extend(state, tail, options)
   return { state: grown, outcome: grown.index > state.index ? 'extended' : 'pending' }
@@ -101,12 +103,16 @@ function contradict(state: ChainState, shown: readonly ChainEntry[], at: number,
   // Everything shown must verify before it may accuse anybody or replace anything.
   const branch = extend(before, shown.slice(at), options)
   if (kept.kind === 'recover' && other.kind !== 'recover') return { state: withFork(state, state.status, { kept, other }), outcome: 'stale' }
+  let sameTold = true
   for (let index = at; index < Math.min(state.entries.length, shown.length); index++) {
     const pair = { kept: state.entries[index] as ChainEntry, other: shown[index] as ChainEntry }
     if (isDecided(state, pair)) return { state, outcome: 'stale' }
     if (!sameEvent(pair.kept, pair.other)) return { state: withFork(state, 'forked', pair), outcome: 'forked' }
+    sameTold &&= sameTerms(pair.kept, pair.other)
   }
   if (shown.length < state.entries.length) return { state, outcome: 'stale' }
+  const beyond = shown[state.entries.length]
+  if (!sameTold && (beyond === undefined || beyond.kind === 'recover')) return { state, outcome: 'stale' }
   const replaced = update(branch, {
     status: state.status,
     forks: state.forks,
@@ -234,6 +240,11 @@ export function chainTail(state: ChainState, haveIndex: number): readonly ChainE
 /** One event told twice: the same step to the same keys, promising the same next ones. */
 function sameEvent(a: ChainEntry, b: ChainEntry): boolean {
   return a.kind === b.kind && equal(a.next, b.next) && equal(encode(keySetCodec, a.keys), encode(keySetCodec, b.keys))
+}
+
+/** Who may recover the identity, and whether what older keys certified has ended: not to be changed by the keys of the entry alone. */
+function sameTerms(a: ChainEntry, b: ChainEntry): boolean {
+  return samePolicy(a.policy, b.policy) && (a.reason === 'compromised') === (b.reason === 'compromised')
 }
 
 /** A person has chosen between these two: whoever lost cannot freeze the chain by showing his history again. */
