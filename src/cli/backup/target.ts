@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { link, lstat, open, rename, stat, unlink } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { link, lstat, open, realpath, rename, stat, unlink } from 'node:fs/promises'
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { KithError } from '../../core/errors.ts'
 import { syncDirectory } from '../../identity/atomic-file.ts'
 import type { Sink } from '../../vault/container-stream.ts'
@@ -16,7 +16,7 @@ export interface Target {
   discard(): Promise<void>
 }
 
-/** `-` is standard output. @throws KithError `FILE_EXISTS`, `FILE_MISSING` for a folder that is not there, `USAGE`. */
+/** `-` is standard output. @throws KithError `FILE_EXISTS`, `FILE_MISSING` for a folder that is not there, `USAGE`, also in the home itself. */
 export async function openTarget(context: CommandContext, file: string, force: boolean): Promise<Target> {
   if (file === '-') return standardOutput(context)
   const path = resolve(context.cwd, file)
@@ -25,7 +25,19 @@ export async function openTarget(context: CommandContext, file: string, force: b
   // A device or a pipe has no name to wait for.
   if (present !== undefined && !present.isFile()) return await special(path)
   if (present !== undefined && !force) throw taken(path)
+  await mustLieOutside(context.home, path)
   return await regular(path, force)
+}
+
+/** In the home it would take the place of key files, go down with them, and be in every later backup. Snapshots have a folder of their own. */
+async function mustLieOutside(home: string, path: string): Promise<void> {
+  const [root, folder] = await Promise.all([home, dirname(path)].map((at) => realpath(at).catch(() => resolve(at))))
+  const below = relative(root as string, folder as string)
+  if (below.split(sep)[0] === '..' || isAbsolute(below) || below === 'snapshots') return
+  throw new KithError('USAGE', `${path} lies in the home of this node; a backup lies elsewhere.`, {
+    details: { path },
+    next: 'kith snapshot create, or kith backup FILE (a path outside the home)',
+  })
 }
 
 function standardOutput({ terminal }: CommandContext): Target {

@@ -21,6 +21,8 @@ const NEVER_FILES: readonly RegExp[] = [
   /^kith-(backup|manifest)\.json$/,
   /\.(sum|new|tmp|unopened|sock)$/,
 ]
+/** Of a second keystore (`identity/spare.ts`): a backup of it is to look like any other. Older backups of one have them. */
+const SPARE_FILES: ReadonlySet<string> = new Set(['note.age', 'mark'])
 const NEVER_FOLDERS: ReadonlySet<string> = new Set(['control', 'log', 'snapshots', 'safety'])
 export const STORE_NAME = 'kith.db'
 const MAX_DEPTH = 8
@@ -52,9 +54,14 @@ export function belongs(name: string): boolean {
   return !NEVER_FILES.some((pattern) => pattern.test(name)) && !NEVER_FOLDERS.has(name)
 }
 
-/** A key file: sealed by the passphrase of the home. They lie in the home or one folder below, never among what peers sent. */
+/** Key files by their names: what else is called .age is a file as any other, such as a backup that somebody left in the home. */
+const KEY_FILE = /^(?:(?:identity|identity-throw-away|recovery)\.age|vaults\/[^/]+\.age)$/
+/** More than any key file has. */
+export const MAX_KEY_FILE_BYTES: number = 2 << 20
+
+/** A key file: sealed by the passphrase of the home. */
 export function isKeyFile(name: string): boolean {
-  return name.endsWith('.age') && name.split('/').length <= 2 && !name.startsWith('inbox/')
+  return KEY_FILE.test(name)
 }
 
 /** Files of a home that a backup takes as they stand, without the store; in order of their names. */
@@ -64,7 +71,7 @@ export async function homeContents(root: string): Promise<HomeContents> {
   const walk = async (folder: string, depth: number): Promise<void> => {
     for (const entry of (await readdir(join(root, folder), { withFileTypes: true })).sort((a, b) => (a.name < b.name ? -1 : 1))) {
       const name = folder === '' ? entry.name : `${folder}/${entry.name}`
-      if (name === STORE_NAME || !belongs(name)) continue
+      if (name === STORE_NAME || SPARE_FILES.has(name) || !belongs(name)) continue
       if (entry.isDirectory() && depth < MAX_DEPTH) await walk(name, depth + 1)
       if (!entry.isFile()) continue
       const path = join(root, name)

@@ -111,14 +111,18 @@ async function keyFiles(files: readonly HomeFile[], options: CreateBackupOptions
   return { kind: 'container', sealed }
 }
 
-/** `undefined` for one that is sealed by something else: it goes in as it is. */
+/** `undefined` for one that is sealed by something else or damaged, which must not keep the others out of a backup: it goes in as it is. */
 async function openKeyFile(path: string, passphrase: Secret): Promise<Secret | undefined> {
   try {
     return await loadKeyFile(path, passphrase)
   } catch (error) {
-    if (isKithError(error, 'PASSPHRASE_WRONG') && !path.endsWith('/identity.age')) return undefined
-    throw error
+    if (path.endsWith('/identity.age') || !isUnopened(error)) throw error
+    return undefined
   }
+}
+
+function isUnopened(error: unknown): boolean {
+  return isKithError(error) && ['PASSPHRASE_WRONG', 'KEYSTORE_DAMAGED', 'KEYSTORE_UNSUPPORTED'].includes(error.code)
 }
 
 async function isStill({ path, size }: HomeFile): Promise<boolean> {

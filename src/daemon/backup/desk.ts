@@ -67,7 +67,7 @@ export class BackupDesk {
     return (await readSeries(home.paths.root, device(), random)).recipient
   }
 
-  /** @throws KithError `STORE_FAILED`, `STORE_LOCKED`. */
+  /** @throws KithError `STORE_FAILED`, `STORE_LOCKED`, `BACKUP_KEY_WRONG` for another backup key than the one this home knows. */
   begin(wanted: { readonly recipient?: string | undefined } = {}): Promise<BackupStage> {
     const begun = this.#turn.then(() => this.#begin(wanted.recipient))
     this.#turn = begun.catch(() => undefined)
@@ -79,6 +79,8 @@ export class BackupDesk {
     const device = this.#parts.device()
     for (const id of this.#stages.keys()) if (this.#stages.size >= MAX_STAGES) await this.#drop(id)
     const known = await readSeries(home.paths.root, device, random)
+    // Whoever may only ask for a backup must not decide who opens all that follow.
+    if (recipient !== undefined && known.recipient !== null && recipient !== known.recipient) throw otherKey(home.paths.root)
     const now = Math.floor(clock.now())
     const counter = Math.max(known.counter + 1, (await knownCounter(known.series, environment)) + 1, now)
     const series = { series: known.series, counter, recipient: recipient ?? known.recipient }
@@ -159,4 +161,12 @@ export class BackupDesk {
   #folder(id: string): string {
     return join(this.#parts.home.paths.root, `.backup-${id}`)
   }
+}
+
+function otherKey(root: string): KithError {
+  const path = join(root, 'backup.json')
+  return new KithError('BACKUP_KEY_WRONG', 'the backups of this home are sealed to another key of its own', {
+    details: { path },
+    next: `kith backup FILE --recipient age1… (adds a key); when the phrase of this home is another one now: mv ${path} ${path}.old`,
+  })
 }

@@ -7,6 +7,11 @@ export type SealedKeys = 'passphrase' | 'container' | 'none'
 
 const hex = (length: number): z.ZodType<string> => z.string().regex(new RegExp(`^[0-9a-f]{${length}}$`))
 const whole = z.int().min(0)
+/** Years of four digits, ms: a later time has no date, and nothing could be newer than it. */
+export const MAX_TIME_MS = 253_402_300_799_999
+const time = whole.max(MAX_TIME_MS)
+/** Runs are numbered from seconds upwards, and the next one needs a number, too. */
+const MAX_BOOT: number = 10 ** 14
 
 /** The header of a backup (`kith-backup.json`), besides its format. */
 export interface BackupHeader {
@@ -37,10 +42,10 @@ const headerSchema: z.ZodType<BackupHeader> = z.object({
   link_key: hex(64).nullable(),
   kith: z.string().max(64),
   created_at: z.iso.datetime(),
-  created_ms: whole,
+  created_ms: time,
   series: hex(32),
-  counter: whole,
-  boot: whole,
+  counter: time,
+  boot: whole.max(MAX_BOOT),
   keys: z.enum(['passphrase', 'container', 'none']),
   recipient: z.string().max(128).nullable(),
   contents: z.array(z.object({ name: z.string().max(1_024), size: whole })).max(100_000),

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readdir, readFile, unlink } from 'node:fs/promises'
+import { readdir, readFile, stat, unlink } from 'node:fs/promises'
 import { basename, join, relative, sep } from 'node:path'
 import type { Identity } from 'age-encryption'
 import type { Clock } from '../../core/clock.ts'
@@ -17,7 +17,7 @@ import { openSmall } from '../../vault/container-small.ts'
 import { describeDevice, type IdentitySummary, saveSummary } from '../identity/describe.ts'
 import { seedsOfHead } from '../identity/own-chain.ts'
 import { STORED_WORK_FACTOR } from '../identity/setup.ts'
-import { isKeyFile } from './contents.ts'
+import { isKeyFile, MAX_KEY_FILE_BYTES } from './contents.ts'
 import type { CheckedBackup } from './read.ts'
 
 /** What seals the keys of the restored home. */
@@ -86,13 +86,13 @@ async function fromContainer(place: Home, backup: CheckedBackup, names: readonly
   })
 }
 
-/** `undefined` for one that was sealed by something else when the backup was made. */
+/** `undefined` for one that was sealed by something else, or damaged, when the backup was made. */
 async function openSealed(path: string, identities: readonly Identity[]): Promise<Secret | undefined> {
   try {
     return await openSmall(await readFile(path), identities)
   } catch (error) {
-    if (isKithError(error, 'BACKUP_KEY_WRONG') && basename(path) !== 'identity.age') return undefined
-    throw error
+    if (basename(path) === 'identity.age' || !isKithError(error) || !error.code.startsWith('BACKUP_')) throw error
+    return undefined
   }
 }
 
@@ -120,7 +120,7 @@ async function fromPassphrase(place: Home, backup: CheckedBackup, names: readonl
     for (const name of names) {
       const path = join(place.paths.root, name)
       const plaintext = await loadKeyFile(path, then).catch((error: unknown) => {
-        if (isKithError(error, 'PASSPHRASE_WRONG')) return undefined
+        if (isKithError(error) && ['PASSPHRASE_WRONG', 'KEYSTORE_DAMAGED', 'KEYSTORE_UNSUPPORTED'].includes(error.code)) return undefined
         throw error
       })
       if (plaintext === undefined) {
@@ -199,7 +199,10 @@ async function withNew(place: Home, options: RestoreKeys, run: (sealing: Sealing
 async function keyFilesOf(root: string): Promise<readonly string[]> {
   const found = await readdir(root, { recursive: true, withFileTypes: true })
   const names = found.filter((entry) => entry.isFile()).map((entry) => relative(root, join(entry.parentPath, entry.name)).replaceAll(sep, '/'))
-  return names.filter(isKeyFile).sort()
+  const keyFiles = names.filter(isKeyFile).sort()
+  const sizes = await Promise.all(keyFiles.map(async (name) => (await stat(join(root, name))).size))
+  // They are read whole: something larger is none of ours and stays as it came.
+  return keyFiles.filter((_, i) => (sizes[i] as number) <= MAX_KEY_FILE_BYTES)
 }
 
 /** The checksum that tells a damaged file from a wrong passphrase; it is in no backup. */

@@ -7,6 +7,7 @@ import { writeAtomic } from '../../identity/atomic-file.ts'
 import { readPrivateFile } from '../../identity/home.ts'
 import { statePassphrasePath } from '../../identity/passphrase.ts'
 import type { Device } from '../../identity/types.ts'
+import { MAX_TIME_MS } from './format.ts'
 
 /**
  * # Which backup is the newest
@@ -54,7 +55,7 @@ export async function writeSeries(root: string, series: Series, device: Device |
 export async function knownCounter(series: string, environment: NodeJS.ProcessEnv): Promise<number> {
   const bytes = await readPrivateFile(counterPath(series, environment), 64)
   const text = bytes === undefined ? '' : Buffer.from(bytes).toString('latin1')
-  return /^(0|[1-9][0-9]{0,15})\n$/.test(text) ? Number(text) : 0
+  return /^(0|[1-9][0-9]{0,15})\n$/.test(text) && Number(text) < MAX_TIME_MS ? Number(text) : 0
 }
 
 /** Never lowers it. */
@@ -84,6 +85,8 @@ function parse(text: string): Stored | undefined {
       typeof series === 'string' &&
       /^[0-9a-f]{32}$/.test(series) &&
       Number.isSafeInteger(counter) &&
+      (counter as number) >= 0 &&
+      (counter as number) < MAX_TIME_MS &&
       (recipient === null || typeof recipient === 'string') &&
       typeof mac === 'string'
     return sound ? (value as Stored) : undefined

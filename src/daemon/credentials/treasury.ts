@@ -71,7 +71,11 @@ async function pemOf({ store, vault }: OfflineVault, name: string): Promise<Secr
 async function writeNew(path: string, content: Secret): Promise<void> {
   const file = await open(path, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'EEXIST') throw new KithError('FILE_EXISTS', `${path} is there already.`, { details: { path }, next: 'name another with --out', cause })
-    throw new KithError('STORE_FAILED', `${path} cannot be written: ${cause.code ?? 'unknown reason'}.`, { details: { path }, cause })
+    throw new KithError('STORE_FAILED', `${path} cannot be written: ${cause.code ?? 'unknown reason'}.`, {
+      details: { path },
+      next: 'name another folder with --out',
+      cause,
+    })
   })
   const copy = content.use((bytes) => Buffer.from(bytes))
   try {
@@ -79,7 +83,11 @@ async function writeNew(path: string, content: Secret): Promise<void> {
     await file.sync()
   } catch (cause) {
     await unlink(path).catch(() => undefined)
-    throw new KithError('STORE_FAILED', `${path} cannot be written.`, { details: { path }, cause })
+    throw new KithError('STORE_FAILED', `${path} cannot be written.`, {
+      details: { path },
+      next: 'name a file on another disk with --out; nothing was left there',
+      cause,
+    })
   } finally {
     copy.fill(0)
     await file.close()

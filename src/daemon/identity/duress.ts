@@ -120,10 +120,15 @@ export async function signalDuress(home: Home, device: LocalDevice): Promise<voi
     const command = opened.use((bytes) => bytes.toString('utf8', 2, 2 + bytes.readUInt16BE(0)))
     opened.wipe()
     if (command === '') return
-    const child = spawn('/bin/sh', ['-c', command], { detached: true, stdio: 'ignore' })
+    const child = spawn('/bin/sh', ['-c', command], { detached: true, stdio: 'ignore', env: withoutSecrets(process.env) })
     child.on('error', () => undefined)
     child.unref()
   } catch {
     // Somebody may look on.
   }
+}
+
+/** A passphrase or PIN that came by the environment is not for the programs that a command runs. */
+function withoutSecrets(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !/^(?:ICN_|KITH_|CREDENTIALS_DIRECTORY$)/.test(name)))
 }

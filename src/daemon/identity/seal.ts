@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
 import { KithError } from '../../core/errors.ts'
 import { type Random, systemRandom } from '../../core/random.ts'
 import type { Secret } from '../../core/secret.ts'
+import { writeNew } from '../../identity/atomic-file.ts'
 import { forgetSealed, loadSealed, type SealKind, seal } from '../../identity/hardware/sealed.ts'
 import { DEFAULT_PCRS } from '../../identity/hardware/tpm.ts'
 import type { Home } from '../../identity/home.ts'
 import { loadKeyFile } from '../../identity/keystore-file.ts'
-import { forgetStatePassphrase, type Passphrase } from '../../identity/passphrase.ts'
+import { forgetStatePassphrase, type Passphrase, readPassphraseFile, statePassphrasePath } from '../../identity/passphrase.ts'
 
 export interface SealView {
   readonly sealed: SealKind | null
@@ -56,9 +56,31 @@ export async function changeSeal(home: Home, passphrase: Passphrase, request: Se
       random,
       unknown,
     })
-    await forgetStatePassphrase(home.id, environment)
+    await stillOpens(home, passphrase.secret, environment)
+    await forgetKept(home, passphrase.secret, environment)
   }
   return await viewSeal(home, environment)
+}
+
+/** Sealing takes seconds, and no lock is held: a passphrase that was changed meanwhile must not be hidden behind the one of before. */
+async function stillOpens(home: Home, passphrase: Secret, environment: NodeJS.ProcessEnv): Promise<void> {
+  try {
+    await mustOpen(home, passphrase)
+  } catch (cause) {
+    await forgetSealed(home, environment)
+    throw new KithError('PASSPHRASE_WRONG', 'The passphrase was changed while it was being sealed; nothing is sealed.', {
+      next: 'kith id seal (the same command again)',
+      cause,
+    })
+  }
+}
+
+/** Only the one that is sealed now: a later one is the only key to the files. */
+async function forgetKept(home: Home, passphrase: Secret, environment: NodeJS.ProcessEnv): Promise<void> {
+  const path = statePassphrasePath(home.id, environment)
+  if (!existsSync(path)) return
+  using kept = readPassphraseFile(path)
+  if (kept.equals(passphrase)) await forgetStatePassphrase(home.id, environment)
 }
 
 async function mustOpen(home: Home, passphrase: Secret): Promise<void> {
@@ -72,11 +94,12 @@ async function writeRecovery(path: string, passphrase: Secret): Promise<void> {
   const line = Buffer.alloc(passphrase.length + 1, 0x0a)
   try {
     passphrase.use((bytes) => bytes.copy(line))
-    await writeFile(path, line, { mode: 0o600, flag: 'wx', flush: true })
+    await writeNew(path, line)
   } catch (cause) {
-    throw new KithError('FILE_EXISTS', `the recovery file cannot be written: ${path}`, {
-      details: { path },
-      next: 'name a file that does not exist yet',
+    const { code } = cause as NodeJS.ErrnoException
+    throw new KithError(code === 'EEXIST' ? 'FILE_EXISTS' : 'STORE_FAILED', `the recovery file cannot be written: ${path}`, {
+      details: { path, reason: code ?? 'unknown' },
+      next: code === 'EEXIST' ? 'name a file that does not exist yet' : 'name a file in a folder that is there and has room; nothing was left there',
       cause,
     })
   } finally {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { mkdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Clock } from '../../core/clock.ts'
@@ -6,6 +7,7 @@ import type { Random } from '../../core/random.ts'
 import type { Secret } from '../../core/secret.ts'
 import { MAX_AGE_FILE_BYTES } from '../../identity/age-file.ts'
 import { syncDirectory, writeAtomic, writeNew } from '../../identity/atomic-file.ts'
+import { isSealed } from '../../identity/hardware/sealed.ts'
 import type { Home } from '../../identity/home.ts'
 import { exportPassphraseOf, PHRASE_WORK_FACTOR, sealExport } from '../../identity/identity-export.ts'
 import { IdentityKeys } from '../../identity/identity-keys.ts'
@@ -13,7 +15,7 @@ import { hasIdentity, openIdentity } from '../../identity/keystore.ts'
 import type { IdentityContent } from '../../identity/keystore-codec.ts'
 import { sumPath } from '../../identity/keystore-file.ts'
 import { makeDevice, saveIdentity } from '../../identity/keystore-save.ts'
-import { keepStatePassphrase, type Passphrase } from '../../identity/passphrase.ts'
+import { keepStatePassphrase, type Passphrase, statePassphrasePath } from '../../identity/passphrase.ts'
 import { readPrivateFile } from '../../identity/private-file.ts'
 import { phraseToSeed } from '../../vault/bip39.ts'
 import { describeDevice, type IdentitySummary, loadSummary, saveSummary } from './describe.ts'
@@ -97,13 +99,15 @@ export interface Imported {
 /**
  * Makes a home one of an exported identity, with new keys of the machine. What stands in the home is copied aside first, and goes only when the new file has
  * proven to open.
- * @throws KithError `IDENTITY_EXISTS` over another identity, `CHAIN_STALE` over newer keys of the same one, `KEYSTORE_NOT_SAVED`.
+ * @throws KithError `IDENTITY_EXISTS` over another identity, `CHAIN_STALE` over newer keys of the same one, `USAGE` where the machine keeps another passphrase for the
+ * home, `KEYSTORE_NOT_SAVED`.
  */
 export async function importIdentity(options: ImportOptions): Promise<Imported> {
   const { home, content, clock, random, environment } = options
   using identity = new IdentityKeys({ ...content, mayRotate: options.mayRotate }, home.tokens?.open)
   const name = machineName(options.name ?? (await loadSummary(home.paths.root))?.name)
   await mustSucceed(options, identity)
+  if (await hasIdentity(home)) mayReseal(options)
   const safetyCopy = await copyAside(home, clock)
   let kept: Passphrase | undefined
   try {
@@ -145,6 +149,20 @@ async function mustSucceed({ home, present }: ImportOptions, identity: IdentityK
     throw new KithError('CHAIN_STALE', 'The identity rotated since this export was made; the keys that stand here are newer.', {
       details: { here: known.index, imported: identity.chain.index },
       next: 'kith id export FILE (a new export, on the machine that rotated)',
+    })
+  }
+}
+
+/** What the machine keeps for this home is tried before anybody is asked: it must open what stands here afterwards, too, and the vaults, which stay as they are. */
+function mayReseal({ home, passphrase, environment }: ImportOptions): void {
+  if (isSealed(home, environment)) {
+    throw new KithError('USAGE', 'The passphrase of this home is sealed by the machine, and would not open the imported keys.', {
+      next: 'kith id passphrase (ends the seal), then the same command again; when the seal is broken: --home DIR (another directory)',
+    })
+  }
+  if (passphrase !== undefined && existsSync(statePassphrasePath(home.id, environment))) {
+    throw new KithError('USAGE', 'This home keeps its passphrase outside; that one would be tried on keys that have another.', {
+      next: 'the same command with --no-passphrase, then kith id passphrase',
     })
   }
 }

@@ -1,6 +1,6 @@
-import { lstatSync, realpathSync } from 'node:fs'
+import { existsSync, lstatSync, realpathSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, isAbsolute } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 import { KithError } from '../../core/errors.ts'
 import { CKR_CRYPTOKI_ALREADY_INITIALIZED, type Cryptoki, returnValue } from './cryptoki.ts'
 
@@ -51,6 +51,8 @@ export function checkModule(path: string): string {
     const sticky = at !== real && (info.mode & 0o1000) !== 0
     if (info.uid !== 0 && info.uid !== process.getuid?.()) throw refused(real, `${at} belongs to another user`, `chown root ${at}`)
     if ((info.mode & 0o022) !== 0 && !sticky) throw refused(real, `other users can change ${at}`, `chmod go-w ${at}`)
+    // Files that peers send land below a home, and a key file from elsewhere could name one.
+    if (at !== real && existsSync(join(at, 'kith.lock'))) throw refused(real, 'it lies in the home of a node', 'install the module elsewhere')
     if (at === dirname(at)) return real
   }
 }

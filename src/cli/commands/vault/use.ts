@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { open, unlink } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { KithError } from '../../../core/errors.ts'
 import { Secret } from '../../../core/secret.ts'
@@ -152,12 +152,20 @@ async function writeNew({ cwd }: CommandContext, file: string, content: Uint8Arr
   const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600).catch(
     (cause: NodeJS.ErrnoException) => {
       const reason = cause.code === 'EEXIST' ? 'it exists' : (cause.code ?? 'unknown')
-      throw new KithError('USAGE', `${file} cannot be made: ${reason}.`, { details: { file }, cause })
+      throw new KithError('USAGE', `${file} cannot be made: ${reason}.`, { details: { file }, next: 'another name or folder: --out FILE', cause })
     },
   )
   try {
     await handle.writeFile(content)
     await handle.sync()
+  } catch (cause) {
+    // Part of a secret is of no use and must not stay.
+    await unlink(path).catch(() => undefined)
+    throw new KithError('STORE_FAILED', `${file} cannot be written; nothing was left there.`, {
+      details: { file },
+      next: 'another disk or folder: --out FILE',
+      cause,
+    })
   } finally {
     await handle.close()
   }
