@@ -55,7 +55,7 @@ export class RecoveryBridge {
 
   /** @throws KithError `STORE_FAILED`, `WIRE_MALFORMED`. */
   static async open(parts: RecoveryBridgeParts): Promise<RecoveryBridge> {
-    const { did, store, clock, logger, gossip, messages } = parts
+    const { did, store, clock, logger, gossip, mesh, messages } = parts
     const listeners = new Set<(news: RecoveryNews) => void>()
     const desk = await RecoveryDesk.open({
       did,
@@ -63,6 +63,7 @@ export class RecoveryBridge {
       clock,
       logger,
       directory: messages.directory,
+      keeps: (peer) => mesh.book.get(peer) !== undefined,
       publish: async (message) => {
         await gossip.publish(RECOVERY_TOPIC, message, { type: MESSAGE_TYPE.recovery })
       },

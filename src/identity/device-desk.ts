@@ -1,6 +1,6 @@
 import { equal, type PublicKey, toHex } from '../core/bytes.ts'
 import { KithError } from '../core/errors.ts'
-import { createDeviceDocument, decodeDeviceDocument, encodeDeviceDocument, type ListedDevice, type RevocationReason } from './device-document.ts'
+import { createDeviceDocument, decodeDeviceDocument, encodeDeviceDocument, type ListedDevice, MAX_DEVICES, type RevocationReason } from './device-document.ts'
 import { createGrant } from './device-grant.ts'
 import { loadRoster, saveRoster } from './device-home.ts'
 import type { DeviceRequest } from './device-request.ts'
@@ -116,12 +116,32 @@ async function change(components: DeskComponents, edit: (devices: Map<string, Li
     if (known !== stored) await saveRoster(home, known)
     return known
   }
-  // Versions follow the clock, so that they rise even where the last one was lost.
-  const version = Math.max((known?.latest.version ?? 0) + 1, now)
-  const document = createDeviceDocument(identity, { version, now, devices: [...devices.values()] })
+  // Versions follow the clock, so that they rise even where the last one was lost; each chain entry begins its own.
+  const last = known?.latest.chainIndex === chain.index ? known.latest.version : 0
+  const version = Math.max(last + 1, now)
+  if (!Number.isSafeInteger(version)) {
+    throw new KithError('DEVICE_DOCUMENT_INVALID', 'no further document can be made with these keys: somebody else has signed with them', {
+      next: 'kith id rotate --reason compromised',
+    })
+  }
+  const before = new Set(stored?.latest.devices.map((device) => toHex(device.linkKey)))
+  const document = createDeviceDocument(identity, { version, now, devices: fitting(devices, known, before) })
   const { roster } = addDocument(known, decodeDeviceDocument(document))
   await saveRoster(home, roster)
   return roster
+}
+
+/**
+ * What fits into one document. Somebody who had the keys may have revoked more machines than there ever were: verifiers who heard of these keep them, and the
+ * document keeps those that this home knew, or that were revoked just now, before them.
+ */
+function fitting(devices: ReadonlyMap<string, ListedDevice>, known: DeviceRoster | undefined, before: ReadonlySet<string>): readonly ListedDevice[] {
+  if (devices.size <= MAX_DEVICES) return [...devices.values()]
+  const own = ([key, { status }]: [string, ListedDevice]): number => (status === 'active' || before.has(key) || known?.revoked.has(key) !== true ? 0 : 1)
+  return [...devices]
+    .sort((a, b) => own(a) - own(b))
+    .slice(0, MAX_DEVICES)
+    .map(([, device]) => device)
 }
 
 function merged(stored: DeviceRoster | undefined, known: DeviceRoster | undefined): DeviceRoster | undefined {

@@ -65,8 +65,10 @@ export function addDocument(known: DeviceRoster | undefined, document: DeviceDoc
   if (known.did !== document.did) throw new TypeError('the document is of another identity')
   if ([known.latest, ...known.others].some(({ hash }) => equal(hash, document.hash))) return { roster: known, revoked: [], changed: false }
   const revoked = new Map(known.revoked)
-  const added = collect(revoked, document)
   const latest = later(known.latest, document)
+  // Keys that were replaced since cannot have filled the room that the present ones need.
+  if (latest === document && document.chainIndex > known.latest.chainIndex) makeRoom(revoked, document)
+  const added = collect(revoked, document)
   const others = toPassOn(latest, [known.latest, document, ...known.others])
   const changed = differs(revoked, known.revoked) || latest !== known.latest || others.some((other) => !known.others.includes(other))
   return { roster: changed ? { did: known.did, latest, others, revoked } : known, revoked: added, changed }
@@ -102,6 +104,15 @@ function collect(revoked: Map<string, RevokedDevice>, document: DeviceDocument):
     } else if (sinceMs < before.sinceMs || (sinceMs === before.sinceMs && GRAVITY[status] > GRAVITY[before.reason])) revoked.set(key, found)
   }
   return added
+}
+
+function makeRoom(revoked: Map<string, RevokedDevice>, document: DeviceDocument): void {
+  const listed = new Set(revokedIn(document))
+  const fresh = [...listed].filter((key) => !revoked.has(key)).length
+  for (const key of [...revoked.keys()]) {
+    if (revoked.size + fresh <= MAX_REVOKED) return
+    if (!listed.has(key)) revoked.delete(key)
+  }
 }
 
 /** An entry that was made anew is another object. */

@@ -1,4 +1,4 @@
-import type { PublicKey } from '../core/bytes.ts'
+import { equal, type PublicKey } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
 import { parsePublicKey } from '../core/crypto/ed25519.ts'
 import { KithError } from '../core/errors.ts'
@@ -241,7 +241,7 @@ export class KnownKeys {
   /** After a PROOF. Serials and boots only rise. */
   learn(learned: Learned): void {
     const now = this.#clock.now()
-    const entry = this.#adopt(learned.chain, now)
+    const entry = this.#afterGreeting(learned.chain, now)
     entry.lastSeenMs = now
     this.#told.delete(learned.did)
     this.#entries.delete(learned.did)
@@ -358,6 +358,17 @@ export class KnownKeys {
   /** Flushes; the store stays open. @throws KithError `STORE_FAILED`. */
   async close(): Promise<void> {
     await this.#writes.close()
+  }
+
+  /**
+   * What a greeting worked out may be older than what was learned while the other side took its time over the end of it: a recovery that waits since, one that was
+   * ended, or one that took effect. Only what goes on from the entry known here is news.
+   */
+  #afterGreeting(shown: ChainState, now: number): Entry {
+    const entry = this.#entries.get(shown.did)
+    if (entry === undefined || entry.index < 0) return this.#adopt(shown, now)
+    const at = shown.entries[entry.index]
+    return shown.index > entry.index && at !== undefined && equal(at.hash, entry.head) ? this.#adopt(shown, now) : entry
   }
 
   #adopt(shown: ChainState, now: number): Entry {

@@ -14,7 +14,7 @@ import { decodeMessage, encodeMessage, MAX_MESSAGE_BYTES, type RecoveryMessage }
  * # One recovery as this node knows it
  *
  * ```text
- * at rest = u8 1 || u8 flags (1: asked for by this node) || u64 first_seen_ms || bytes message of the recovery || option<bytes message of its end>
+ * at rest = u8 1 || u8 flags (1: asked for by this node, 2: a person brought it) || u64 first_seen_ms || bytes message of the recovery || option<bytes message of its end>
  * ```
  */
 export interface Case {
@@ -25,6 +25,8 @@ export interface Case {
   readonly words: Map<Did, CancelWord>
   /** This node asked for it. */
   readonly mine: boolean
+  /** A person brought it as a file or text. */
+  readonly byHand: boolean
   readonly seenMs: number
   /** Who brought a request that nobody attested yet. */
   readonly from: Did | undefined
@@ -56,7 +58,7 @@ export const caseCodec: Codec<Case> = mapped(
     const policy = message.kind === 'recovery' ? message.entry.policy : undefined
     if (message.kind !== 'recovery' || policy === undefined) throw new KithError('WIRE_MALFORMED')
     const ended = end === undefined ? undefined : decodeMessage(end)
-    const made = newCase(message.entry, policy, { mine: (flags & 1) === 1, seenMs, from: undefined })
+    const made = newCase(message.entry, policy, { mine: (flags & 1) === 1, byHand: (flags & 2) === 2, seenMs, from: undefined })
     for (const one of message.entry.attestations) made.attestations.set(one.trustee, one)
     if (ended?.kind === 'end') for (const word of ended.cancellation.words) made.words.set(word.trustee, word)
     return made
@@ -65,7 +67,7 @@ export const caseCodec: Codec<Case> = mapped(
     const end = endMessage(one)
     return {
       _version: undefined,
-      flags: one.mine ? 1 : 0,
+      flags: (one.mine ? 1 : 0) + (one.byHand ? 2 : 0),
       seenMs: one.seenMs,
       recovery: encodeMessage(recoveryMessage(one)),
       end: end === undefined ? undefined : encodeMessage(end),
@@ -82,7 +84,7 @@ export function decodeCase(encoded: Uint8Array): Case {
   return decode(caseCodec, encoded)
 }
 
-export function newCase(entry: ChainEntry, policy: RecoveryPolicy, options: Pick<Case, 'mine' | 'seenMs' | 'from'>): Case {
+export function newCase(entry: ChainEntry, policy: RecoveryPolicy, options: Pick<Case, 'mine' | 'byHand' | 'seenMs' | 'from'>): Case {
   const bare: ChainEntry = { ...entry, attestations: [] }
   return { id: recoveryIdOf(entry), entry: bare, policy, attestations: new Map(), words: new Map(), stage: undefined, dueMs: undefined, ...options }
 }
@@ -150,10 +152,34 @@ export function statusOf(one: Case, chain: ChainState, own: Did): RecoveryStatus
   }
 }
 
-/** Which one goes first when there is no room: those that concern nobody here and that fewest attested, the oldest first. */
-export function byWeight(own: Did): (a: Case, b: Case) => number {
-  const concerns = (one: Case): number => (one.mine || one.entry.did === own || one.attestations.has(own) || one.words.has(own) ? 1 : 0)
-  return (a, b) => concerns(a) - concerns(b) || a.attestations.size - b.attestations.size || a.seenMs - b.seenMs || compare(a.id, b.id)
+export interface Room {
+  readonly own: Did
+  /** Whether a person here holds on to this identity. */
+  readonly keeps: (did: Did) => boolean
+  /** Everything that wants a place. */
+  readonly all: readonly Case[]
+}
+
+/**
+ * Which one goes first when there is no room: of identities that nobody here knows, before those that a person brought, and last those that concern this node. Among
+ * these, what is over, then what only trustees attested who attested others of the same identity too, then what fewest attested, the oldest first: a good trustee attests
+ * one at a time, so that no trustee alone can fill the room.
+ */
+export function byWeight({ own, keeps, all }: Room): (a: Case, b: Case) => number {
+  const told = new Map<string, number>()
+  for (const { entry, attestations } of all) {
+    for (const trustee of attestations.keys()) told.set(`${entry.did} ${trustee}`, (told.get(`${entry.did} ${trustee}`) ?? 0) + 1)
+  }
+  const nearness = (one: Case): number => {
+    if (one.mine || one.entry.did === own || one.attestations.has(own) || one.words.has(own)) return 3
+    return one.byHand ? 2 : keeps(one.entry.did) ? 1 : 0
+  }
+  const over = ({ stage }: Case): number => (stage === undefined || stage === 'collecting' || stage === 'waiting' || stage === 'contested' ? 1 : 0)
+  const voices = ({ entry, attestations }: Case): number => {
+    const single = [...attestations.keys()].filter((trustee) => told.get(`${entry.did} ${trustee}`) === 1).length
+    return single === 0 && attestations.size > 0 ? -1 : single
+  }
+  return (a, b) => nearness(a) - nearness(b) || over(a) - over(b) || voices(a) - voices(b) || a.seenMs - b.seenMs || compare(a.id, b.id)
 }
 
 function compareText(a: string, b: string): number {

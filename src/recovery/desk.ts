@@ -35,6 +35,8 @@ export interface DeskParts {
   readonly clock: Clock
   readonly logger: Logger
   readonly directory: Pick<DeviceDirectory, 'chainOf' | 'learnChain' | 'cancelRecovery'>
+  /** Whether a person here holds on to this identity. */
+  readonly keeps: (did: Did) => boolean
   /** Says it on `identity:recovery`. */
   readonly publish: (message: Uint8Array) => Promise<void>
   readonly onNews: (news: RecoveryNews) => void
@@ -54,7 +56,8 @@ export interface TrusteeSigner {
 
 const NAMESPACE = 'recovery/case'
 export const MAX_CASES = 256
-export const MAX_CASES_OF_ONE = 8
+/** More than a third of 32 trustees, who can hold up one place each. */
+export const MAX_CASES_OF_ONE = 16
 /** Timers run at most so long, so that a clock that is set forward is noticed. */
 const LOOK_MS = 6 * 3_600_000
 const LIVE: ReadonlySet<RecoveryStage | undefined> = new Set<RecoveryStage | undefined>(['collecting', 'waiting', undefined])
@@ -288,7 +291,7 @@ export class RecoveryDesk {
     if (policy === undefined) throw new KithError('RECOVERY_NO_POLICY', undefined, { details: { did: entry.did } })
     // Threshold, delay and trustees are the owner's: whoever asks for others asks for nothing.
     if (!samePolicy(entry.policy, policy)) throw invalid('it asks under other terms than the owner fixed')
-    return newCase(entry, policy, { mine, seenMs: now, from: source.kind === 'link' ? source.peer : undefined })
+    return newCase(entry, policy, { mine, byHand: source.kind === 'file', seenMs: now, from: source.kind === 'link' ? source.peer : undefined })
   }
 
   async #takeEnd(cancellation: RecoveryCancellation): Promise<Taken> {
@@ -334,9 +337,10 @@ export class RecoveryDesk {
     const all = [...this.#cases.values()]
     const earlier = one.from === undefined ? undefined : all.find((other) => other.from === one.from && other.attestations.size === 0 && !other.mine)
     if (earlier !== undefined && one.attestations.size === 0) await this.#drop(earlier)
-    const weight = byWeight(this.#parts.did)
-    const same = all.filter((other) => other !== earlier && other.entry.did === one.entry.did)
-    const crowd = same.length >= MAX_CASES_OF_ONE ? same : this.#cases.size >= MAX_CASES ? all : []
+    const rest = all.filter((other) => other !== earlier || one.attestations.size > 0)
+    const weight = byWeight({ own: this.#parts.did, keeps: this.#parts.keeps, all: [...rest, one] })
+    const same = rest.filter((other) => other.entry.did === one.entry.did)
+    const crowd = same.length >= MAX_CASES_OF_ONE ? same : this.#cases.size >= MAX_CASES ? rest : []
     const [least] = crowd.sort(weight)
     if (least !== undefined) {
       if (weight(least, one) >= 0) return false

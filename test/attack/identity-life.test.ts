@@ -1,12 +1,29 @@
 import assert from 'node:assert/strict'
-import { describe, test } from 'node:test'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, type TestContext, test } from 'node:test'
 import { toHex } from '../../src/core/bytes.ts'
+import { manualClock } from '../../src/core/clock.ts'
+import { silentLogger } from '../../src/core/observe/log.ts'
+import { createMemoryStore } from '../../src/core/store/memory.ts'
 import { adoptChain, cancelRecovery, settleChain } from '../../src/identity/chain.ts'
 import { signCancelWord } from '../../src/identity/chain-cancellation.ts'
 import { createInception, createRecovery } from '../../src/identity/chain-make.ts'
 import { attestRecovery } from '../../src/identity/chain-recovery.ts'
+import { revokeMachine } from '../../src/identity/device-desk.ts'
+import { type DeviceDocument, MAX_DEVICES } from '../../src/identity/device-document.ts'
+import { addDocument, type DeviceRoster, decodeRoster, encodeRoster } from '../../src/identity/device-roster.ts'
+import { formatDid } from '../../src/identity/did.ts'
+import type { Home } from '../../src/identity/home.ts'
 import type { ChainEntry, ChainState, RecoveryPolicy } from '../../src/identity/types.ts'
+import { openKnownKeys } from '../../src/mesh/known-keys.ts'
+import { MAX_CASES, MAX_CASES_OF_ONE } from '../../src/recovery/desk.ts'
+import { recoveryIdOf } from '../../src/recovery/request.ts'
+import { encodeMessage } from '../../src/recovery/wire.ts'
+import { documentOf, issuerOf, linkOf, listed } from '../identity/device-make.ts'
 import { DAY, failing, keysOf, type Person, person, rotate, rotation, signerOf, T0 } from '../identity/make.ts'
+import { ASKED, POLICY as DESK_POLICY, deskOf, requestFor, trusteeOf } from '../recovery/support.ts'
 
 const TRUSTEES = ['tia', 'tom', 'tea', 'tim', 'ted'] as const
 const didOf = (name: string) => person(name).chain.did
@@ -125,5 +142,97 @@ describe('hostile trustee among enough good ones', () => {
     })
     assert.equal(cancelRecovery(waiting, end(['tia', 'tom', 'tea', 'ted']), { now: AT, chainOf }).pending, undefined)
     assert.throws(() => cancelRecovery(waiting, end(['tia', 'tom', 'tea']), { now: AT, chainOf }), failing('CHAIN_INVALID', /does not verify/))
+  })
+
+  test('attesting as many recoveries of one identity as fit, does not keep the owner’s request from the others', async () => {
+    const { desk } = await deskOf('tom')
+    const { chain } = person('ann', { policy: DESK_POLICY })
+    const crowd = async (from: number): Promise<void> => {
+      for (let at = from; at < from + 2 * MAX_CASES_OF_ONE; at++)
+        await desk.take(attested(requestFor(chain, { keys: `thief ${at}` }), 'tia'), { kind: 'topic' })
+    }
+    await crowd(0)
+    const request = requestFor(chain)
+    assert.equal(await desk.take(attested(request), { kind: 'link', peer: didOf('tea') }), 'new')
+    await crowd(100)
+    assert.ok((await desk.list()).some(({ newKey }) => newKey === formatDid(request.keys.ed25519)))
+  })
+
+  test('of identities that nobody here knows, filling the room with complete recoveries, does not keep out one that a peer of the book brings', async () => {
+    const crowd = Array.from({ length: MAX_CASES + 1 }, (_, at) => person(`nobody ${at}`, { policy: DESK_POLICY }).chain)
+    const { chain } = person('ann', { policy: DESK_POLICY })
+    const { desk } = await deskOf('tom', { chains: [chain, ...crowd], keeps: (did) => did === chain.did })
+    for (const one of crowd) await desk.take(attested(requestFor(one), 'tia', 'tea'), { kind: 'topic' })
+    assert.equal((await desk.list()).length, MAX_CASES)
+    assert.equal(await desk.take(attested(requestFor(chain)), { kind: 'link', peer: didOf('tea') }), 'new')
+  })
+})
+
+/** A desk's recovery with words of these trustees. */
+function attested(entry: ChainEntry, ...names: string[]): Uint8Array {
+  const request = { did: entry.did, previous: entry.previous, policy: DESK_POLICY, recoveryId: recoveryIdOf(entry), keys: entry.keys }
+  return encodeMessage({ kind: 'recovery', entry: { ...entry, attestations: names.map((name) => attestRecovery(request, trusteeOf(name), ASKED + 1)) } })
+}
+
+describe('thief of the keys who signed lists of machines', () => {
+  async function homeOf(t: TestContext): Promise<{ readonly paths: { readonly root: string } }> {
+    const root = await mkdtemp(join(tmpdir(), 'kith-life-'))
+    t.after(() => rm(root, { recursive: true }))
+    return { paths: { root } }
+  }
+  const desk = async (t: TestContext, who: Person, known: DeviceRoster) => ({
+    home: (await homeOf(t)) as Home,
+    identity: issuerOf(who),
+    own: { linkKey: linkOf('laptop'), name: 'laptop' },
+    known,
+    now: AT,
+  })
+  const roster = (...documents: DeviceDocument[]): DeviceRoster =>
+    documents.reduce<DeviceRoster | undefined>((known, document) => addDocument(known, document).roster, undefined) as DeviceRoster
+  const junk = (count: number, from = 0) => Array.from({ length: count }, (_, at) => listed(`junk ${from + at}`, 'lost'))
+
+  test('up to the highest version, leaves the owner a way to revoke: the next keys', async (t) => {
+    const who = ann()
+    const known = roster(documentOf(who, Number.MAX_SAFE_INTEGER, [listed('laptop')]))
+    await assert.rejects(revokeMachine(await desk(t, who, known), linkOf('phone'), 'lost'), { code: 'DEVICE_DOCUMENT_INVALID' })
+    rotate(who, 'compromised', { now: AT, policy: POLICY })
+    const { latest } = await revokeMachine(await desk(t, who, known), linkOf('phone'), 'lost')
+    assert.deepEqual([latest.chainIndex, latest.version], [1, AT])
+  })
+
+  test('with more revoked machines than a list holds, does not keep the owner from revoking one more', async (t) => {
+    const who = ann()
+    const known = roster(documentOf(who, 1, junk(MAX_DEVICES)), documentOf(who, 2, junk(MAX_DEVICES, MAX_DEVICES)))
+    assert.equal(known.revoked.size, 2 * MAX_DEVICES)
+    rotate(who, 'compromised', { now: AT, policy: POLICY })
+    const { latest } = await revokeMachine(await desk(t, who, known), linkOf('phone'), 'lost')
+    const verifier = addDocument(known, latest)
+    assert.deepEqual(
+      [...verifier.revoked].map(({ linkKey }) => toHex(linkKey)),
+      [toHex(linkOf('phone'))],
+      'a verifier whose room was filled takes it',
+    )
+    assert.equal(verifier.roster.revoked.size, 2 * MAX_DEVICES)
+    assert.deepEqual(decodeRoster(encodeRoster(verifier.roster))?.revoked.size, 2 * MAX_DEVICES)
+  })
+})
+
+describe('peer that is slow to end a greeting', () => {
+  test('does not take back what was learned meanwhile: a recovery that waits, or its end', async () => {
+    const who = ann()
+    const known = await openKnownKeys({ store: createMemoryStore(), clock: manualClock(AT), log: silentLogger })
+    const machine = {
+      did: who.chain.did,
+      linkKey: linkOf('phone'),
+      chain: who.chain,
+      binding: { serial: 1, deviceMldsa: undefined },
+      boot: 1,
+      run: new Uint8Array(8),
+    }
+    known.learn(machine)
+    known.adopt(adoptChain(who.chain, [recover(who.chain, { by: ['tia', 'tom', 'tea'] })], { now: AT }).state)
+    known.learn(machine)
+    assert.equal((await known.chain(who.chain.did))?.pending?.sinceMs, AT)
+    await known.close()
   })
 })

@@ -43,7 +43,10 @@ export interface TestDesk {
 }
 
 /** A desk that knows the histories of ann and of her trustees. */
-export async function deskOf(name: string, options: { chains?: readonly ChainState[]; store?: Store; now?: number } = {}): Promise<TestDesk> {
+export async function deskOf(
+  name: string,
+  options: { chains?: readonly ChainState[]; store?: Store; now?: number; keeps?: (did: Did) => boolean } = {},
+): Promise<TestDesk> {
   const { store = createMemoryStore(), now = ASKED + 1_000 } = options
   const clock = manualClock(now)
   const chains = new Map((options.chains ?? [ann().chain]).map((chain) => [chain.did, chain]))
@@ -64,6 +67,7 @@ export async function deskOf(name: string, options: { chains?: readonly ChainSta
       learnChain: async (did, entries) => keep(adoptChain(chains.get(did), entries, { now: clock.now(), did, chainOf: (who) => chains.get(who) }).state),
       cancelRecovery: async (cancellation) => keep(cancelRecovery(of(cancellation.did), cancellation, { now: clock.now(), chainOf: (who) => chains.get(who) })),
     },
+    keeps: options.keeps ?? (() => false),
     publish: async (message) => {
       said.push(message)
     },

@@ -91,13 +91,13 @@ const text: FuzzTarget = {
   iterations: 5_000,
 }
 
-const kept = newCase(entry, POLICY, { mine: true, seenMs: ASKED, from: undefined })
+const kept = newCase(entry, POLICY, { mine: true, byHand: true, seenMs: ASKED, from: undefined })
 for (const one of attestations) kept.attestations.set(one.trustee, one)
 for (const word of words) kept.words.set(word.trustee, word)
 
 const stored: FuzzTarget = {
   name: 'recovery-case',
-  seeds: [encodeCase(kept), encodeCase(newCase(entry, POLICY, { mine: false, seenMs: ASKED, from: undefined }))],
+  seeds: [encodeCase(kept), encodeCase(newCase(entry, POLICY, { mine: false, byHand: false, seenMs: ASKED, from: undefined }))],
   codes,
   run(input) {
     const one = decodeCase(input)
