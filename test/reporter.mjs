@@ -3,18 +3,20 @@ const QUIET_MS = 30_000
 
 /**
  * Prints failures with their stacks, skipped tests with their reasons, and closes with the one line that counts: `N passed, N failed, N skipped`.
- * Meanwhile a terminal shows what has been counted, and anything else gets a line now and then.
+ * Meanwhile a terminal shows what has been counted, and anything else gets a line now and then. With `TEST_TIMES=1` the files that took longest stand before the last line.
  */
 export default async function* reporter(source) {
   const counts = { passed: 0, failed: 0, skipped: 0 }
   const terminal = process.stdout.isTTY === true
   const away = terminal ? '\r\x1b[K' : ''
   let told = Date.now()
+  const times = new Map()
   for await (const event of source) {
     if (event.type === 'test:stderr' && process.env.KITH_TEST_STDERR === '1') yield `${away}${event.data.message}`
     if (event.type === 'test:stdout' && process.env.SIM_REPORT === '1') yield `${away}${event.data.message}`
     if ((event.type !== 'test:pass' && event.type !== 'test:fail') || event.data.details?.type === 'suite') continue
-    const { name, file, skip, todo, details } = event.data
+    const { name, file, nesting, skip, todo, details } = event.data
+    if (nesting === 0) times.set(file, (times.get(file) ?? 0) + (details.duration_ms ?? 0))
     if (skip !== undefined || todo !== undefined) {
       counts.skipped++
       yield `${away}skipped: ${name}${typeof skip === 'string' ? ` (${skip})` : ''}\n`
@@ -30,7 +32,13 @@ export default async function* reporter(source) {
     else if (now - told > QUIET_MS) yield `running: ${said(counts)} so far\n`
     if (now - told > QUIET_MS) told = now
   }
+  if (process.env.TEST_TIMES === '1') yield `${away}${slowest(times)}\n`
   yield `${away}${said(counts)}\n`
+}
+
+function slowest(times) {
+  const most = [...times].sort((a, b) => b[1] - a[1]).slice(0, 40)
+  return most.map(([file, ms]) => `${(ms / 1_000).toFixed(1).padStart(7)} s  ${file}`).join('\n')
 }
 
 function said({ passed, failed, skipped }) {
