@@ -52,7 +52,14 @@ export async function isDeviceOnly(home: Place): Promise<boolean> {
 
 /** What is said where the identity would be needed. */
 export async function identityMissing(home: Place): Promise<KithError> {
-  if (!(await isDeviceOnly(home))) return new KithError('IDENTITY_MISSING', undefined, { details: { path: home.paths.identity }, next: 'kith init' })
+  if (!(await isDeviceOnly(home))) {
+    const details = { path: home.paths.identity }
+    if (!(await hasPending(home))) return new KithError('IDENTITY_MISSING', undefined, { details, next: 'kith init' })
+    return new KithError('IDENTITY_MISSING', 'This machine asks to belong to an identity, and the grant is not here yet.', {
+      details,
+      next: 'kith id device add --grant FILE',
+    })
+  }
   return new KithError('IDENTITY_MISSING', 'The keys of this identity are on another machine, and this needs them.', {
     details: { path: home.paths.identity },
     next: 'run this on the machine that holds the identity',

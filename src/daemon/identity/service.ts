@@ -4,7 +4,7 @@ import type { Logger } from '../../core/observe/log.ts'
 import type { Random } from '../../core/random.ts'
 import type { Secret } from '../../core/secret.ts'
 import type { LocalDevice } from '../../identity/device.ts'
-import { isDeviceOnly, savePapers } from '../../identity/device-home.ts'
+import { hasPending, identityMissing, isDeviceOnly, savePapers } from '../../identity/device-home.ts'
 import { loadTokenNotes, type TokenNote } from '../../identity/hardware/notes.ts'
 import type { Home } from '../../identity/home.ts'
 import type { IdentityKeys } from '../../identity/identity-keys.ts'
@@ -94,6 +94,7 @@ export class IdentityService implements Service {
     const { home, clock, random } = this.#options
     this.#deviceOnly = await isDeviceOnly(home)
     if (!this.#deviceOnly && !(await hasIdentity(home))) {
+      if (await hasPending(home)) throw await identityMissing(home)
       throw new KithError('IDENTITY_MISSING', `There is no identity in ${home.paths.root}.`, { next: 'kith init' })
     }
     const passphrase = await this.#passphrase(this.#given)
