@@ -26,8 +26,8 @@ export async function rotateKeys(
   options: KeystoreOptions & { readonly random?: Random; readonly policy?: RecoveryPolicy },
 ): Promise<void> {
   if (!identity.mayRotate) {
-    throw new KithError('IDENTITY_LOCKED', 'This machine was restored from the phrase without its history and does not rotate the identity.', {
-      next: 'kith id rotate (on the machine where the identity was made)',
+    throw new KithError('IDENTITY_LOCKED', 'This machine uses the identity and does not rotate it, since another machine may have done so.', {
+      next: 'kith id rotation take (to do it here)',
     })
   }
   const phrase = identity.phrase()

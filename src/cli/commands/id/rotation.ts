@@ -37,7 +37,7 @@ async function shown(context: CommandContext, { identity, options }: OpenedIdent
   const { clock, random } = options
   if (urls.length === 0 || clock === undefined) {
     throw new KithError('PEER_UNREACHABLE', 'Nobody was named who could show what became of this identity, and no node runs here that has links.', {
-      next: 'kith id rotation take --from tcp://HOST:PORT (a machine of this identity), or kith up first',
+      next: 'kith id rotation take --from tcp://HOST:PORT (where a machine of this identity runs, or start this node first)',
     })
   }
   return await fetchOwnChain({ did: identity.did, urls, clock, random, signal: context.signal })
