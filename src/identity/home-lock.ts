@@ -49,7 +49,7 @@ async function inUse(paths: { root: string; pid: string }): Promise<KithError> {
   const who = pid === undefined ? 'another process' : `process ${pid}`
   return new KithError('HOME_IN_USE', `${who} uses ${paths.root}`, {
     details: { path: paths.root, pid: pid ?? null },
-    next: 'kith down, or another home: --home DIR',
+    next: 'kith down (or another home: --home DIR)',
   })
 }
 

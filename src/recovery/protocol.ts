@@ -108,7 +108,7 @@ export class RecoveryLinks {
     }
     const chain = await directory.chainOf(did)
     if (chain === undefined)
-      throw new KithError('RECOVERY_CHAIN', undefined, { details: { did }, next: 'kith join TICKET (of a trustee), then the same again' })
+      throw new KithError('RECOVERY_CHAIN', undefined, { details: { did }, next: 'kith join TICKET (of a trustee, then the same again)' })
     return chain
   }
 

@@ -44,6 +44,6 @@ async function filePassphrase(context: CommandContext, options: Options): Promis
     if (answer !== undefined) return answer
   }
   throw new KithError('PASSPHRASE_REQUIRED', 'The file is sealed by a passphrase of its own, or by the recovery phrase.', {
-    next: 'kith id export FILE --file-passphrase-file FILE, or --with-phrase',
+    next: 'kith id export FILE --file-passphrase-file FILE (or --with-phrase)',
   })
 }

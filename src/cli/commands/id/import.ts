@@ -84,7 +84,7 @@ async function filePassphrase(context: CommandContext, options: Options): Promis
   const answer = context.terminal.interactive ? await context.terminal.askSecret('Passphrase of the file: ', context.signal) : undefined
   if (answer !== undefined) return answer
   throw new KithError('PASSPHRASE_REQUIRED', 'The passphrase the file was exported with is needed.', {
-    next: 'kith id import FILE --file-passphrase-file FILE, or --with-phrase',
+    next: 'kith id import FILE --file-passphrase-file FILE (or --with-phrase)',
   })
 }
 
@@ -92,7 +92,7 @@ async function mayReplace({ terminal, yes, signal }: CommandContext, options: Op
   if (options.flag('replace')) return
   const question = 'There are key files here. Copy them aside and replace them?'
   if (!yes && terminal.interactive && (await terminal.confirm(question, false, signal))) return
-  throw new KithError('IDENTITY_EXISTS', undefined, { next: 'kith id import FILE --replace, or --home DIR (another directory)' })
+  throw new KithError('IDENTITY_EXISTS', undefined, { next: 'kith id import FILE --replace (or another home: --home DIR)' })
 }
 
 function wipe({ seeds, next, phrase }: IdentityContent): void {
