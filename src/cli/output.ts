@@ -49,7 +49,7 @@ export function createOutput(options: OutputOptions): Output {
       if (json) {
         stderr.write(`${harmlessJson({ error: { code: error.code, message: error.message, next, details: error.details } })}\n`)
       } else {
-        stderr.write(`${errorColours.bad(`error[${error.code}]`)} ${harmlessLine(sentence(error.message))}\n`)
+        stderr.write(`${errorColours.bad(`error[${error.code}]`)} ${harmlessLine(sentence(error))}\n`)
         if (next !== null) stderr.write(`${errorColours.quiet('next:')} ${harmlessLine(next)}\n`)
       }
       if (debug) stderr.write(`${harmless(stackOf(error))}\n`)
@@ -61,9 +61,10 @@ function isTerminal(stream: NodeJS.WritableStream & { readonly isTTY?: boolean }
   return stream.isTTY === true
 }
 
-/** As a sentence: rooms below word their messages so that they can stand inside another. */
-function sentence(message: string): string {
-  const begun = /^[a-z][a-z]* /.test(message) ? message.charAt(0).toUpperCase() + message.slice(1) : message
+/** As a sentence: rooms below word their messages so that they can stand inside another. A file at its beginning keeps its name. */
+function sentence({ message, details }: KithError): string {
+  const named = Object.values(details).some((value) => typeof value === 'string' && message.startsWith(`${value} `))
+  const begun = !named && /^[a-z][a-z]* /.test(message) ? message.charAt(0).toUpperCase() + message.slice(1) : message
   return /[.?!]$/.test(begun) ? begun : `${begun}.`
 }
 
