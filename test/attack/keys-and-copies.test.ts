@@ -9,6 +9,7 @@ import { isKithError } from '../../src/core/errors.ts'
 import { systemRandom } from '../../src/core/random.ts'
 import { BackupDesk } from '../../src/daemon/backup/desk.ts'
 import { readBackup } from '../../src/daemon/backup/read.ts'
+import { pruneSnapshots, snapshotFolder, snapshotName } from '../../src/daemon/backup/snapshots.ts'
 import { changePassphrase } from '../../src/daemon/identity/change-passphrase.ts'
 import { setDuress } from '../../src/daemon/identity/duress.ts'
 import { openDeviceWith } from '../../src/daemon/identity/open.ts'
@@ -278,4 +279,21 @@ test('a backup written into the home, over a key file or beside it, by another w
     const opened = await target(file)
     await opened.discard()
   }
+})
+
+test('snapshots of a clock that was ahead, do not push out the one just made', async (t) => {
+  const at = world(t)
+  const folder = await snapshotFolder(at.base)
+  const names = [2099, 2098, 2097].map((year) => snapshotName({ created_ms: Date.UTC(year, 0), counter: Date.UTC(year, 0) }))
+  const made = snapshotName({ created_ms: at.clock.now(), counter: at.clock.now() })
+  for (const name of [...names, made]) writeFileSync(join(folder, name), '')
+  const removed = await pruneSnapshots(at.base, 2, made)
+  assert.deepEqual(
+    removed.map(({ name }) => name),
+    names.slice(1),
+  )
+  assert.deepEqual(
+    (await pruneSnapshots(at.base, 1)).map(({ name }) => name),
+    [made],
+  )
 })

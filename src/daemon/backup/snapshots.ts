@@ -59,10 +59,15 @@ export async function findSnapshot(root: string, name: string | undefined): Prom
   })
 }
 
-/** Keeps the newest; at least one. @returns what was removed. */
-export async function pruneSnapshots(root: string, keep: number): Promise<readonly Snapshot[]> {
+/**
+ * Keeps the newest; at least one, and the one just made in any case: snapshots of a clock that was ahead, or of what was in the home before, may have higher counters.
+ * @returns what was removed.
+ */
+export async function pruneSnapshots(root: string, keep: number, made?: string): Promise<readonly Snapshot[]> {
   if (!Number.isInteger(keep) || keep < 1) throw new TypeError('at least one snapshot is kept')
-  const old = (await listSnapshots(root)).slice(keep)
+  const all = await listSnapshots(root)
+  const kept = new Set([...all.filter(({ name }) => name === made), ...all.filter(({ name }) => name !== made)].slice(0, keep))
+  const old = all.filter((snapshot) => !kept.has(snapshot))
   for (const { path } of old) await unlink(path)
   if (old.length > 0) await syncDirectory(join(root, FOLDER))
   return old

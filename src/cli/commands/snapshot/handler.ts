@@ -1,4 +1,4 @@
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { systemClock } from '../../../core/clock.ts'
 import { KithError } from '../../../core/errors.ts'
 import { readBackup } from '../../../daemon/backup/read.ts'
@@ -19,8 +19,8 @@ export const create: CommandHandler = async (context, { options }) => {
     openTarget(context, join(await snapshotFolder(context.home), snapshotName(stage)), false),
   )
   // The new one is on the disk before an old one goes.
-  const removed = await pruneSnapshots(context.home, made.keep)
-  const { name } = await findSnapshot(context.home, undefined)
+  const name = basename(made.path)
+  const removed = await pruneSnapshots(context.home, made.keep, name)
   context.output.result(
     { name, ...madeJson(made), removed: removed.map((old) => old.name) },
     (palette) => [
