@@ -97,6 +97,11 @@ export class RecoveryBridge {
     return () => this.#listeners.delete(listener)
   }
 
+  /** What somebody brought by hand. @throws as `RecoveryDesk.take`. */
+  async take(message: Uint8Array): Promise<void> {
+    await this.#links.take(message, { kind: 'file' })
+  }
+
   /** @throws KithError `RECOVERY_CHAIN`. */
   async learnHistory(did: Did): Promise<ChainState> {
     return await this.#links.learnHistory(did)

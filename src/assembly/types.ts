@@ -89,6 +89,8 @@ export interface Recoveries {
   tell(): Promise<void>
   /** Told of each recovery that becomes known here or goes on. The listener does not throw. Returns the way to stop. */
   onNews(listener: (news: RecoveryNews) => void): () => void
+  /** Takes a request or attestation that was brought by hand. @throws as `RecoveryDesk.take`. */
+  take(message: Uint8Array): Promise<void>
   /** The history of an identity, asked of linked peers. @throws KithError `RECOVERY_CHAIN` when none of them shows it. */
   learnHistory(did: Did): Promise<ChainState>
 }

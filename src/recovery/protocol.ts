@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { type Clock, sleep, type Timer } from '../core/clock.ts'
 import { bytes, type Codec, constant, decode, encode, list, malformed, struct } from '../core/codec.ts'
-import { asKithError, KithError } from '../core/errors.ts'
+import { asKithError, isKithError, KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Did } from '../identity/did.ts'
 import type { ChainState } from '../identity/types.ts'
@@ -9,7 +9,7 @@ import { CHAIN_PROTOCOL, fetchChain } from '../mesh/chain-protocol.ts'
 import type { Mesh } from '../mesh/mesh-types.ts'
 import type { DeviceDirectory } from '../mesh/messages/types.ts'
 import { ask, serve } from '../mesh/request-stream.ts'
-import type { RecoveryDesk } from './desk.ts'
+import type { RecoveryDesk, Source, Taken } from './desk.ts'
 import { MAX_MESSAGE_BYTES } from './wire.ts'
 
 /**
@@ -94,10 +94,10 @@ export class RecoveryLinks {
    * The history of an identity that is not linked, from whoever is: longer ones replace shorter ones.
    * @throws KithError `RECOVERY_CHAIN` when nobody who is linked has it.
    */
-  async learnHistory(did: Did): Promise<ChainState> {
+  async learnHistory(did: Did, peers: readonly Did[] = this.#linked()): Promise<ChainState> {
     const { directory, mesh, clock, logger } = this.#parts
     const { signal } = this.#stop
-    for (const peer of this.#linked()) {
+    for (const peer of peers) {
       try {
         const have = await directory.chainOf(did)
         const told = await fetchChain(await mesh.open(peer, CHAIN_PROTOCOL, { signal }), { did, have, clock, signal })
@@ -110,6 +110,22 @@ export class RecoveryLinks {
     if (chain === undefined)
       throw new KithError('RECOVERY_CHAIN', undefined, { details: { did }, next: 'kith join TICKET (of a trustee, then the same again)' })
     return chain
+  }
+
+  /**
+   * As `RecoveryDesk.take`. Whoever missed the newest keys of that identity, since it was away when they were published, asks for them first: the peer that brought
+   * the message, or everybody who is linked when a person did.
+   * @throws as `RecoveryDesk.take`.
+   */
+  async take(message: Uint8Array, source: Source): Promise<Taken> {
+    const { desk } = this.#parts
+    try {
+      return await desk.take(message, source)
+    } catch (error) {
+      if (!isKithError(error, 'RECOVERY_CHAIN')) throw error
+      await this.learnHistory(desk.subjectOf(message).did, source.kind === 'link' ? [source.peer] : undefined)
+    }
+    return await desk.take(message, source)
   }
 
   #linked(): readonly Did[] {
@@ -162,7 +178,7 @@ export class RecoveryLinks {
     const told = encode(exchangeCodec, { _version: undefined, messages: desk.messages(id) })
     const answer = decode(exchangeCodec, await ask(stream, told, MAX_BYTES, { clock, signal }))
     let news = false
-    for (const message of answer.messages) news = (await desk.take(message, { kind: 'link', peer })) === 'new' || news
+    for (const message of answer.messages) news = (await this.take(message, { kind: 'link', peer })) === 'new' || news
     // Brought together here first: others learn it from the topic.
     if (news) await desk.republish(id)
   }
@@ -174,7 +190,7 @@ export class RecoveryLinks {
       const [first] = messages
       if (first === undefined) throw malformed('nothing was said')
       let news = false
-      for (const message of messages) news = (await desk.take(message, { kind: 'link', peer })) === 'new' || news
+      for (const message of messages) news = (await this.take(message, { kind: 'link', peer })) === 'new' || news
       if (news) this.#tellOwner(first, peer)
       return encode(exchangeCodec, { _version: undefined, messages: desk.answerTo(first) })
     }

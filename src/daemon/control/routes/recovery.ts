@@ -42,11 +42,12 @@ export const recoveryRoutes: RoutesOf<RecoveryApi> = {
     return shown(context, status)
   }),
   'POST /v1/recovery/take': json(z.object({ text: z.string().min(1).max(65_536) }), async (context, { text }) => {
-    const { desk } = context.assembly.recovery
+    const { recovery } = context.assembly
+    const { desk } = recovery
     const message = parseMessageText(text)
     const { id: about } = desk.subjectOf(message)
-    await desk.take(message, { kind: 'file' })
-    await context.assembly.recovery.tell()
+    await recovery.take(message)
+    await recovery.tell()
     return shown(context, await desk.get(about))
   }),
   'POST /v1/recovery/text': json(z.object({ id }), async ({ assembly }, input) => {
