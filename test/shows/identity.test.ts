@@ -111,10 +111,26 @@ test("age of the system, given the passphrase, opens both files of the command's
   }
 })
 
-test('help of id, lists what this version does and nothing of later ones', async () => {
+test('help of id, lists what it does', async () => {
   const { stdout } = await stage.kith(['id', '--help'])
-  for (const name of ['show', 'phrase', 'document', 'chain', 'rotate', 'passphrase', 'unlock', 'device']) assert.match(stdout, new RegExp(`^ +${name} `, 'm'))
+  for (const name of [
+    'show',
+    'phrase',
+    'document',
+    'chain',
+    'rotate',
+    'upgrade-pq',
+    'export',
+    'import',
+    'passphrase',
+    'unlock',
+    'device',
+    'hardware',
+    'seal',
+    'duress',
+    'shares',
+  ])
+    assert.match(stdout, new RegExp(`^ +${name} `, 'm'))
   const { stdout: device } = await stage.kith(['id', 'device', '--help'])
-  for (const name of ['list', 'rotate', 'renew']) assert.match(device, new RegExp(`^ +${name} `, 'm'))
-  assert.doesNotMatch(`${stdout}${device}`, /^ +(upgrade-pq|export|import|add|approve|revoke) /m)
+  for (const name of ['list', 'add', 'approve', 'revoke', 'rotate', 'renew']) assert.match(device, new RegExp(`^ +${name} `, 'm'))
 })

@@ -91,7 +91,8 @@ export class DevicesService implements Service {
         grant: (request, encoded, urls) => this.#grantRenewal(request, encoded, urls),
       }),
       links.onEvent((event) => {
-        if (event.type === 'warning' && event.error.code === 'DEVICE_REVOKED' && event.error.remote) this.#revoked ??= 'said'
+        const said = event.type === 'warning' || event.type === 'down' ? event.error : null
+        if (said?.code === 'DEVICE_REVOKED' && said.remote) this.#revoked ??= 'said'
         if (event.type !== 'up' || event.peer !== links.did) return
         const linkKey = parsePublicKey(fromHex(event.linkKey))
         this.#run('a machine of this identity was not noted', () => this.#fellow.note(linkKey, { lastSeenMs: clock.now() }))

@@ -1,3 +1,4 @@
+import { isKithError, KithError } from '../../../core/errors.ts'
 import type { IdentitySummary } from '../../../daemon/identity/describe.ts'
 import type { CommandContext } from '../../context.ts'
 import type { Options } from '../../options.ts'
@@ -8,7 +9,10 @@ import { recoveryLines } from './words.ts'
 
 export const run: CommandHandler = async (context, { args: [id], options }) => {
   const before = await known(context)
-  if (id === undefined) return await stop(context, options, before)
+  if (id === undefined) {
+    await somebodyAsks(context)
+    return await stop(context, options, before)
+  }
   const client = await context.daemon()
   if ((await client.call('POST /v1/recovery/show', { id })).role === 'owner') return await stop(context, options, before)
   const secret = await passphraseForDaemon(context, options, before.passphrase === 'stored')
@@ -27,6 +31,18 @@ export const run: CommandHandler = async (context, { args: [id], options }) => {
     secret?.wipe()
   }
   return undefined
+}
+
+/** New keys that nobody needed are a history that grew for nothing. Without a node nobody here can know. */
+async function somebodyAsks(context: CommandContext): Promise<void> {
+  try {
+    const { recoveries } = await (await context.daemon()).call('GET /v1/recovery', {})
+    if (recoveries.some(({ role, stage }) => role === 'owner' && (stage === 'collecting' || stage === 'waiting'))) return
+  } catch (error) {
+    if (isKithError(error, 'DAEMON_NOT_RUNNING')) return
+    throw error
+  }
+  throw new KithError('RECOVERY_UNKNOWN', 'Nobody asks for this identity: there is nothing to stop.', { next: 'kith id rotate' })
 }
 
 /** The owner's way: the keys committed to before, which nobody else has. */
