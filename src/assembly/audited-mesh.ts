@@ -117,6 +117,10 @@ export class AuditedMesh implements Mesh {
     return confirmed
   }
 
+  showHistories(which: (did: Did) => boolean): void {
+    this.#mesh.showHistories(which)
+  }
+
   fetchChain(did: Did): Promise<boolean> {
     return this.#mesh.fetchChain(did)
   }

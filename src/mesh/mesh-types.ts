@@ -220,6 +220,8 @@ export interface Mesh extends AsyncDisposable {
   repin(peer: string, head: string): Promise<ChainStanding>
   /** Asks linked peers for what is missing of an identity's history. True when something was learned; once an hour at most. */
   fetchChain(did: Did): Promise<boolean>
+  /** Besides those of the address book, the identities whose history the peers in it may ask for (`icn/chain/1`). The last one given counts; default none. */
+  showHistories(which: (did: Did) => boolean): void
   /** How far the keys of an identity can be relied on; null before they were seen. */
   chainOf(did: Did): ChainStanding | null
   /** Which path is used and why not a better one; with an action, whether it is allowed here and by which rule. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */

@@ -103,6 +103,7 @@ class MeshNode implements Mesh {
   readonly #closing: AbortController = new AbortController()
   readonly #chains: ChainDesk
   readonly #catchUp: CatchUp
+  #shows: (did: Did) => boolean = () => false
   readonly #contradictedBy: Set<Did> = new Set()
   #rules: MeshRules | undefined
   #messages: MeshMessages | undefined
@@ -221,7 +222,7 @@ class MeshNode implements Mesh {
       onPaired,
       onWarning: (peer, error) => this.#emit({ type: 'warning', peer, error }),
     })
-    serveOwnProtocols(this.#router, { device, book, known, invites, pairing, clock, logger })
+    serveOwnProtocols(this.#router, { device, book, known, invites, pairing, shows: (did) => this.#shows(did), clock, logger })
     this.book = createPeerBook(book, this.did, (did) => this.#onForgotten(did))
     this.invites = {
       create: (options) => this.#pairing.create(options),
@@ -426,6 +427,10 @@ class MeshNode implements Mesh {
 
   async confirm(peer: string): Promise<BookPeer> {
     return await this.#pairing.confirm(this.#resolve(peer))
+  }
+
+  showHistories(which: (did: Did) => boolean): void {
+    this.#shows = which
   }
 
   async fetchChain(did: Did): Promise<boolean> {

@@ -18,12 +18,14 @@ export interface OwnProtocols {
   readonly known: KnownKeys
   readonly invites: Invites
   readonly pairing: PairingServer
+  /** Further identities whose history those of the address book may ask for. */
+  readonly shows: (did: Did) => boolean
   readonly clock: Clock
   readonly logger: Logger
 }
 
 /** Registers what every node speaks: link control, ping, pairing, chains. */
-export function serveOwnProtocols(router: Router, { device, book, known, invites, pairing, clock, logger }: OwnProtocols): void {
+export function serveOwnProtocols(router: Router, { device, book, known, invites, pairing, shows, clock, logger }: OwnProtocols): void {
   router.register(LINK_PROTOCOL, 'handler', (stream, { member }) => {
     // The control stream is no stream of a protocol; a second one is refused and counts like any other.
     if (!member.controlAttached) member.accepted--
@@ -38,7 +40,7 @@ export function serveOwnProtocols(router: Router, { device, book, known, invites
   /** The own chain and the asker's own are no secret to it; whom we know is, except to those we know. */
   const shown = async (did: Did, asker: Did): Promise<ChainState | undefined> => {
     if (did === device().did) return device().chain
-    return did === asker || (book.has(asker) && book.has(did)) ? await known.chain(did) : undefined
+    return did === asker || (book.has(asker) && (book.has(did) || shows(did))) ? await known.chain(did) : undefined
   }
   router.handle(
     CHAIN_PROTOCOL,

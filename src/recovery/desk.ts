@@ -164,6 +164,11 @@ export class RecoveryDesk {
       .map(({ id }) => toHex(id))
   }
 
+  /** Whether a recovery of this identity that is not over is known here. */
+  isAbout(did: Did): boolean {
+    return [...this.#cases.values()].some((one) => one.entry.did === did && LIVE.has(one.stage))
+  }
+
   /** Own requests that still wait for trustees. */
   get collecting(): readonly RecoveryStatusKey[] {
     return [...this.#cases.values()]

@@ -42,7 +42,7 @@ export const exchangeCodec: Codec<Exchange> = struct<Exchange>({ _version: const
 export interface RecoveryLinksParts {
   readonly desk: RecoveryDesk
   readonly directory: Pick<DeviceDirectory, 'chainOf' | 'learnChain'>
-  readonly mesh: Pick<Mesh, 'handle' | 'open' | 'links' | 'onEvent'>
+  readonly mesh: Pick<Mesh, 'handle' | 'open' | 'links' | 'onEvent' | 'showHistories'>
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -61,6 +61,8 @@ export class RecoveryLinks {
   }
 
   start(): void {
+    // A trustee that was away when it was named needs the entry that the request follows; the requester brings it along.
+    this.#parts.mesh.showHistories((did) => this.#parts.desk.isAbout(did))
     this.#ends.push(
       this.#parts.mesh.onEvent((event) => {
         if (event.type === 'up') void this.tell(event.peer)

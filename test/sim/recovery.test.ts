@@ -237,6 +237,26 @@ scenario('network that parts in each phase of a recovery, whoever was away catch
   return 'one history on all sides'
 })
 
+scenario('trustee that was away when it was named, asked by a requester alone, learns the history from it and is asked', async (sim) => {
+  const set = await scene(sim)
+  const { ann, trustees } = set
+  const [tia, tom, tea] = trustees as [SimNode, SimNode, SimNode]
+  sim.partition(['ann', 'tia', 'tom', 'new'], ['tea'])
+  await sim.run({ forMs: MINUTE })
+  ann.identity.rotate(ann.clock.now())
+  ann.device.renew(ann.clock.now())
+  await sim.settle(ann.assembly.replaceDevice(ann.device))
+  await sim.run({ forMs: 5 * MINUTE })
+  ann.crash({ of: 'machine' })
+  const asked = await ask(sim, set, 'new', [tia, tom])
+  // From now on tea meets nobody but the requester.
+  sim.partition(['tia', 'tom'], ['tea', 'new'])
+  await sim.until(() => asked.node.linked().includes('tea'), { everyMs: 100, withinMs: 30 * MINUTE })
+  await sim.run({ forMs: 500 })
+  assert.equal(await stages(sim, [tia, tom, tea], asked.id), 'tia collecting, tom collecting, tea collecting')
+  return 'asked everywhere'
+})
+
 scenario('verifier that hears of a complete recovery later than the others, lets the new keys in later, by its own delay', async (sim) => {
   const set = await scene(sim)
   const { ann, trustees } = set
