@@ -77,6 +77,10 @@ async function toFile(path: string, lines: readonly string[]): Promise<void> {
     await writeFile(path, `${lines.join('\n')}\n`, { mode: 0o600, flag: 'wx' })
   } catch (cause) {
     const exists = (cause as NodeJS.ErrnoException).code === 'EEXIST'
-    throw new KithError('USAGE', exists ? `${path} exists already.` : `${path} cannot be written.`, { details: { path }, cause })
+    throw new KithError('USAGE', exists ? `${path} exists already.` : `${path} cannot be written.`, {
+      details: { path },
+      cause,
+      ...(exists ? { next: 'the same again with another file name' } : {}),
+    })
   }
 }

@@ -20,6 +20,8 @@ async function show(context: CommandContext, options: Options, act: RotationAct)
     palette.quiet(`history: entry ${right.chain.index}, ${right.chain.head.slice(0, 16)}`),
   ])
   if (!right.may_rotate && act === 'status') context.output.note(`to change them here:\n  ${context.command('kith id rotation take')}`)
+  if (act === 'give')
+    context.output.note('Until a machine takes it, nobody can change these keys; on that machine, where it is linked or with --from:\n  kith id rotation take')
   return undefined
 }
 

@@ -134,12 +134,17 @@ async function create(context: CommandContext, options: Options, home: Home): Pr
 async function historyOf(context: CommandContext, options: Options, phrase: Secret): Promise<ChainState | undefined> {
   const named = options.text('did')
   const did = named === undefined ? didOfPhrase(phrase) : parseDid(named)
-  const urls = options.list('from').flatMap((from) => (from.startsWith('kith1') ? ticketUrls(from, did) : [from]))
+  const urls = options.list('from').flatMap((from) => (from.startsWith('kith1') ? ticketUrls(from, did) : [tcpUrl(from)]))
   if (urls.length > 0) return await fetchOwnChain({ did, urls, clock: systemClock, random: systemRandom, signal: context.signal })
   if (named === undefined || did === didOfPhrase(phrase)) return undefined
   throw new KithError('PHRASE_OTHER', 'This phrase is not the one that identity began with; its history has to be asked for.', {
     next: 'kith init --restore --did DID --from tcp://HOST:PORT',
   })
+}
+
+function tcpUrl(text: string): string {
+  if (/^tcp:\/\/[^\s/@?#]+:\d{1,5}$/.test(text)) return text
+  throw new KithError('USAGE', '--from takes a ticket, or an address such as tcp://192.0.2.7:4433.', { next: 'kith init --help' })
 }
 
 function ticketUrls(text: string, did: Did): readonly string[] {
