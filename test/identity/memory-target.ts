@@ -39,5 +39,7 @@ process.on('message', (message: string) => {
   process.send?.(`${message} ${planted?.length ?? 0}`)
 })
 process.on('disconnect', () => process.exit())
+// The last job of scrypt clears its copy of the passphrase after its callback, in which this still runs.
+await new Promise((resolve) => setImmediate(resolve))
 ;(globalThis as { gc?: () => void }).gc?.()
 process.send?.('ready')
