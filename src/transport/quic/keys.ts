@@ -2,6 +2,7 @@ import { isIPv4 } from 'node:net'
 import { base58Decode } from '../../core/base58.ts'
 import { concat, type PublicKey } from '../../core/bytes.ts'
 import { parsePublicKey, publicKeyOfSeed } from '../../core/crypto/ed25519.ts'
+import { scrubStack } from '../../core/crypto/forget-keys.ts'
 import { KithError } from '../../core/errors.ts'
 import type { Secret } from '../../core/secret.ts'
 
@@ -19,6 +20,7 @@ export function withPrivateKeyProto<T>(seed: Secret, use: (proto: Uint8Array) =>
       return use(proto)
     } finally {
       proto.fill(0)
+      scrubStack()
     }
   })
 }
