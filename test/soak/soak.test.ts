@@ -26,8 +26,11 @@ const SAMPLE_MS = Math.min(5_000, LENGTH_MS / 60)
 /** Shares of the time: honest peers alone, each case by itself, all at once, honest peers alone again. */
 const SHARES = { before: 0.1, turns: 0.5, together: 0.35, after: 0.05 }
 
-/** What the victim may grow by from the second third of the time in which everybody abuses it to the last: the load is the same, so what goes on growing has no bound. */
-const GROWTH_BYTES = 48 * MIB
+/**
+ * What the victim may grow by from the second third of the time in which everybody abuses it to the last: the load is the same, so what goes on growing has no bound.
+ * Topics fill up to their limits meanwhile, by some five thousand entries; what leaks grows by more.
+ */
+const GROWTH_BYTES = 72 * MIB
 /** What it may take at all. */
 const MOST_BYTES = 640 * MIB
 /** Descriptors and handles beyond those of the quiet node: links of everybody who abuses it, and connections that were not turned away yet. */
