@@ -217,6 +217,14 @@ export const ERROR_TABLE = {
   RECOVERY_PENDING: { number: 578, exit: 1, retry: false, meaning: 'Somebody asks to give this identity new keys.' },
   RECOVERY_CHAIN: { number: 579, exit: 1, retry: true, meaning: 'The history of that identity is not known here yet.' },
 
+  // calls: 620..
+  CALL_UNKNOWN: { number: 620, exit: 1, retry: false, meaning: 'There is no such operation, or none that you may know of.' },
+  CALL_DENIED: { number: 621, exit: 4, retry: false, meaning: 'The caller may not call this operation.' },
+  CALL_INPUT: { number: 622, exit: 2, retry: false, meaning: 'The input does not fit the schema of the operation.' },
+  CALL_TIMEOUT: { number: 623, exit: 5, retry: true, meaning: 'The call did not end within its deadline.' },
+  CALL_FAILED: { number: 624, exit: 1, retry: false, meaning: 'The operation failed.' },
+  WORKER_LOST: { number: 625, exit: 1, retry: true, meaning: 'The machine that ran the call is gone; whether it was carried out is not known.' },
+
   // daemon and command line: 600..
   USAGE: { number: 600, exit: 2, retry: false, meaning: 'The command line is not understood.' },
   CONFIG_INVALID: { number: 601, exit: 2, retry: false, meaning: 'The configuration has a bad value.' },

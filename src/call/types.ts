@@ -1,0 +1,86 @@
+import type { Caller } from '../access/types.ts'
+
+export type OperationKind = 'query' | 'mutation' | 'subscription'
+
+/** JSON Schema 2020-12, as it is published. */
+export type JsonSchema = { readonly [keyword: string]: unknown } | boolean
+
+/** Who may call an operation where the owner's rules (`kith allow PEER call service/op`) say nothing. Absent: nobody but the owner. */
+export type OperationAccess =
+  | 'everyone'
+  | {
+      /** Scopes that must all be there. */
+      readonly all?: readonly string[]
+      /** Scopes of which one must be there. */
+      readonly any?: readonly string[]
+      /** What must stand among the caller's resources. */
+      readonly resource?: { readonly type: string; readonly action?: string }
+    }
+
+/** What a list shows of an operation. Names are `service/op`. */
+export interface OperationSummary {
+  readonly name: string
+  readonly kind: OperationKind
+  readonly summary?: string
+  /** Where it runs: `''` here, else the alias of a worker. */
+  readonly node: string
+}
+
+export interface OperationDescription extends OperationSummary {
+  readonly input: JsonSchema
+  readonly output: JsonSchema
+  /** Schema of `details` by error code. */
+  readonly errors: { readonly [code: string]: JsonSchema }
+  readonly idempotent: boolean
+  /** Whether the caller may send a stream of inputs. */
+  readonly clientStream: boolean
+  /** Whether a subscription can be taken up behind the last event seen. */
+  readonly resumable: boolean
+  /** Milliseconds; the caller's own deadline, when shorter, wins. */
+  readonly deadlineMs: number | null
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal
+  /** Time left in ms; travels with the call and shrinks on the way. */
+  readonly deadlineMs?: number
+  /** 16 bytes in hex; a new one when absent. */
+  readonly traceId?: string
+  /** The call on whose behalf this one is made. */
+  readonly parentId?: string
+  /** Take up a subscription behind this event. */
+  readonly lastEventId?: string
+}
+
+/** A call that came in by some door. */
+export interface IncomingCall extends CallOptions {
+  readonly caller: Caller
+  /** `/{node}/{service}/{op}`, or `service/op` for an operation here. */
+  readonly path: string
+  /** The input, not yet validated; for client streams `inputs` instead. */
+  readonly input?: unknown
+  readonly inputs?: AsyncIterable<unknown>
+}
+
+export interface StreamItem {
+  readonly value: unknown
+  /** Where the stream can be resumed behind this item. */
+  readonly id?: string
+}
+
+/**
+ * What every door calls: the link protocol, raw framing, HTTP, MCP, the SSH door. Checks access, validates, enforces deadlines, routes to workers.
+ * An operation that the caller may not know of is answered as one that does not exist.
+ */
+export interface Callee {
+  /** One answer. @throws KithError `CALL_UNKNOWN`, `CALL_DENIED`, `CALL_INPUT`, `CALL_TIMEOUT`, `CALL_FAILED`, `WORKER_LOST`, and codes the operation declares. */
+  call(request: IncomingCall): Promise<unknown>
+  /** Each item in order, pulled: a slow reader holds the handler back. Ending the iteration aborts the call. */
+  stream(request: IncomingCall): AsyncIterableIterator<StreamItem>
+  /** What this caller may call. */
+  list(caller: Caller): Promise<readonly OperationSummary[]>
+  /** `undefined` for what the caller may not know of. */
+  describe(path: string, caller: Caller): Promise<OperationDescription | undefined>
+  /** Calls back when the set of operations may have changed; returns the way to stop. */
+  onChange(listener: () => void): () => void
+}
