@@ -28,7 +28,7 @@ export async function decryptWithPassword(data: EncryptedData, password: Secret)
   let key: Buffer | undefined
   try {
     key = await derive(copy, salt, ROUNDS, KEY_BYTES, 'sha256')
-    return open(key, iv, sealed)
+    return open(key, iv, sealed, sealed.length)
   } finally {
     copy.fill(0)
     key?.fill(0)

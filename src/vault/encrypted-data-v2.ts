@@ -17,14 +17,15 @@ const DRAWN = 64
 const DRAW_BYTES = IV_BYTES + SALT_BYTES
 /** Pieces of memory that are cleared behind a secret text; more than one, since others may have been freed since. */
 const TRACES = 4
-/** 12 and 32 bytes in the one spelling of base64: four bits of the salt's last letter are used. */
-const IV_TEXT = /^[A-Za-z0-9+/]{16}$/
-const SALT_TEXT = /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/
+/** 12 and 32 bytes in base64. */
+const IV_CHARS = 16
+const SALT_CHARS = 44
 
 // Public parts of the encryption at hand: views made for each would cost as much as base64.
 const iv: Buffer = Buffer.alloc(IV_BYTES)
 const tag: Buffer = Buffer.alloc(TAG_BYTES)
 const associated: Buffer = Buffer.alloc(LABEL.length + 4 + SALT_BYTES)
+const associatedSalt: Buffer = associated.subarray(LABEL.length + 4)
 /** Ciphertexts of everyday length are decoded here. */
 const SCRATCH_CHARS = 65_536
 const scratch: Buffer = Buffer.alloc(SCRATCH_CHARS)
@@ -81,22 +82,20 @@ export class Draws {
 /** @throws KithError `DECRYPT_FAILED`. */
 export function decryptWith(key: KeyObject, form: EncryptedData): Buffer {
   const { key_version: version, salt, iv: nonce, data } = form
-  if (typeof nonce !== 'string' || typeof salt !== 'string' || !IV_TEXT.test(nonce) || !SALT_TEXT.test(salt)) throw failed()
+  if (typeof nonce !== 'string' || nonce.length !== IV_CHARS || typeof salt !== 'string' || salt.length !== SALT_CHARS) throw failed()
   if (typeof data !== 'string' || data.length > MAX_DATA_CHARS) throw failed()
   const target = data.length <= SCRATCH_CHARS ? scratch : Buffer.alloc((data.length / 4) * 3 + 3)
   const length = decodeBase64(data, target)
-  if (length <= TAG_BYTES) throw failed()
-  iv.write(nonce, 'base64')
+  if (length <= TAG_BYTES || decodeBase64(nonce, iv) !== IV_BYTES || decodeBase64(salt, associatedSalt) !== SALT_BYTES) throw failed()
   associated.writeUInt32BE(version, VERSION_AT)
-  associated.write(salt, SALT_AT, 'base64')
-  return open(key, iv, target.subarray(0, length), associated)
+  return open(key, iv, target, length, associated)
 }
 
-/** Opens AES-256-GCM. Nothing of the text is given away before its tag was checked. @throws KithError `DECRYPT_FAILED`. */
-export function open(key: KeyObject | Uint8Array, nonce: Uint8Array, sealed: Buffer, associatedData?: Buffer): Buffer {
+/** Opens AES-256-GCM: ciphertext and tag are the first `length` bytes of `sealed`. Nothing of the text is given away before its tag was checked. @throws KithError `DECRYPT_FAILED`. */
+export function open(key: KeyObject | Uint8Array, nonce: Uint8Array, sealed: Buffer, length: number, associatedData?: Buffer): Buffer {
   const decipher = createDecipheriv(CIPHER, key, nonce)
-  const end = sealed.length - TAG_BYTES
-  sealed.copy(tag, 0, end)
+  const end = length - TAG_BYTES
+  for (let i = 0; i < TAG_BYTES; i++) tag[i] = sealed[end + i] as number
   decipher.setAuthTag(tag)
   if (associatedData !== undefined) decipher.setAAD(associatedData)
   const plaintext = decipher.update(sealed.subarray(0, end))
