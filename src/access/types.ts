@@ -17,6 +17,11 @@ export interface Caller {
   readonly resources: ReadonlyMap<string, readonly string[]>
   /** User names of an SSH certificate that the login was checked against. */
   readonly principals?: readonly string[]
+  /**
+   * The head that made this call for the caller, and vouches for everything above: rules are asked about both, and the narrower answer stands. Only set for heads
+   * that this machine registered with.
+   */
+  readonly through?: Caller
   /** Aborts when what this caller proved is taken back (a revoked key, a removed API key): with `--disconnect-revoked` doors end what runs. */
   readonly revoked?: AbortSignal
 }

@@ -52,6 +52,14 @@ export interface CallOptions {
   readonly lastEventId?: string
 }
 
+/** A call that a head makes for somebody else. */
+export interface ForwardOptions extends CallOptions {
+  /** Travels in the opening frame as `encodeStatement(caller)`; the side that serves hands the bytes to its `callerOf`, which decides whom it believes. */
+  readonly onBehalfOf?: Caller
+  /** Exactly this machine of the peer (hex, as in `LinkStatus`). */
+  readonly linkKey?: string
+}
+
 /** A call that came in by some door. */
 export interface IncomingCall extends CallOptions {
   readonly caller: Caller

@@ -224,6 +224,10 @@ export const ERROR_TABLE = {
   CALL_TIMEOUT: { number: 623, exit: 5, retry: true, meaning: 'The call did not end within its deadline.' },
   CALL_FAILED: { number: 624, exit: 1, retry: false, meaning: 'The operation failed.' },
   WORKER_LOST: { number: 625, exit: 1, retry: true, meaning: 'The machine that ran the call is gone; whether it was carried out is not known.' },
+  WORKER_CONFLICT: { number: 633, exit: 1, retry: false, meaning: 'Another machine is registered under that alias.' },
+  WORKER_DENIED: { number: 634, exit: 4, retry: false, meaning: 'The head does not take these operations from this machine.' },
+  WORKER_DRAINING: { number: 635, exit: 1, retry: true, meaning: 'The worker is ending and takes no new calls.' },
+  WORKER_MODULE: { number: 636, exit: 1, retry: false, meaning: 'The module of operations cannot be loaded.' },
 
   // daemon and command line: 600..
   USAGE: { number: 600, exit: 2, retry: false, meaning: 'The command line is not understood.' },

@@ -8,6 +8,7 @@ import { type IpAddress, type IpNetwork, inNetwork, networkContains, networkNeve
  *           unix:/path      exactly this socket
  * open      a/protocol/1    `*` stands for any run of characters
  * call      service/op      the same
+ * offer     alias/service   the same: a worker registers operations of the service under the alias
  * publish, subscribe        a topic's name, the same; `:` belongs to it
  * link, ping, file, mailbox no target
  * ```
@@ -49,6 +50,7 @@ export const ACTIONS: ReadonlyMap<string, TargetKind> = new Map([
   ['forward', 'endpoint'],
   ['file', 'none'],
   ['call', 'text'],
+  ['offer', 'text'],
   ['publish', 'topic'],
   ['subscribe', 'topic'],
   ['mailbox', 'none'],
