@@ -1,0 +1,67 @@
+import type { Socket } from 'node:net'
+import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls'
+import { KithError } from '../../core/errors.ts'
+import type { TlsCertificate } from './types.ts'
+
+/** As an ordinary web server without HTTP/2 offers them; a client that insists on others gets the alert it expects. */
+const SITE_PROTOCOLS = ['http/1.1', 'http/1.0', 'http/0.9']
+
+/** An ordinary TLS server on single sockets, with whatever certificate there is at the moment. */
+export class SiteTls {
+  readonly #certificate: () => TlsCertificate | undefined
+  #made: { readonly from: TlsCertificate; readonly context: SecureContext } | undefined
+
+  constructor(certificate: () => TlsCertificate | undefined) {
+    this.#certificate = certificate
+  }
+
+  /** @throws KithError `SCHEME_UNAVAILABLE` without a usable certificate. */
+  wrap(socket: Socket): TLSSocket {
+    const from = this.#certificate()
+    if (from === undefined) throw new KithError('SCHEME_UNAVAILABLE', 'The site has no certificate yet.', { next: 'kith config show' })
+    if (this.#made?.from !== from) this.#made = { from, context: siteContext(from) }
+    return serverSocket(socket, this.#made.context, SITE_PROTOCOLS)
+  }
+}
+
+/** @throws KithError `SCHEME_UNAVAILABLE` when key and certificate do not fit. */
+export function siteContext({ key, cert }: TlsCertificate): SecureContext {
+  try {
+    return createSecureContext({ key, cert, minVersion: 'TLSv1.2', sessionIdContext: 'site', honorCipherOrder: true })
+  } catch (cause) {
+    throw new KithError('SCHEME_UNAVAILABLE', 'The certificate of the site and its key cannot be used.', { cause, next: 'kith config show' })
+  }
+}
+
+/** The server's end of TLS over a socket that was accepted: emits `secure` or is destroyed. Never asks for a certificate. */
+export function serverSocket(socket: Socket, secureContext: SecureContext, alpn: readonly string[]): TLSSocket {
+  return new TLSSocket(socket, { isServer: true, secureContext, requestCert: false, rejectUnauthorized: false, ALPNProtocols: [...alpn] })
+}
+
+/** Resolves when the handshake is through; rejects when the socket closes or fails before. The caller destroys it when it has waited long enough. */
+export function handshake(tls: TLSSocket): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let cause: unknown
+    const settle = (): void => {
+      tls.off('secure', secure)
+      tls.off('close', closed)
+      tls.off('end', closed)
+    }
+    const secure = (): void => {
+      settle()
+      resolve()
+    }
+    const closed = (): void => {
+      settle()
+      reject(new KithError('HANDSHAKE_FAILED', undefined, { cause }))
+    }
+    // Stays for good: an error that nobody listens to would end the process.
+    tls.on('error', (error) => {
+      cause ??= error
+    })
+    tls.on('secure', secure)
+    tls.on('close', closed)
+    tls.on('end', closed)
+    if (tls.destroyed) closed()
+  })
+}
