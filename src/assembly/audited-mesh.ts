@@ -6,6 +6,7 @@ import type { Device } from '../identity/types.ts'
 import type { BookPeer } from '../mesh/address-book.ts'
 import type { Joined, Mesh, MeshConfig, MeshInvites, MeshPolicy, PeerBook, Waiting } from '../mesh/mesh-types.ts'
 import type { Messages } from '../mesh/messages/types.ts'
+import type { RuleText } from '../mesh/policy-rules.ts'
 import type { ChainStanding, Explanation, LeanHandler, LinkEvent, LinkStatus, ProtocolOptions, StreamHandler } from '../mesh/types.ts'
 import type { LinkStream, Transport } from '../transport/types.ts'
 import { auditText } from './audit-text.ts'
@@ -184,9 +185,9 @@ export class AuditedMesh implements Mesh {
   #auditedPolicy(policy: MeshPolicy): MeshPolicy {
     const audited =
       (effect: 'allow' | 'deny'): MeshPolicy['allow'] =>
-      async (who, action, target) => {
-        const rule = await policy[effect](who, action, target)
-        await this.#note(`policy.${effect}`, rule.principal, { action: rule.action, ...(rule.target === undefined ? {} : { target: rule.target }) })
+      async (who, action, target, conditions) => {
+        const rule = await policy[effect](who, action, target, conditions)
+        await this.#note(`policy.${effect}`, rule.principal, ruleDetails(rule))
         return rule
       }
     return { ...policy, allow: audited('allow'), deny: audited('deny') }
@@ -205,5 +206,16 @@ export class AuditedMesh implements Mesh {
         await this.#note('invite.revoke', id)
       },
     }
+  }
+}
+
+/** What a rule says besides whom it is about. */
+function ruleDetails({ action, target, via, between, until }: RuleText): Record<string, string> {
+  return {
+    action,
+    ...(target === undefined ? {} : { target }),
+    ...(via === undefined ? {} : { via: via.join(' ') }),
+    ...(between === undefined ? {} : { between }),
+    ...(until === undefined ? {} : { until: new Date(until).toISOString() }),
   }
 }

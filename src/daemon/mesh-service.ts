@@ -19,6 +19,7 @@ import { createDiscovery } from './discovery.ts'
 import type { EventHub } from './events.ts'
 import type { IdentityService } from './identity/service.ts'
 import { choosePort, hasIpv6, rememberPort } from './ports.ts'
+import { configuredProxies } from './proxies.ts'
 import { recoveryTroubles, recoveryWarning } from './recovery/troubles.ts'
 import type { Service, Trouble } from './service.ts'
 import { createTransports } from './transports.ts'
@@ -123,7 +124,7 @@ export class MeshService implements Service {
       device,
       store: this.#store,
       boot: await nextBoot(home, device.content.boot, clock.now()),
-      transports: createTransports({ device, clock, random, logger }),
+      transports: createTransports({ device, clock, random, logger, proxies: configuredProxies(config) }),
       clock,
       random,
       logger,
@@ -200,10 +201,10 @@ export class MeshService implements Service {
 
   /** The machine has new link keys: links end and begin again on transports made for them. When that fails the service begins anew with them. */
   async deviceChanged(): Promise<void> {
-    const { identity, clock, random, logger } = this.#options
+    const { identity, config, clock, random, logger } = this.#options
     const { device } = identity
     try {
-      await this.#assembly?.replaceDevice(device, { transports: createTransports({ device, clock, random, logger }) })
+      await this.#assembly?.replaceDevice(device, { transports: createTransports({ device, clock, random, logger, proxies: configuredProxies(config) }) })
     } catch (cause) {
       this.#giveUp(new KithError('LINK_CLOSED', 'The node starts its links anew with the new key.', { cause, next: 'kith status' }))
     }
@@ -263,6 +264,7 @@ function assemblyConfig(config: Config, ownPorts: readonly number[] = []): Assem
       requirePq: config['link.require_pq'],
       drainMs: config['shutdown.drain'],
       ownPorts,
+      rules: config['policy.rules'],
       limits: limitOverrides(config),
     },
     trust: { minScore: Math.round(config['trust.min_threshold'] * 10_000) },

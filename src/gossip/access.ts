@@ -1,7 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import type { Did } from '../identity/did.ts'
-import type { MeshPolicy } from '../mesh/mesh-types.ts'
-import type { PolicyRequest } from '../mesh/types.ts'
+import type { MeshPolicy, PeerRequest } from '../mesh/mesh-types.ts'
 import type { Topic } from './topic.ts'
 import type { TopicAccess } from './types.ts'
 
@@ -62,7 +61,7 @@ export class Access {
   }
 
   /** What a topic says about itself, where the owner has no rule. */
-  #standard({ peer, target }: PolicyRequest): { allowed: boolean; rule: string } {
+  #standard({ peer, target }: PeerRequest): { allowed: boolean; rule: string } {
     const topic = target === undefined ? undefined : this.#topics(target)
     if (topic === undefined) return { allowed: false, rule: 'this node has no such topic' }
     const { access } = topic.rules

@@ -20,6 +20,7 @@ export {
   type PeerBook,
   type Waiting,
 } from './mesh-types.ts'
+export type { PolicyTransport, RuleConditions } from './policy-conditions.ts'
 export type { Effect, RuleText } from './policy-rules.ts'
 export type {
   CandidateResult,

@@ -1,3 +1,5 @@
+import { isForeignPrincipal, looksForeign, parsePrincipal } from '../access/principal.ts'
+import type { Clock, Timer } from '../core/clock.ts'
 import { KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Store } from '../core/store/types.ts'
@@ -6,7 +8,7 @@ import type { AddressBook } from './address-book.ts'
 import { atLeast, CLASS_SCORE, isPeerClass } from './constraints.ts'
 import type { KnownKeys } from './known-keys.ts'
 import { LINK_PROTOCOL } from './link-control.ts'
-import type { Decider, MeshPolicy } from './mesh-types.ts'
+import type { Decider, MeshPolicy, PeerRequest } from './mesh-types.ts'
 import { PING_PROTOCOL } from './ping.ts'
 import { type Default, type LocalPolicy, openLocalPolicy } from './policy.ts'
 import type { RuleText } from './policy-rules.ts'
@@ -20,6 +22,7 @@ const WHILE_FORKED: ReadonlySet<string> = new Set(['link', 'ping'])
 
 export interface MeshRulesComponents {
   readonly store: Store
+  readonly clock: Clock
   readonly logger: Logger
   readonly own: Did
   readonly book: AddressBook
@@ -37,6 +40,8 @@ export interface MeshRulesComponents {
   readonly onChange: () => void
 }
 
+const LONGEST_WAIT_MS = 60_000
+
 type Listener = (peers?: readonly Did[]) => void
 
 /**
@@ -48,6 +53,8 @@ export class MeshRules {
   readonly local: LocalPolicy
   readonly #deciders: Map<string, Decider>
   readonly #listeners: Set<Listener> = new Set()
+  #turn: Timer | undefined
+  #closed = false
 
   private constructor(components: MeshRulesComponents, local: LocalPolicy, deciders: Map<string, Decider>) {
     this.#components = components
@@ -57,18 +64,49 @@ export class MeshRules {
 
   /** @throws KithError `STORE_FAILED`, `WIRE_MALFORMED`. */
   static async open(components: MeshRulesComponents): Promise<MeshRules> {
-    const { store, logger, settings, interfaces } = components
+    const { store, clock, logger, settings, interfaces } = components
     const deciders = new Map<string, Decider>()
     const local = await openLocalPolicy({
       store,
+      clock,
+      configured: () => settings().rules,
       classOf: (did) => classOf(components, did),
       constraints: (held) => settings().constraints[held],
-      defaultOf: (request) => deciders.get(request.action)?.(request) ?? openDefault(components, request) ?? further(components, request),
+      defaultOf: (request) =>
+        isPeerRequest(request) ? (deciders.get(request.action)?.(request) ?? openDefault(components, request) ?? further(components, request)) : undefined,
       ownPorts: () => settings().ownPorts,
       localAddresses: interfaces,
     })
     for (const rule of local.dropped) logger.warn('a stored rule is not valid any more', { ...rule })
-    return new MeshRules(components, local, deciders)
+    const rules = new MeshRules(components, local, deciders)
+    rules.#arm()
+    return rules
+  }
+
+  /** Ends the watch over rules that depend on the time. */
+  close(): void {
+    this.#closed = true
+    this.#turn?.cancel()
+  }
+
+  /** The rules of the configuration changed. */
+  reloaded(): void {
+    this.#ruled()
+  }
+
+  /** Whoever may do less, or more, from now on is asked about again. */
+  #ruled(): void {
+    this.#arm()
+    this.#components.onChange()
+    this.changed()
+  }
+
+  /** Wakes when a rule begins or ends to hold; within the minute where the clock of the machine was set meanwhile. */
+  #arm(): void {
+    this.#turn?.cancel()
+    const ms = this.#closed ? undefined : this.local.nextChange()
+    this.#turn =
+      ms === undefined ? undefined : this.#components.clock.after(Math.min(ms, LONGEST_WAIT_MS), () => (ms > LONGEST_WAIT_MS ? this.#arm() : this.#ruled()))
   }
 
   classOf(did: Did): PeerClass {
@@ -105,16 +143,34 @@ export class MeshRules {
   }
 
   decide(request: PolicyRequest): Decision {
-    const { peer, action } = request
+    return this.#held(request) ?? this.local.decide(request)
+  }
+
+  ruled(request: PolicyRequest): Decision | undefined {
+    return this.#held(request) ?? this.local.ruled(request)
+  }
+
+  /** Why an identity may do nothing of the kind now, whatever the rules say. */
+  #held({ peer, action }: PolicyRequest): Decision | undefined {
+    if (isForeignPrincipal(peer)) return undefined
     const ban = this.#components.conduct?.banOfPeer(peer)
     if (ban !== undefined) return { allowed: false, rule: banRule(ban), next: unbanCommand(peer) }
     // An identity with two contradicting histories keeps nothing but the chance to be looked at (PN-6).
-    if (!this.#components.known.isForked(peer) || WHILE_FORKED.has(action)) return this.local.decide(request)
+    if (!this.#components.known.isForked(peer) || WHILE_FORKED.has(action)) return undefined
     return {
       allowed: false,
       rule: 'the identity shows two contradicting histories, so what it was granted is suspended',
       next: `kith peers repin ${peer} --head HEX`,
     }
+  }
+
+  /** Whom a rule is tried on, and by which door such people come. */
+  #subject(who: string): Pick<PolicyRequest, 'peer' | 'transport'> {
+    if (!looksForeign(who)) return { peer: this.#components.book.resolve(who) }
+    const principal = parsePrincipal(who)
+    if (!isForeignPrincipal(principal))
+      throw new TypeError(`${principal} is what somebody may have, not who somebody is: name a peer or a key, and add --also ${principal}`)
+    return { peer: principal, transport: principal.startsWith('ssh:') ? 'ssh' : 'http' }
   }
 
   #provide(action: string, decider: Decider): () => void {
@@ -137,27 +193,36 @@ export class MeshRules {
     const { book } = this.#components
     const changed = async (change: () => Promise<RuleText>): Promise<RuleText> => {
       const rule = await change()
-      this.#components.onChange()
-      this.changed()
+      this.#ruled()
       return rule
     }
-    const principal = (text: string): string => (text === '*' || isPeerClass(text) ? text : book.resolve(text))
+    const principal = (text: string): string => (text === '*' || isPeerClass(text) ? text : looksForeign(text) ? parsePrincipal(text) : book.resolve(text))
     return {
       decide: (request) => this.decide(request),
+      ruled: (request) => this.ruled(request),
       constraints: (did) => this.constraints(did),
       classOf: (did) => this.classOf(did),
       scoreOf: (did) => this.scoreOf(did),
-      allow: (who, action, target) => changed(async () => local.allow(principal(who), action, target)),
-      deny: (who, action, target) => changed(async () => local.deny(principal(who), action, target)),
+      allow: (who, action, target, conditions) => changed(async () => local.allow(principal(who), action, target, conditions)),
+      deny: (who, action, target, conditions) => changed(async () => local.deny(principal(who), action, target, conditions)),
+      check: (rule) => local.check({ ...rule, principal: principal(rule.principal) }),
       onChange: (listener) => {
         this.#listeners.add(listener)
         return () => void this.#listeners.delete(listener)
       },
       provide: (action, decider) => this.#provide(action, decider),
       list: () => local.list(),
-      test: (who, action, target) => this.decide({ peer: book.resolve(who), action, ...(target === undefined ? {} : { target }) }),
+      test: (who, action, target, options) => {
+        const subject = this.#subject(who)
+        return this.decide({ ...subject, action, ...(target === undefined ? {} : { target }), ...options, also: (options?.also ?? []).map(attribute) })
+      },
     }
   }
+}
+
+/** What somebody is asked about has besides its name. */
+function attribute(text: string): string {
+  return parsePrincipal(text)
 }
 
 /** Held to a stranger's place whatever anybody gave it. */
@@ -189,8 +254,12 @@ function isCapped(components: MeshRulesComponents, did: Did): boolean {
   return isFirstSeen(components, did) && atLeast(givenClass(components, did), 'partner')
 }
 
+function isPeerRequest(request: PolicyRequest): request is PeerRequest {
+  return !isForeignPrincipal(request.peer)
+}
+
 /** What the further source decides, if it does. */
-function further({ other }: MeshRulesComponents, request: PolicyRequest): Default | undefined {
+function further({ other }: MeshRulesComponents, request: PeerRequest): Default | undefined {
   const decision = other?.decide(request)
   return decision === undefined || decision.abstains === true ? undefined : decision
 }
@@ -204,7 +273,7 @@ export function unbanCommand(peer: Did): string {
   return `kith trust unban ${peer} --reason pardoned`
 }
 
-function openDefault({ accessOf, book }: MeshRulesComponents, { peer, action, target: protocol }: PolicyRequest): Default | undefined {
+function openDefault({ accessOf, book }: MeshRulesComponents, { peer, action, target: protocol }: PeerRequest): Default | undefined {
   if (action !== 'open' || protocol === undefined) return undefined
   switch (accessOf(protocol)) {
     case 'everyone':

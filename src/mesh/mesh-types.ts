@@ -16,6 +16,7 @@ import type { Discovery } from './discovery.ts'
 import type { DiscoveredPeer } from './found-peers.ts'
 import type { InviteStatus } from './invite.ts'
 import type { Messages } from './messages/types.ts'
+import type { RuleConditions } from './policy-conditions.ts'
 import type { RuleText } from './policy-rules.ts'
 import type {
   ChainStanding,
@@ -38,6 +39,8 @@ export interface MeshConfig {
   readonly prefer?: readonly string[]
   /** Refuse links whose key exchange is not post-quantum. Default false. */
   readonly requirePq?: boolean
+  /** Rules of the configuration, tried in this order behind those of the owner's commands. */
+  readonly rules?: readonly RuleText[]
   /** Changes to the table of limits per class. */
   readonly limits?: ConstraintOverrides
   /** The node's own control and gateway ports: forwarded only by a rule that names host and port. */
@@ -92,8 +95,11 @@ export interface PeerBook {
   onChange(listener: (did: Did) => void): () => void
 }
 
+/** A request of an identity: the principals of other doors are never asked about to whoever provides an action. */
+export type PeerRequest = PolicyRequest & { readonly peer: Did }
+
 /** What holds for an action where the owner has no rule, by whoever knows its targets. `undefined`: it does not know this target. */
-export type Decider = (request: PolicyRequest) => { readonly allowed: boolean; readonly rule: string } | undefined
+export type Decider = (request: PeerRequest) => { readonly allowed: boolean; readonly rule: string } | undefined
 
 /**
  * Who may do what, and how much of it; itself the `Policy` that services ask. In this order: a ban, a contradicted identity, the owner's rules, what was provided
@@ -105,12 +111,19 @@ export interface MeshPolicy extends Policy {
    * decided. The returned function ends it. @throws TypeError for an action of no version or one that has a decider.
    */
   provide(action: string, decider: Decider): () => void
-  /** `principal`: a peer as in `resolve`, a class, or `*`. @throws TypeError for a rule that could never match. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
-  allow(principal: string, action: string, target?: string): Promise<RuleText>
-  deny(principal: string, action: string, target?: string): Promise<RuleText>
+  /** `principal`: a peer as in `resolve`, a class, `*`, `ssh:SHA256:...`, `key:NAME`, `scope:NAME` or `ssh-user:NAME`. @throws TypeError for a rule that could never match. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
+  allow(principal: string, action: string, target?: string, conditions?: RuleConditions): Promise<RuleText>
+  deny(principal: string, action: string, target?: string, conditions?: RuleConditions): Promise<RuleText>
   list(): readonly RuleText[]
-  /** @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
-  test(peer: string, action: string, target?: string): Decision
+  /**
+   * What the owner's own word is, a ban or a contradicted identity counting as one; `undefined` where no rule decides. For services with rules of their own behind
+   * the owner's.
+   */
+  ruled(request: PolicyRequest): Decision | undefined
+  /** Reads a rule as `allow` and `deny` would, without taking it. @throws as they do. */
+  check(rule: RuleText): RuleText
+  /** `peer`: also `ssh:SHA256:...` or `key:NAME`. @throws TypeError for a bad one. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
+  test(peer: string, action: string, target?: string, options?: Pick<PolicyRequest, 'also' | 'transport'>): Decision
 }
 
 export interface InviteMade {

@@ -1,5 +1,6 @@
 import { networkInterfaces } from 'node:os'
 import type { Duplex } from 'node:stream'
+import { isDeepStrictEqual } from 'node:util'
 import { equal, type PublicKey, toHex } from '../core/bytes.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import { nextTurn } from '../core/turn.ts'
@@ -254,9 +255,10 @@ class MeshNode implements Mesh {
   }
 
   async load(): Promise<void> {
-    const { store, logger, policy, conduct } = this.#components
+    const { store, clock, logger, policy, conduct } = this.#components
     this.#rules = await MeshRules.open({
       store,
+      clock,
       logger,
       own: this.did,
       book: this.#opened.book,
@@ -509,9 +511,11 @@ class MeshNode implements Mesh {
   }
 
   reload(config: MeshConfig): void {
+    const rules = this.#settings.rules
     this.#settings = meshSettings(config)
     for (const { did } of this.#table.links()) this.#gate.refresh(did)
     this.#table.reconsider()
+    if (!isDeepStrictEqual(rules, this.#settings.rules)) this.#ruling.reloaded()
   }
 
   get #ruling(): MeshRules {
@@ -576,6 +580,7 @@ class MeshNode implements Mesh {
     this.#closing.abort(new KithError('CLOSED', 'this mesh was closed'))
     this.#reconnector.stop()
     this.#upgrader.stop()
+    this.#rules?.close()
     this.#dialer.close()
     await this.#presence.stop()
     await this.#presence.stopListening()

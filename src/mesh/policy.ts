@@ -1,12 +1,14 @@
+import { isForeignPrincipal } from '../access/principal.ts'
 import { utf8 } from '../core/bytes.ts'
+import type { Clock } from '../core/clock.ts'
 import { KithError } from '../core/errors.ts'
 import type { Store } from '../core/store/types.ts'
 import type { Did } from '../identity/did.ts'
 import { CLASS_SCORE } from './constraints.ts'
 import { type IpAddress, isLoopback, parseIp, sameIp } from './ip.ts'
+import { conditionsHold, formatConditions, localMinute, narrowest, nextTurn, type RuleConditions } from './policy-conditions.ts'
 import {
   decodeRules,
-  type Effect,
   encodeRules,
   formatRule,
   MAX_RULES,
@@ -15,7 +17,10 @@ import {
   outranks,
   parseRule,
   type Rule,
+  type RuleRequest,
   type RuleText,
+  replaces,
+  ruleText,
 } from './policy-rules.ts'
 import { ACTIONS, awaitsAddress, type Guard, parseTarget, type Target } from './policy-target.ts'
 import type { ConstraintSet, Decision, PeerClass, Policy, PolicyRequest } from './types.ts'
@@ -27,10 +32,14 @@ import type { ConstraintSet, Decision, PeerClass, Policy, PolicyRequest } from '
  * `link`), and where nobody does, `ping` and `link` are open and everything else is denied. `allow` inserts before the first rule that would deny all of it, so the command that a refusal prints always
  * takes effect and narrower exceptions stay; `deny` inserts before everything that is allowed, so what was denied is denied, whatever was allowed before.
  *
+ * Rules may hold by some doors only, for a part of the day, or until a moment. Those from the configuration come behind the ones that were typed, in the order of
+ * the file.
+ *
  * Names are asked twice: as they are, and with the addresses they resolved to, every one of which must be allowed; only a checked address may be dialled.
  */
 export interface PolicyConfig {
   readonly store: Store
+  readonly clock: Pick<Clock, 'now'>
   readonly classOf: (peer: Did) => PeerClass
   readonly constraints: (held: PeerClass) => ConstraintSet
   /** What holds where no rule of the owner does; `undefined` when nobody says anything about it. */
@@ -41,6 +50,10 @@ export interface PolicyConfig {
   readonly localAddresses?: () => readonly string[]
   /** Names of doors inside the node that only an exact rule reaches. */
   readonly reservedNames?: readonly string[]
+  /** Rules of the configuration, tried behind the stored ones. */
+  readonly configured?: () => readonly RuleText[]
+  /** Minute of the day at a moment. Default: in the time zone of this machine. */
+  readonly minuteOf?: (ms: number) => number
 }
 
 /** An answer that no rule of the owner gave. */
@@ -55,16 +68,24 @@ export const RESERVED_NAMES: readonly string[] = ['alknet-control', 'kith-contro
 const NAMESPACE = 'mesh/policy'
 const KEY: Uint8Array = utf8('rules')
 const OPEN_BY_DEFAULT: ReadonlySet<string> = new Set(['link', 'ping'])
+/** Rules that ended are listed for another day, and then go with the next change. */
+const KEEP_ENDED_MS = 86_400_000
 
 export interface LocalPolicy extends Policy {
-  /** Rules in the order in which they are tried. */
+  /** Rules in the order in which they are tried, those of the configuration last. */
   list(): readonly RuleText[]
   /**
    * Adds a rule: one that allows before the first that denies all of it, one that denies before all that allow.
    * @throws TypeError for a rule that is malformed or could never match. @throws KithError `DID_INVALID`, `STORE_FAILED`, `BUDGET_EXCEEDED`.
    */
-  allow(principal: string, action: string, target?: string): Promise<RuleText>
-  deny(principal: string, action: string, target?: string): Promise<RuleText>
+  allow(principal: string, action: string, target?: string, conditions?: RuleConditions): Promise<RuleText>
+  deny(principal: string, action: string, target?: string, conditions?: RuleConditions): Promise<RuleText>
+  /** What the first rule that matches says; `undefined` where none does. */
+  ruled(request: PolicyRequest): Decision | undefined
+  /** Reads a rule as it would be taken here, without taking it. @throws as `allow`. */
+  check(text: RuleText): RuleText
+  /** Ms until a rule begins or ends to hold by the time of day or its end; `undefined` where none does. */
+  nextChange(): number | undefined
   /** Takes out the rules that allow this peer something; those that deny it something stay. */
   forgetAllowed(peer: Did): Promise<void>
   /** Allowed rules that were stored but are not valid any more, for the log. */
@@ -81,6 +102,8 @@ export async function openLocalPolicy(config: PolicyConfig): Promise<LocalPolicy
 class OrderedRules implements LocalPolicy {
   dropped: readonly RuleText[] = []
   #rules: readonly Rule[] = []
+  /** Of `#configured`. */
+  #read: { readonly texts: readonly RuleText[]; readonly rules: readonly Rule[] } = { texts: [], rules: [] }
   #saving: Promise<void> = Promise.resolve()
   readonly #config: PolicyConfig
   readonly #guard: Guard
@@ -103,7 +126,28 @@ class OrderedRules implements LocalPolicy {
   }
 
   list(): readonly RuleText[] {
-    return this.#rules.map(({ effect, principal, action, target }) => ({ effect, principal, action, target }))
+    return this.#all().map(ruleText)
+  }
+
+  check(text: RuleText): RuleText {
+    return ruleText(parseRule(text, this.#guard, this.#config.clock.now()))
+  }
+
+  nextChange(): number | undefined {
+    const moment = this.#moment()
+    const turns = this.#all().flatMap(({ conditions }) => nextTurn(conditions, moment) ?? [])
+    return turns.length === 0 ? undefined : Math.min(...turns)
+  }
+
+  #moment(): { readonly now: number; readonly minute: number } {
+    const now = this.#config.clock.now()
+    return { now, minute: (this.#config.minuteOf ?? localMinute)(now) }
+  }
+
+  #all(): readonly Rule[] {
+    const texts = this.#config.configured?.() ?? []
+    if (texts !== this.#read.texts) this.#read = { texts, rules: texts.map((text) => parseRule(text, this.#guard)) }
+    return this.#read.rules.length === 0 ? this.#rules : [...this.#rules, ...this.#read.rules]
   }
 
   classOf(peer: Did): PeerClass {
@@ -116,6 +160,15 @@ class OrderedRules implements LocalPolicy {
 
   scoreOf(peer: Did): number {
     return CLASS_SCORE[this.classOf(peer)]
+  }
+
+  ruled(request: PolicyRequest): Decision | undefined {
+    const kind = ACTIONS.get(request.action)
+    const target = kind === undefined ? undefined : parseTarget(kind, request.target, undefined, this.#guard)
+    if (target === undefined) return this.#unusable(request, kind !== undefined)
+    const asked = this.#asked(request, target)
+    const rule = this.#first(asked)
+    return rule === undefined ? undefined : this.#decided(request, rule, asked)
   }
 
   decide(request: PolicyRequest): Decision {
@@ -131,12 +184,12 @@ class OrderedRules implements LocalPolicy {
     return decision as Decision
   }
 
-  allow(principal: string, action: string, target?: string): Promise<RuleText> {
-    return this.#insert('allow', principal, action, target)
+  allow(principal: string, action: string, target?: string, conditions: RuleConditions = {}): Promise<RuleText> {
+    return this.#insert({ effect: 'allow', principal, action, target, ...conditions })
   }
 
-  deny(principal: string, action: string, target?: string): Promise<RuleText> {
-    return this.#insert('deny', principal, action, target)
+  deny(principal: string, action: string, target?: string, conditions: RuleConditions = {}): Promise<RuleText> {
+    return this.#insert({ effect: 'deny', principal, action, target, ...conditions })
   }
 
   async forgetAllowed(peer: Did): Promise<void> {
@@ -145,7 +198,7 @@ class OrderedRules implements LocalPolicy {
 
   #fallback(request: PolicyRequest): Default {
     const { action } = request
-    const open = OPEN_BY_DEFAULT.has(action)
+    const open = OPEN_BY_DEFAULT.has(action) && !isForeignPrincipal(request.peer)
     return this.#config.defaultOf?.(request) ?? { allowed: open, rule: `default: ${action} is ${open ? 'open' : 'denied'}` }
   }
 
@@ -154,41 +207,82 @@ class OrderedRules implements LocalPolicy {
   }
 
   #decide(request: PolicyRequest, target: Target, address: string | undefined): Decision {
-    const { peer, action } = request
-    const held = this.classOf(peer)
-    const at = this.#rules.findIndex((candidate) => matchesRequest(candidate, { peer, action, target }, held, this.#guard))
-    const rule = this.#rules[at]
-    const { allowed, rule: words } = rule === undefined ? this.#fallback(request) : { allowed: rule.effect === 'allow', rule: formatRule(rule) }
-    const decision = this.#decision(request, allowed, words, address)
-    const before = rule === undefined ? this.#rules : this.#rules.slice(0, at)
-    return !allowed && mayAllowAddress(before, request, target, held) ? { ...decision, byAddress: true } : decision
+    const asked = this.#asked(request, target)
+    const rule = this.#first(asked)
+    const decision = rule === undefined ? this.#decision(request, this.#fallback(request), address) : this.#decided(request, rule, asked, address)
+    return !decision.allowed && this.#mayAllowAddress(asked, rule) ? { ...decision, byAddress: true } : decision
   }
 
-  #decision(request: PolicyRequest, allowed: boolean, rule: string, address: string | undefined): Decision {
+  #first(asked: RuleRequest): Rule | undefined {
+    const held = this.#heldBy(asked)
+    return this.#all().find((rule) => matchesRequest(rule, asked, held, this.#guard))
+  }
+
+  #heldBy({ peer }: RuleRequest): PeerClass {
+    return isForeignPrincipal(peer) ? 'isolated' : this.classOf(peer)
+  }
+
+  /** Whether a rule before the one that decided would allow some address of a name that is not resolved yet. */
+  #mayAllowAddress(asked: RuleRequest, decided: Rule | undefined): boolean {
+    const held = this.#heldBy(asked)
+    const rules = this.#all()
+    const before = decided === undefined ? rules : rules.slice(0, rules.indexOf(decided))
+    return before.some(({ conditions, pattern, ...rule }) => {
+      if (rule.effect !== 'allow' || rule.action !== asked.action || !awaitsAddress(pattern, asked.target)) return false
+      return conditionsHold(conditions, asked) && matchesPeer(rule, asked, held)
+    })
+  }
+
+  #asked({ peer, also = [], action, transport }: PolicyRequest, target: Target): RuleRequest {
+    return { peer, also, action, target, ...this.#moment(), transport: transport ?? (isForeignPrincipal(peer) ? undefined : 'link') }
+  }
+
+  #decided(request: PolicyRequest, rule: Rule, asked: RuleRequest, address?: string): Decision {
+    const said = { allowed: rule.effect === 'allow', rule: formatRule(rule) }
+    if (said.allowed) return this.#decision(request, said, address)
+    // Where the rule names one of several names of whoever asks, only a rule for that name comes before it.
+    const peer = isForeignPrincipal(rule.principal) ? rule.principal : request.peer
+    return this.#decision({ ...request, peer }, said, address, formatConditions(this.#withinDenials(asked)))
+  }
+
+  /** Conditions under which a new rule comes before every one that denies this request, also those that do so at some doors or hours only. */
+  #withinDenials(asked: RuleRequest): RuleConditions {
+    const held = this.#heldBy(asked)
+    const denials = this.#all().filter((rule) => rule.effect === 'deny' && matchesRequest(rule, asked, held, this.#guard))
+    return narrowest(
+      denials.map(({ conditions }) => conditions),
+      asked,
+    )
+  }
+
+  #decision(request: PolicyRequest, { allowed, rule }: Default, address: string | undefined, conditions: readonly string[] = []): Decision {
     const { peer, action, target } = request
     const verb = allowed ? 'deny' : 'allow'
     // A public name that resolved to this machine is reached by no rule for the name: the owner has to name the address.
     const hidden = !allowed && address !== undefined && !this.#wouldReach(request, address)
     const named = hidden ? `${bracketed(address)}:${target?.slice(target.lastIndexOf(':') + 1)}` : target
-    return { allowed, rule, next: `kith ${verb} ${peer} ${action}${named === undefined ? '' : ` ${named}`}` }
+    return { allowed, rule, next: ['kith', verb, peer, action, ...(named === undefined ? [] : [named]), ...conditions].join(' ') }
   }
 
   /** Whether an exact rule for the target as named would match the request at this address. */
-  #wouldReach({ peer, action, target }: PolicyRequest, address: string): boolean {
+  #wouldReach(request: PolicyRequest, address: string): boolean {
+    const { peer, action, target } = request
     const rule = parseRule({ effect: 'allow', principal: peer, action, target }, this.#guard)
     const resolved = parseTarget('endpoint', target, address, this.#guard)
-    return resolved !== undefined && matchesRequest(rule, { peer, action, target: resolved }, 'isolated', this.#guard)
+    return resolved !== undefined && matchesRequest(rule, this.#asked(request, resolved), 'isolated', this.#guard)
   }
 
-  async #insert(effect: Effect, principal: string, action: string, target: string | undefined): Promise<RuleText> {
-    const rule = parseRule({ effect, principal, action, target }, this.#guard)
+  async #insert(text: RuleText): Promise<RuleText> {
+    const { now } = this.#moment()
+    const rule = parseRule(text, this.#guard, now)
+    const denies = rule.effect === 'deny'
     await this.#change((rules) => {
-      const rest = rules.filter((other) => !sameSubject(other, rule))
-      const at = rest.findIndex((other) => other.effect !== effect && (effect === 'deny' || outranks(other, rule, (peer) => this.classOf(peer))))
+      const rest = rules.filter((other) => !replaces(rule, other) && (other.until ?? now) > now - KEEP_ENDED_MS)
+      const at = rest.findIndex((other) => other.effect !== rule.effect && (denies || outranks(other, rule, (peer) => this.classOf(peer))))
       if (rest.length >= MAX_RULES) throw new KithError('BUDGET_EXCEEDED', `the policy holds ${MAX_RULES} rules already`, { next: 'kith policy list' })
       return at === -1 ? [...rest, rule] : rest.toSpliced(at, 0, rule)
     })
-    return { effect: rule.effect, principal: rule.principal, action: rule.action, target: rule.target }
+    return ruleText(rule)
   }
 
   /** One change at a time; it counts only once it is durable. */
@@ -208,16 +302,6 @@ class OrderedRules implements LocalPolicy {
       return own !== undefined && sameIp(own, address)
     })
   }
-}
-
-/** Whether one of these rules would allow some address of a name that is not resolved yet. */
-function mayAllowAddress(rules: readonly Rule[], { peer, action }: PolicyRequest, target: Target, held: PeerClass): boolean {
-  return rules.some((rule) => rule.effect === 'allow' && rule.action === action && matchesPeer(rule, peer, held) && awaitsAddress(rule.pattern, target))
-}
-
-/** A newer rule for exactly the same subject takes the place of the older one. */
-function sameSubject(a: RuleText, b: RuleText): boolean {
-  return a.principal === b.principal && a.action === b.action && a.target === b.target
 }
 
 function bracketed(address: string): string {

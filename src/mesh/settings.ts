@@ -1,5 +1,8 @@
 import { constraintTable } from './constraints.ts'
 import { DEFAULT_PREFER, type MeshConfig } from './mesh-types.ts'
+import { RESERVED_NAMES } from './policy.ts'
+import { parseRule, type RuleText, ruleText } from './policy-rules.ts'
+import type { Guard } from './policy-target.ts'
 import type { ConstraintSet, PeerClass } from './types.ts'
 
 /** A configuration with its defaults, checked as a whole before any of it counts. */
@@ -8,8 +11,11 @@ export interface Settings {
   readonly requirePq: boolean
   readonly constraints: Readonly<Record<PeerClass, ConstraintSet>>
   readonly ownPorts: readonly number[]
+  readonly rules: readonly RuleText[]
   readonly drainMs: number
 }
+
+const GUARD: Guard = { reservedName: (name) => RESERVED_NAMES.includes(name), ownPort: () => false }
 
 /** @throws TypeError with the name of the bad value. */
 export function meshSettings(config: MeshConfig): Settings {
@@ -21,5 +27,7 @@ export function meshSettings(config: MeshConfig): Settings {
   if (!ownPorts.every((port) => Number.isInteger(port) && port >= 1 && port <= 65_535)) throw new TypeError('ownPorts must be ports')
   const drainMs = config.drainMs ?? 2_000
   if (!(Number.isInteger(drainMs) && drainMs >= 0 && drainMs <= 60_000)) throw new TypeError('drainMs must be a whole number from 0 to 60000')
-  return { prefer: [...new Set(prefer)], requirePq: config.requirePq ?? false, constraints: constraintTable(config.limits), ownPorts: [...ownPorts], drainMs }
+  const rules = (config.rules ?? []).map((rule) => ruleText(parseRule(rule, GUARD)))
+  const constraints = constraintTable(config.limits)
+  return { prefer: [...new Set(prefer)], requirePq: config.requirePq ?? false, constraints, ownPorts: [...ownPorts], rules, drainMs }
 }

@@ -1,18 +1,25 @@
 import type { Duplex } from 'node:stream'
+import type { ForeignPrincipal } from '../access/principal.ts'
 import type { PublicKey } from '../core/bytes.ts'
 import type { KithError } from '../core/errors.ts'
 import type { Did } from '../identity/did.ts'
 import type { LinkStream, Path } from '../transport/types.ts'
+import type { PolicyTransport } from './policy-conditions.ts'
 
 /** How much a peer is trusted; protocol.md PN-11 and the founding texts. `isolated` is everyone unknown. */
 export type PeerClass = 'isolated' | 'known' | 'partner' | 'federated'
 
 /**
- * What a peer wants to do. Actions of this version: `link`, `ping`, `open` (target: protocol), `forward` (target: HOST:PORT), `file`, `call`,
+ * What a peer wants to do. Actions of this version: `link`, `ping`, `open` (target: protocol), `forward`, `listen`, `datagram` (target: HOST:PORT or unix:/path), `file`, `call`,
  * `publish` and `subscribe` (target: topic), `mailbox` (keep sealed messages for others here).
  */
 export interface PolicyRequest {
-  readonly peer: Did
+  /** Who asks: an identity, or a key at a door behind which no identity is known. `policySubject` gives this and `also` for a `Caller`. */
+  readonly peer: Did | ForeignPrincipal
+  /** What else rules may name it by: `scope:NAME`, `ssh-user:NAME`, the key by which an identity came in. */
+  readonly also?: readonly string[]
+  /** Default: `link` for a DID; for others none, so that no rule for a door matches. */
+  readonly transport?: PolicyTransport
   readonly action: string
   readonly target?: string
   /** What the target's host resolved to, for rules by address; every one must be allowed. */

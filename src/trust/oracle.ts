@@ -1,3 +1,4 @@
+import { isForeignPrincipal } from '../access/principal.ts'
 import { Lru } from '../core/lru.ts'
 import type { Did } from '../identity/did.ts'
 import { CLASS_SCORE } from '../mesh/constraints.ts'
@@ -61,7 +62,7 @@ export class TrustOracle implements Policy {
   }
 
   decide({ peer, action }: PolicyRequest): Decision {
-    if (action !== 'link') return this.#abstain(action)
+    if (action !== 'link' || isForeignPrincipal(peer)) return this.#abstain(action)
     const min = this.#components.minScore?.() ?? 0
     const score = this.scoreOf(peer)
     const known = this.#links.get(peer)

@@ -29,7 +29,7 @@ beforeEach(async () => {
   looked = []
   resolved = ['10.1.2.3']
   const table = constraintTable()
-  rules = await openLocalPolicy({ store: createMemoryStore(), classOf: () => 'isolated', constraints: (held) => table[held] })
+  rules = await openLocalPolicy({ clock: systemClock, store: createMemoryStore(), classOf: () => 'isolated', constraints: (held) => table[held] })
   const resolve = async (host: string): Promise<readonly string[]> => {
     looked.push(host)
     return resolved

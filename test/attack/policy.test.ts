@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { manualClock } from '../../src/core/clock.ts'
 import { publicKeyOfSeed } from '../../src/core/crypto/ed25519.ts'
 import { Secret } from '../../src/core/secret.ts'
 import { createMemoryStore } from '../../src/core/store/memory.ts'
@@ -25,6 +26,7 @@ function didOf(seed: number): Did {
 async function policy(): Promise<LocalPolicy> {
   const table = constraintTable()
   return await openLocalPolicy({
+    clock: manualClock(),
     store: createMemoryStore(),
     classOf: () => held,
     constraints: (of) => table[of],

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { manualClock } from '../../src/core/clock.ts'
 import { publicKeyOfSeed } from '../../src/core/crypto/ed25519.ts'
 import { isKithError } from '../../src/core/errors.ts'
 import { Secret } from '../../src/core/secret.ts'
@@ -32,11 +33,12 @@ const OWN_PORT = 9443
 async function policy(store: Store = createMemoryStore()): Promise<LocalPolicy> {
   const table = constraintTable()
   return await openLocalPolicy({
+    clock: manualClock(),
     store,
     classOf: (peer) => CLASSES.get(peer) ?? 'isolated',
     constraints: (held) => table[held],
     defaultOf: ({ peer, action, target }) =>
-      action === 'open' && target === 'acme/chat/1' ? { allowed: CLASSES.has(peer), rule: 'protocol: peers in the address book' } : undefined,
+      action === 'open' && target === 'acme/chat/1' ? { allowed: CLASSES.has(peer as Did), rule: 'protocol: peers in the address book' } : undefined,
     ownPorts: () => [OWN_PORT],
     localAddresses: () => ['192.168.1.5'],
   })

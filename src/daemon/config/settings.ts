@@ -2,10 +2,13 @@ import { isIP } from 'node:net'
 import { isAbsolute } from 'node:path'
 import { z } from 'zod'
 import { MAILBOX_LIMITS } from '../../mesh/mailbox/quotas.ts'
+import { formatRule, type RuleText } from '../../mesh/policy-rules.ts'
 import type { ConfiguredCredential } from '../../vault/credentials/config.ts'
 import { credentialsSchema } from '../credentials/config.ts'
 import { formatDuration, parseDuration } from './duration.ts'
 import { LIMIT_ROWS, type LimitPath, type LimitValues } from './limits.ts'
+import { PRIVATE_NETWORKS, proxiesSchema, withoutCredentials } from './proxies.ts'
+import { rulesSchema } from './rules.ts'
 
 /**
  * Every setting of the daemon, one row each. The path is its name everywhere: in `config.toml` (dots are tables), in the environment
@@ -19,6 +22,8 @@ export interface Setting<T> {
   readonly about: string
   /** The spelling for people, as it would stand in the file. */
   readonly show: (value: T) => string
+  /** The value as programs are told it, where it is not told whole. */
+  readonly tell?: (value: T) => unknown
 }
 
 interface Row<T> {
@@ -27,6 +32,7 @@ interface Row<T> {
   dynamic: boolean
   about: string
   show?: (value: T) => string
+  tell?: (value: T) => unknown
 }
 
 function setting<T>(row: Row<T>): Setting<T> {
@@ -84,6 +90,8 @@ export interface Config extends LimitValues {
   readonly listen: readonly string[]
   readonly 'link.prefer': readonly string[]
   readonly 'link.require_pq': boolean
+  readonly 'link.proxy': readonly string[]
+  readonly 'link.proxy_direct': readonly string[]
   readonly 'discovery.mdns': boolean
   readonly 'discovery.home_networks': readonly string[]
   readonly 'files.quota_bytes': number
@@ -101,6 +109,7 @@ export interface Config extends LimitValues {
   readonly 'identity.link_key_days': number
   readonly 'backup.keep': number
   readonly 'vault.idle_lock_s': number
+  readonly 'policy.rules': readonly RuleText[]
   readonly credentials: readonly ConfiguredCredential[]
   readonly 'log.level': 'debug' | 'info' | 'warn' | 'error'
   readonly 'log.max_bytes': number
@@ -127,6 +136,20 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     fallback: false,
     dynamic: true,
     about: 'Refuse links whose key exchange is not post-quantum (excludes quic).',
+  }),
+  'link.proxy': setting({
+    schema: proxiesSchema,
+    fallback: [],
+    dynamic: true,
+    about: 'Proxies to dial through, in their order: socks5://[USER:PASSWORD@]HOST[:PORT] or http://...; kinds of paths over UDP are not dialled then.',
+    show: (proxies) => JSON.stringify(withoutCredentials(proxies)),
+    tell: withoutCredentials,
+  }),
+  'link.proxy_direct': setting({
+    schema: z.array(network, 'expected a list of networks such as ["192.168.0.0/16"]').max(64).readonly(),
+    fallback: PRIVATE_NETWORKS,
+    dynamic: true,
+    about: 'Networks whose addresses are dialled past the proxies: by default loopback and private ones, which mean other machines at a proxy.',
   }),
   'discovery.mdns': setting({
     schema: flag,
@@ -230,6 +253,13 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     fallback: 3_600,
     dynamic: true,
     about: 'Seconds without use after which a vault locks by itself; 0 never does.',
+  }),
+  'policy.rules': setting({
+    schema: rulesSchema,
+    fallback: [],
+    dynamic: true,
+    about: 'Rules behind those of kith allow and kith deny, as these print them: "allow scope:web forward db.lan:5432 --via ssh".',
+    show: (rules) => JSON.stringify(rules.map(formatRule)),
   }),
   credentials: setting({
     schema: credentialsSchema,

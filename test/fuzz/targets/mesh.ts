@@ -22,7 +22,7 @@ import { createLocateAnswerer, locate } from '../../../src/mesh/locate.ts'
 import { decodeLocateAnswer, encodeLocateRequest, locateAnswerMessage, locateTag, NO_INDEX } from '../../../src/mesh/locate-codec.ts'
 import { joinByTicket, PairingServer } from '../../../src/mesh/pairing.ts'
 import { openLocalPolicy } from '../../../src/mesh/policy.ts'
-import { decodeRules, encodeRules, formatRule, parseRule, type RuleText } from '../../../src/mesh/policy-rules.ts'
+import { decodeRules, encodeRules, formatRule, parseRule, type RuleText, readRule } from '../../../src/mesh/policy-rules.ts'
 import type { Guard } from '../../../src/mesh/policy-target.ts'
 import { Router } from '../../../src/mesh/router.ts'
 import { decodeTicket, encodeTicket, type Ticket } from '../../../src/mesh/ticket.ts'
@@ -246,11 +246,14 @@ const RULES = [
   'allow federated *',
   'deny isolated file',
   'allow known forward unix:/run/x.sock',
+  'allow scope:reports call reports/* --via http --via raw --between 22:00-06:00',
+  'deny ssh-user:guest forward --until 2027-01-31T18:00:00.000Z',
+  'allow ssh:SHA256:F0YtA4EZe6p9T0vW92Y8PsMvPsFJQ6lC4EhL6AGyLls forward db.lan:5432 --via ssh',
+  'deny key:ci *',
 ]
 
 function parseText(input: Uint8Array): RuleText {
-  const [effect = '', principal = '', action = '', ...rest] = Buffer.from(input).toString('utf8').split(' ')
-  return { effect: effect as RuleText['effect'], principal, action, target: rest.length === 0 ? undefined : rest.join(' ') }
+  return readRule(Buffer.from(input).toString('utf8'))
 }
 
 /** A rule that is taken is listed in a form that is taken again, as the same rule. */
@@ -258,9 +261,33 @@ const policyRule: FuzzTarget = {
   name: 'policy-rule',
   seeds: RULES.map(rule),
   codes: ['DID_INVALID'],
-  tokens: ['allow ', 'deny ', '*', ' ', ':', '[', ']', '/', '-', '.', 'unix:/', '::', '127.0.0.1', '::ffff:', 'localhost', '0', '65535', '@', bob.did].map(
-    utf8,
-  ),
+  tokens: [
+    'allow ',
+    'deny ',
+    '*',
+    ' ',
+    ':',
+    '[',
+    ']',
+    '/',
+    '-',
+    '.',
+    'unix:/',
+    '::',
+    '127.0.0.1',
+    '::ffff:',
+    'localhost',
+    '0',
+    '65535',
+    '@',
+    'scope:',
+    'key:',
+    ' --via ',
+    ' --between ',
+    ' --until ',
+    '24:00',
+    bob.did,
+  ].map(utf8),
   arbitrary: fc
     .tuple(
       fc.constantFrom('allow', 'deny'),
@@ -295,6 +322,7 @@ const policyStored: FuzzTarget = {
 }
 
 const open = await openLocalPolicy({
+  clock: manualClock(NOW),
   store: createMemoryStore(),
   classOf: () => 'known',
   constraints: (held) => constraintTable()[held],

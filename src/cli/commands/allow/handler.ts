@@ -1,4 +1,4 @@
 import type { CommandHandler } from '../../spec.ts'
 import { changeRule } from '../policy/rules.ts'
 
-export const run: CommandHandler = (context, { args }) => changeRule(context, 'POST /v1/policy/allow', args)
+export const run: CommandHandler = (context, input) => changeRule(context, 'POST /v1/policy/allow', input)

@@ -1,16 +1,18 @@
 import type { CommandSpec } from '../../spec.ts'
+import { PRINCIPAL, RULE_OPTIONS } from '../policy/words.ts'
 
 export const spec: CommandSpec = {
   name: 'deny',
   summary: 'Deny a peer an action on this node',
   about:
-    'The rule goes before every rule that allows, so it takes effect at once, whatever was allowed before. PEER may also be a class (known, partner, federated) or *.',
+    'The rule goes before every rule that allows, so it takes effect at once, whatever was allowed before. Someone at a door without a link is named by its key or by what it has: ssh:SHA256:..., key:NAME, scope:NAME, ssh-user:NAME.',
   arguments: [
-    { name: '<peer>', about: 'DID, a prefix of it, name, class, or *' },
+    { name: '<peer>', about: PRINCIPAL },
     { name: '<action>', about: 'forward, file, call, open, ping, link, publish, subscribe or mailbox' },
     { name: '[target]', about: 'what it acts on: HOST:PORT for forward, a protocol for open, a topic for publish and subscribe' },
   ],
-  examples: ['kith deny laptop forward localhost:5432', 'kith deny partner file'],
-  json: '{rules: [{effect, principal, name, action, target}]}, the whole list in order',
+  options: RULE_OPTIONS,
+  examples: ['kith deny laptop forward localhost:5432', 'kith deny ssh-user:guest forward --until 2027-01-31'],
+  json: '{rules: [{effect, principal, name, action, target, via, between, until}]}, the whole list in order',
   load: () => import('./handler.ts'),
 }

@@ -1,6 +1,6 @@
 import { shellWord } from '../../home.ts'
 import type { CommandHandler } from '../../spec.ts'
-import { ruleLines } from './rules.ts'
+import { plainRule, ruleLines } from './rules.ts'
 
 /** Refused by policy, as everywhere. */
 const DENIED_EXIT = 4
@@ -13,14 +13,16 @@ export const list: CommandHandler = async ({ daemon, output }) => {
       result.rules.length === 0
         ? palette.quiet('no rules: forward, file, call and mailbox are denied to everyone, topics follow their own access')
         : ruleLines(result.rules, palette, columns),
-    result.rules.map(({ effect, principal, action, target }) => [effect, principal, action, target ?? ''].join(' ').trimEnd()).join('\n') || undefined,
+    result.rules.map(plainRule).join('\n') || undefined,
   )
   return undefined
 }
 
-export const test: CommandHandler = async ({ daemon, output, command }, { args }) => {
+export const test: CommandHandler = async ({ daemon, output, command }, { args, options }) => {
   const [peer = '', action = '', target] = args
-  const result = await (await daemon()).call('POST /v1/policy/test', { peer, action, ...(target === undefined ? {} : { target }) })
+  const [via, also] = [options.text('via'), options.list('also')]
+  const about = { ...(target === undefined ? {} : { target }), ...(via === undefined ? {} : { via }), ...(also.length === 0 ? {} : { also }) }
+  const result = await (await daemon()).call('POST /v1/policy/test', { peer, action, ...about })
   const next = command(result.next.replaceAll(result.did, shellWord(peer)))
   output.result(
     { ...result, next },
