@@ -1,5 +1,12 @@
 /** Calls: operations that machines offer each other. */
+export { type CallContext, defineOperation, Event, type InputOf, type Operation, type OperationSpec, type OutputOf } from './define.ts'
+export { CallError, isCallError } from './errors.ts'
+export { createLocalCallee, type LocalCallee, type LocalCalleeOptions } from './local.ts'
+export { createRegistry, type Registry } from './registry.ts'
+export { type AnySchema, jsonSchema, type SchemaInput, type SchemaOutput, type TypedSchema } from './schema.ts'
 export type {
+  Authorizable,
+  Authorize,
   Callee,
   CallOptions,
   IncomingCall,
@@ -9,4 +16,5 @@ export type {
   OperationKind,
   OperationSummary,
   StreamItem,
+  Visibility,
 } from './types.ts'

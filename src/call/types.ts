@@ -1,4 +1,5 @@
 import type { Caller } from '../access/types.ts'
+import type { Cancellation } from './cancellation.ts'
 
 export type OperationKind = 'query' | 'mutation' | 'subscription'
 
@@ -16,6 +17,23 @@ export type OperationAccess =
       /** What must stand among the caller's resources. */
       readonly resource?: { readonly type: string; readonly action?: string }
     }
+
+/**
+ * Who gets to know of an operation: `hidden` only who may call it, `listed` everybody (who may not call it is told so), `internal` nobody outside: only handlers of
+ * this node call it.
+ */
+export type Visibility = 'hidden' | 'listed' | 'internal'
+
+/** What decides about a call needs to know of the operation. */
+export interface Authorizable {
+  /** `service/op`. */
+  readonly name: string
+  readonly access?: OperationAccess
+  readonly visibility: Visibility
+}
+
+/** `hidden` is answered as if there were no such operation. Asked with the same care for names that do not exist, so that both take the same work. */
+export type Authorize = (caller: Caller, operation: Authorizable) => 'allowed' | 'denied' | 'hidden'
 
 /** What a list shows of an operation. Names are `service/op`. */
 export interface OperationSummary {
@@ -50,6 +68,8 @@ export interface CallOptions {
   readonly parentId?: string
   /** Take up a subscription behind this event. */
   readonly lastEventId?: string
+  /** The call may have been carried out before: it is made again because its answer was lost. */
+  readonly repeated?: boolean
 }
 
 /** A call that a head makes for somebody else. */
@@ -68,6 +88,8 @@ export interface IncomingCall extends CallOptions {
   /** The input, not yet validated; for client streams `inputs` instead. */
   readonly input?: unknown
   readonly inputs?: AsyncIterable<unknown>
+  /** Instead of `signal`, by doors that make many calls: an `AbortSignal` is made only when somebody asks for one. */
+  readonly cancellation?: Cancellation
 }
 
 export interface StreamItem {

@@ -177,7 +177,10 @@ export const ERROR_TABLE = {
   // services: 500..
   FORWARD_DENIED: { number: 500, exit: 4, retry: false, meaning: 'The other side does not allow this forward.' },
   FORWARD_UNREACHABLE: { number: 501, exit: 1, retry: true, meaning: 'The target of the forward did not answer.' },
-  FORWARD_TARGET: { number: 502, exit: 1, retry: false, meaning: 'The target of a forward is written HOST:PORT.' },
+  FORWARD_TARGET: { number: 502, exit: 1, retry: false, meaning: 'The target of a forward is written HOST:PORT or unix:/path.' },
+  FORWARD_REFUSED: { number: 503, exit: 1, retry: true, meaning: 'Nothing listens at the target of the forward.' },
+  FORWARD_NAME: { number: 504, exit: 1, retry: true, meaning: 'The name of the target is not known on the other side.' },
+  FORWARD_IDLE: { number: 505, exit: 1, retry: true, meaning: 'Nothing was carried for longer than the owner lets a connection be idle.' },
   FILE_DENIED: { number: 510, exit: 4, retry: false, meaning: 'The other side does not accept files from this node.' },
   FILE_QUOTA: { number: 511, exit: 1, retry: false, meaning: 'The inbox of the other side has no room for this file.' },
   FILE_NAME: { number: 512, exit: 1, retry: false, meaning: 'The file name is not one the other side can store safely.' },
@@ -224,10 +227,43 @@ export const ERROR_TABLE = {
   CALL_TIMEOUT: { number: 623, exit: 5, retry: true, meaning: 'The call did not end within its deadline.' },
   CALL_FAILED: { number: 624, exit: 1, retry: false, meaning: 'The operation failed.' },
   WORKER_LOST: { number: 625, exit: 1, retry: true, meaning: 'The machine that ran the call is gone; whether it was carried out is not known.' },
+  CALL_ERROR: { number: 626, exit: 1, retry: false, meaning: 'The operation answered with an error of its own; its name stands in the details.' },
+  CALL_CONFLICT: { number: 627, exit: 1, retry: false, meaning: 'An operation of this name is registered already.' },
+  CALL_SCHEMA: { number: 628, exit: 2, retry: false, meaning: 'The schema of the operation is not one that is taken here.' },
+  CALL_RESUME: { number: 629, exit: 1, retry: false, meaning: 'The subscription cannot be taken up behind that event; it is not kept any more.' },
   WORKER_CONFLICT: { number: 633, exit: 1, retry: false, meaning: 'Another machine is registered under that alias.' },
   WORKER_DENIED: { number: 634, exit: 4, retry: false, meaning: 'The head does not take these operations from this machine.' },
   WORKER_DRAINING: { number: 635, exit: 1, retry: true, meaning: 'The worker is ending and takes no new calls.' },
   WORKER_MODULE: { number: 636, exit: 1, retry: false, meaning: 'The module of operations cannot be loaded.' },
+
+  // gateway: 650..
+  REQUEST_MALFORMED: { number: 650, exit: 2, retry: false, meaning: 'The request is not of the form that the gateway takes.' },
+  GATEWAY_UNAUTHORIZED: { number: 651, exit: 4, retry: false, meaning: 'The gateway was shown no token that it knows.' },
+  GATEWAY_REFUSED: { number: 652, exit: 4, retry: false, meaning: 'The gateway does not answer under this name, or to a web page.' },
+  METHOD_REFUSED: { number: 653, exit: 2, retry: false, meaning: 'The operation is not asked for by this method.' },
+  GATEWAY_BUSY: { number: 654, exit: 1, retry: true, meaning: 'The gateway answers as many requests as it may.' },
+  OPENAPI_INVALID: { number: 655, exit: 2, retry: false, meaning: 'The file is no OpenAPI description that operations can be made of.' },
+  UPSTREAM_FAILED: { number: 656, exit: 1, retry: false, meaning: 'The service behind an imported operation refused or failed.' },
+  UPSTREAM_UNREACHABLE: { number: 657, exit: 1, retry: true, meaning: 'The service behind an imported operation could not be reached.' },
+
+  // SSH: 665..
+  SSH_HOST_KEY_UNKNOWN: { number: 665, exit: 4, retry: false, meaning: 'The SSH server shows a host key that is not known here.' },
+  SSH_HOST_KEY_CHANGED: { number: 666, exit: 4, retry: false, meaning: 'The SSH server shows another host key than the one that is known.' },
+  SSH_HOST_KEY_REVOKED: { number: 667, exit: 4, retry: false, meaning: 'The SSH server shows a host key that was revoked.' },
+  SSH_LOGIN_REFUSED: { number: 668, exit: 4, retry: false, meaning: 'The SSH server does not let this key in.' },
+  SSH_FAILED: { number: 669, exit: 1, retry: true, meaning: 'The SSH connection failed.' },
+  SSH_KEY_INVALID: { number: 670, exit: 2, retry: false, meaning: 'The SSH key or certificate cannot be used.' },
+  SSH_CHANNEL_REFUSED: { number: 671, exit: 4, retry: false, meaning: 'The SSH server does not open this channel.' },
+  SFTP_FOLDER_INVALID: { number: 672, exit: 2, retry: false, meaning: 'A folder for SFTP cannot be used.' },
+
+  // proxies and certificates: 690..
+  PROXY_UNREACHABLE: { number: 690, exit: 1, retry: true, meaning: 'A proxy on the way cannot be reached, or did not answer.' },
+  PROXY_REFUSED: { number: 691, exit: 1, retry: false, meaning: 'A proxy on the way does not carry this connection.' },
+  PROXY_AUTH: { number: 692, exit: 1, retry: false, meaning: 'A proxy on the way wants another user and password.' },
+  PROXY_INVALID: { number: 693, exit: 1, retry: false, meaning: 'What answers at the address of a proxy does not speak its protocol.' },
+  CERTIFICATE_INVALID: { number: 694, exit: 1, retry: false, meaning: 'A certificate and its key cannot be used together, or not for this.' },
+  CERTIFICATE_FAILED: { number: 695, exit: 1, retry: true, meaning: 'The certificate authority has not issued a certificate.' },
+  CERTIFICATE_EXPIRING: { number: 696, exit: 1, retry: false, meaning: 'The certificate of a door has run out, or will soon.' },
 
   // daemon and command line: 600..
   USAGE: { number: 600, exit: 2, retry: false, meaning: 'The command line is not understood.' },

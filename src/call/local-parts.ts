@@ -1,0 +1,19 @@
+import type { Clock } from '../core/clock.ts'
+import type { Logger } from '../core/observe/log.ts'
+import type { Random } from '../core/random.ts'
+import type { Cancellable } from './cancellation.ts'
+import type { Deadlines } from './deadlines.ts'
+import type { IncomingCall, StreamItem } from './types.ts'
+
+/** What calls that run here share. */
+export interface LocalParts {
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly deadlines: Deadlines
+  /** The calls under way, so that closing ends them. */
+  readonly running: Set<Cancellable>
+  /** A call made by a handler; `depth` calls stand above it here. */
+  call(request: IncomingCall, depth: number): Promise<unknown>
+  stream(request: IncomingCall, depth: number): AsyncIterableIterator<StreamItem>
+}
