@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net'
+import { createConnection, type Socket, type TcpNetConnectOpts } from 'node:net'
 import type { Clock } from '../../core/clock.ts'
 import { KithError } from '../../core/errors.ts'
 import { connectSocket } from '../../stream/socket-reads.ts'
@@ -8,21 +8,35 @@ const CONNECT_MS = 10_000
 /** RFC 8305, section 8: the next address is tried this long after the one before. */
 const ATTEMPT_MS = 250
 
+/** RFC 7686, section 2: such a name means something to Tor only, and no resolver may learn that somebody asked for it. */
+const ONION = /\.onion\.?$/i
+
 /**
- * A connected socket. Names are resolved, IPv6 and IPv4 raced.
+ * A connected socket that reads into memory that its user gives. Names are resolved, IPv6 and IPv4 raced.
  * @throws KithError `ADDRESS_UNREACHABLE`; the signal's reason, at once.
  */
 export function connect(target: HostPort, signal: AbortSignal, clock: Clock): Promise<Socket> {
+  return connected(connectSocket, target, signal, clock)
+}
+
+/** The same for users of 'data' events and of `pipe`. Its halves end on their own. */
+export function connectPlain(target: HostPort, signal: AbortSignal, clock: Clock): Promise<Socket> {
+  return connected((options) => createConnection({ ...options, allowHalfOpen: true, noDelay: true }), target, signal, clock)
+}
+
+function connected(open: (options: TcpNetConnectOpts) => Socket, { host, port }: HostPort, signal: AbortSignal, clock: Clock): Promise<Socket> {
+  const target = { host, port }
+  if (ONION.test(host)) return Promise.reject(needsTor(target))
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason)
       return
     }
-    const socket = connectSocket({ ...target, autoSelectFamily: true, autoSelectFamilyAttemptTimeout: ATTEMPT_MS })
+    const socket = open({ ...target, autoSelectFamily: true, autoSelectFamilyAttemptTimeout: ATTEMPT_MS })
     const settle = (): void => {
       deadline.cancel()
       signal.removeEventListener('abort', abort)
-      socket.off('connect', connected)
+      socket.off('connect', ready)
       socket.off('close', closed)
     }
     const fail = (error: unknown): void => {
@@ -30,7 +44,7 @@ export function connect(target: HostPort, signal: AbortSignal, clock: Clock): Pr
       socket.destroy()
       reject(error)
     }
-    const connected = (): void => {
+    const ready = (): void => {
       settle()
       resolve(socket)
     }
@@ -43,8 +57,15 @@ export function connect(target: HostPort, signal: AbortSignal, clock: Clock): Pr
     socket.on('error', (error) => {
       cause ??= error
     })
-    socket.on('connect', connected)
+    socket.on('connect', ready)
     socket.on('close', closed)
+  })
+}
+
+function needsTor(target: HostPort): KithError {
+  return new KithError('ADDRESS_UNREACHABLE', 'An onion address is reached through Tor only, and no proxy is set.', {
+    details: { address: formatAddress(target), reason: 'onion' },
+    next: 'set link.proxy to ["socks5://127.0.0.1:9050"] and run kith config reload',
   })
 }
 

@@ -7,7 +7,7 @@ export const show: CommandHandler = async ({ home, env, output }) => {
   const { values, sources, file } = await loadConfig({ home, env })
   const settings = SETTING_PATHS.map((path) => {
     const row = settingRow(path)
-    return { path, value: values[path], source: sources[path], dynamic: row.dynamic, env: environmentName(path), about: row.about }
+    return { path, value: row.tell?.(values[path]) ?? values[path], source: sources[path], dynamic: row.dynamic, env: environmentName(path), about: row.about }
   })
   const lines = settings.map(({ path }) => `${path} = ${settingRow(path).show(values[path])}`)
   output.result(
