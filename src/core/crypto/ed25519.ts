@@ -70,6 +70,9 @@ export function createSigner(role: KeyRole, seed: Secret): Signer {
   return new GuardedSigner(role, publicKey, secretKey)
 }
 
+/** A fresh array of this size lies among the engine's objects and would have to be moved out for the native call; a signature is no secret. */
+const signed: Buffer = Buffer.allocUnsafeSlow(SIGNATURE_BYTES)
+
 class GuardedSigner implements Signer {
   readonly role: KeyRole
   readonly publicKey: PublicKey
@@ -83,9 +86,8 @@ class GuardedSigner implements Signer {
 
   sign(message: Uint8Array): Signature {
     if (!maySign(this.role, message)) throw refused(this.role, message)
-    const signature = new Uint8Array(SIGNATURE_BYTES)
-    this.#secretKey.use((key) => sodium.crypto_sign_detached(signature, message, key))
-    return signature as Signature
+    this.#secretKey.use((key) => sodium.crypto_sign_detached(signed, message, key))
+    return new Uint8Array(signed) as Signature
   }
 
   close(): void {

@@ -181,7 +181,7 @@ export function signEnvelope(fields: EnvelopeFields, signer: HybridSigner): Uint
   const { payload, suite } = fields
   if (payload.length > MAX_PAYLOAD_BYTES) throw new KithError('MESSAGE_TOO_LARGE', undefined, { details: { length: payload.length, limit: MAX_PAYLOAD_BYTES } })
   if (suite === 'hybrid' && signer.mldsa === undefined) throw new KithError('UNSUPPORTED', 'this device has no post-quantum key to sign with')
-  const to = fields.class === 'record' ? Buffer.from(checkTopic(fields.topic), 'latin1') : exactly(fields.to, 32, 'to')
+  const to = fields.class === 'record' ? topicBytes(fields.topic) : exactly(fields.to, 32, 'to')
   const bodyLength = 68 + varintSize(to.length) + to.length + CLASS_FIELD_BYTES[fields.class] + 10 + varintSize(payload.length) + payload.length
   // The label stands right before the body, so that what is signed need not be put together again.
   const frame = new Uint8Array(PREFIX.length + bodyLength + ED25519_BYTES + (suite === 'hybrid' ? MLDSA_SIGNATURE_BYTES : 0))
@@ -252,6 +252,17 @@ export function signatureFault(envelope: Envelope, device: PublicKey, mldsa: Uin
   if (!verifyChecked(device, message, bytes.subarray(bodyLength, bodyLength + ED25519_BYTES) as Signature)) return 'ed25519'
   if (envelope.suite === 'ed25519') return undefined
   return mldsa !== undefined && verifyMldsa(mldsa, message, bytes.subarray(bodyLength + ED25519_BYTES)) ? undefined : 'mldsa'
+}
+
+/** Records come in rows for few topics; no peer chooses what stands here. */
+const topics: Map<string, Uint8Array> = new Map()
+
+function topicBytes(topic: string): Uint8Array {
+  const known = topics.get(topic)
+  if (known !== undefined) return known
+  const bytes = Buffer.from(checkTopic(topic), 'latin1')
+  if (topics.size < 256) topics.set(topic, bytes)
+  return bytes
 }
 
 /** @throws TypeError for anything that cannot name a topic. */
