@@ -6,6 +6,7 @@ import { type IpAddress, type IpNetwork, inNetwork, networkContains, networkNeve
  * ```text
  * forward   HOST:PORT       HOST = name | *.name | * | a.b.c.d[/bits] | [v6[/bits]]     PORT = n | n-m | *
  *           unix:/path      exactly this socket
+ * listen, datagram          the same: where a peer lets this node listen for it, and where it sends UDP
  * open      a/protocol/1    `*` stands for any run of characters
  * call      service/op      the same
  * offer     alias/service   the same: a worker registers operations of the service under the alias
@@ -48,6 +49,8 @@ export const ACTIONS: ReadonlyMap<string, TargetKind> = new Map([
   ['ping', 'none'],
   ['open', 'text'],
   ['forward', 'endpoint'],
+  ['listen', 'endpoint'],
+  ['datagram', 'endpoint'],
   ['file', 'none'],
   ['call', 'text'],
   ['offer', 'text'],

@@ -1,32 +1,72 @@
-import { lookup } from 'node:dns/promises'
-import { isIP, type Socket } from 'node:net'
-import type { Clock } from '../core/clock.ts'
+import type { Socket } from 'node:net'
+import { type Duplex, duplexPair } from 'node:stream'
+import type { Clock, Timer } from '../core/clock.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import { JoinedBytes } from '../core/joined-bytes.ts'
-import type { Logger } from '../core/observe/log.ts'
-import type { Did } from '../identity/did.ts'
-import type { Decision, Policy, StreamContext } from '../mesh/types.ts'
-import { connectSocket } from '../stream/socket-reads.ts'
+import type { StreamContext } from '../mesh/types.ts'
 import type { LinkStream } from '../transport/types.ts'
+import { Connections } from './connections.ts'
+import { type DatagramExit, serveDatagrams } from './datagram-exit.ts'
+import { Attempt, dialChecked, type Outbound } from './dial.ts'
+import { type Checked, createGate, type Gate, type GateOptions, type Subject } from './gate.ts'
 import { readLocal } from './local-socket.ts'
-import { splice } from './splice.ts'
-import { formatTarget } from './target.ts'
+import { type Meter, splice } from './splice.ts'
+import { formatTarget, isReserved, parseTarget } from './target.ts'
 import { type ForwardRequest, MAX_REQUEST_BYTES, takeRequest } from './wire.ts'
 
-export interface ExitOptions {
-  readonly policy: Policy
-  readonly clock: Clock
-  readonly logger: Logger
-  /** Names to addresses; replaced in tests. Default: the system's resolver. */
-  readonly resolve?: (host: string) => Promise<readonly string[]>
+/** Serves a reserved name, such as the control channel of calls. The stream is the connection itself. */
+export type ReservedHandler = (stream: Duplex, subject: Subject) => void
+
+export interface ExitOptions extends GateOptions {
+  /** The owner's proxy for connections that leave here; asked for each, so that a setting can change. */
+  readonly outbound?: () => Outbound | undefined
+  readonly idleMs?: () => number
+  readonly connectMs?: () => number
 }
 
-/** A connection under way, and what was asked for it. */
+export interface DialTargetOptions extends Subject {
+  /** `HOST:PORT` or `unix:/path`, as the client wrote it. */
+  readonly target: string
+  readonly signal?: AbortSignal
+}
+
+export interface DialedTarget {
+  /** An ordinary socket; for a reserved name the connection to the door inside the node. Half-open allowed. */
+  readonly stream: Duplex
+  /** Ends the connection and forgets it. Idempotent. */
+  close(): void
+}
+
+/** What others reach through this node at the moment, by who and where. */
+export interface ServedStatus {
+  readonly peer: string
+  readonly target: string
+  readonly connections: number
+  readonly bytes_in: number
+  readonly bytes_out: number
+}
+
+export interface Exit {
+  readonly gate: Gate
+  handle(stream: LinkStream, context: StreamContext): void
+  /**
+   * For doors that are no link: policy, resolve, policy by each address, then dial the address that was checked. Ends when the rules change so that it
+   * would not be allowed any more.
+   * @throws KithError `FORWARD_DENIED`, `FORWARD_TARGET`, `FORWARD_NAME`, `FORWARD_REFUSED`, `FORWARD_UNREACHABLE`, or the signal's reason.
+   */
+  dialTarget(options: DialTargetOptions): Promise<DialedTarget>
+  /** Serves a reserved name (`kith-control`, `alknet-control`); without a handler it is unreachable. Returns the way to stop. */
+  reserve(name: string, handler: ReservedHandler): () => void
+  list(): readonly ServedStatus[]
+  close(): void
+}
+
+/** A connection under way, and what was decided for it. */
 interface Running {
-  readonly peer: Did
-  readonly request: ForwardRequest
-  readonly addresses: readonly string[]
-  readonly stream: LinkStream
+  readonly checked: Checked
+  readonly meter: Readonly<Meter>
+  /** Ends it with the code that the other side learns. */
+  end(code: 'FORWARD_DENIED' | 'CLOSED' | 'FORWARD_IDLE'): void
 }
 
 /** A target that has not answered by then is reported as unreachable. */
@@ -34,96 +74,73 @@ const CONNECT_TIMEOUT_MS = 10_000
 /** How long the opener may take to send its request. */
 const REQUEST_TIMEOUT_MS = 10_000
 
-async function systemResolve(host: string): Promise<readonly string[]> {
-  return (await lookup(host, { all: true })).map(({ address }) => address)
-}
-
 /**
  * The accepting end of forwards: asks the policy with the name as written and with every address it resolved to, dials the address that was checked
  * (never the name a second time), and joins the two. What the name resolved to and which rule decided stay here; the opener learns only a code.
  */
-export function createExit(options: ExitOptions): { handle(stream: LinkStream, context: StreamContext): void; close(): void } {
+export function createExit(options: ExitOptions): Exit {
   const { policy, clock, logger } = options
-  const resolve = options.resolve ?? systemResolve
-  const running = new Map<Socket, Running>()
+  const gate = createGate(options)
+  const running = new Set<Running>()
+  const reserved = new Map<string, ReservedHandler>()
+  const connections = new Connections({ clock, idleMs: options.idleMs ?? (() => 0) })
 
-  function decide(peer: Did, request: ForwardRequest, addresses: readonly string[]): void {
-    const target = formatTarget(request)
-    const decision = policy.decide({ peer, action: 'forward', target, addresses })
-    if (!decision.allowed) throw refused(peer, target, decision)
+  function dial(checked: Checked, attempt: Attempt, lean: boolean): Promise<Socket> {
+    return dialChecked(checked, { attempt, lean, clock, timeoutMs: options.connectMs?.() ?? CONNECT_TIMEOUT_MS, outbound: options.outbound?.() })
   }
 
-  /** A name is looked up only when some rule may allow it: otherwise every stranger could let this machine ask for any name. */
-  function mayLookUp(peer: Did, request: ForwardRequest): void {
-    const target = formatTarget(request)
-    const decision = policy.decide({ peer, action: 'forward', target })
-    if (!decision.allowed && decision.byAddress !== true) throw refused(peer, target, decision)
-  }
-
-  function refused(peer: Did, target: string, { rule, next }: Decision): KithError {
-    logger.info('forward refused', { peer, target, rule, next })
-    return new KithError('FORWARD_DENIED')
-  }
-
-  async function resolveChecked(peer: Did, request: ForwardRequest): Promise<readonly string[]> {
-    if (isIP(request.host) !== 0) {
-      decide(peer, request, [request.host])
-      return [request.host]
+  /** Counts a connection and ends it when the rules do not allow it any more; they may have changed while its target was dialled. */
+  function run(checked: Checked, end: Running['end'], live?: Running['meter'] | null): { meter: Meter; leave(): void } | undefined {
+    if (!gate.still(checked)) return undefined
+    const entered = connections.enter((idle) => end(idle ? 'FORWARD_IDLE' : 'CLOSED'), live)
+    const entry: Running = { checked, meter: live ?? entered.meter, end }
+    running.add(entry)
+    return {
+      meter: entered.meter,
+      leave() {
+        running.delete(entry)
+        entered.leave()
+      },
     }
-    mayLookUp(peer, request)
-    let addresses: readonly string[]
-    try {
-      addresses = await resolve(request.host)
-    } catch (cause) {
-      // Whether a name exists here is told only to those who may go there.
-      decide(peer, request, [])
-      throw new KithError('FORWARD_UNREACHABLE', undefined, { cause })
-    }
-    decide(peer, request, addresses)
-    if (addresses.length === 0) throw new KithError('FORWARD_UNREACHABLE')
-    return addresses
   }
 
   function handle(stream: LinkStream, context: StreamContext): void {
-    let early: Buffer = Buffer.alloc(0)
-    let over = false
-    const fail = (error: KithError): void => {
-      if (over) return
-      over = true
-      timer.cancel()
-      stream.reset(error.number)
-    }
-    const timer = clock.after(REQUEST_TIMEOUT_MS, () => fail(new KithError('TIMEOUT')))
-    stream.onEnd = () => fail(new KithError('WIRE_MALFORMED'))
-    stream.onError = () => {
-      over = true
-      timer.cancel()
-    }
-    stream.onData = (data, start, end) => {
-      stream.consume(end - start)
-      early = Buffer.concat([early, data.subarray(start, end)])
-      try {
-        const taken = takeRequest(early)
-        if (taken === undefined) {
-          if (early.length > MAX_REQUEST_BYTES) fail(new KithError('WIRE_MALFORMED'))
-          return
-        }
-        timer.cancel()
-        const rest = Buffer.from(early.subarray(taken.rest))
-        void serve(stream, context, taken.request, rest, () => over)
-      } catch (error) {
-        fail(asKithError(error, 'WIRE_MALFORMED'))
-      }
-    }
+    new Reception(stream, clock, (request, rest) => {
+      const subject: Subject = { peer: context.peer, transport: 'link' }
+      if (request.kind === 'datagrams') datagrams(stream, subject, rest)
+      else void serve(stream, subject, request, rest)
+    })
   }
 
-  async function serve(stream: LinkStream, context: StreamContext, request: ForwardRequest, rest: Buffer, gone: () => boolean): Promise<void> {
+  const associations = new Map<string, number>()
+  const served = new Set<DatagramExit>()
+  function datagrams(stream: LinkStream, subject: Subject, rest: Buffer): void {
+    const open = associations.get(subject.peer) ?? 0
+    // UDP goes directly or not at all: around a proxy that the owner set it would show what the proxy hides.
+    if (open >= MAX_ASSOCIATIONS || options.outbound?.() !== undefined) {
+      stream.reset(new KithError(open >= MAX_ASSOCIATIONS ? 'BUDGET_EXCEEDED' : 'FORWARD_UNREACHABLE').number)
+      return
+    }
+    associations.set(subject.peer, open + 1)
+    const association: DatagramExit = serveDatagrams({
+      ...{ stream, subject, gate, clock, rest },
+      done() {
+        served.delete(association)
+        const left = (associations.get(subject.peer) ?? 1) - 1
+        if (left === 0) associations.delete(subject.peer)
+        else associations.set(subject.peer, left)
+      },
+    })
+    served.add(association)
+  }
+
+  async function serve(stream: LinkStream, subject: Subject, request: ForwardRequest, rest: Buffer): Promise<void> {
     // Until the target is there, arriving bytes wait here without credit: the window bounds them.
     const waiting = new JoinedBytes()
-    waiting.append(rest, 0, rest.length)
+    if (rest.length > 0) waiting.append(rest, 0, rest.length)
     let owed = 0
     let ended = false
-    let aborted = false
+    const attempt = new Attempt()
     stream.onData = (data, start, end) => {
       waiting.append(data, start, end)
       owed += end - start
@@ -131,100 +148,211 @@ export function createExit(options: ExitOptions): { handle(stream: LinkStream, c
     stream.onEnd = () => {
       ended = true
     }
-    stream.onError = () => {
-      aborted = true
-    }
+    stream.onError = () => attempt.abort()
     try {
-      const addresses = await resolveChecked(context.peer, request)
-      if (aborted || gone()) return
+      const checked = await gate.check(subject, 'forward', request)
+      if (attempt.aborted) return
+      const handler = reserved.get(request.host)
+      if (isReserved(request.host) && handler === undefined) throw new KithError('FORWARD_UNREACHABLE')
       if (request.kind === 'check') {
         stream.write(Uint8Array.of(0))
         stream.end()
         return
       }
-      const socket = await dialFirst(addresses, request.port, () => aborted)
-      if (aborted) {
+      if (handler !== undefined) {
+        if (request.kind === 'dial') stream.write(Uint8Array.of(0))
+        serveReserved(stream, subject, handler, checked, { waiting, owed, ended })
+        return
+      }
+      const socket = await dial(checked, attempt, true)
+      if (attempt.aborted) {
         socket.destroy()
         return
       }
-      running.set(socket, { peer: context.peer, request, addresses, stream })
-      // The rules may have changed while the target was dialled.
-      if (!stillAllowed(socket)) return
-      const joined = splice(socket, stream, {
-        resume: () => socket.resume(),
-        done: (error) => {
-          running.delete(socket)
-          logger.debug('forward ended', { peer: context.peer, target: formatTarget(request), code: error?.code ?? null })
-        },
+      const entered = run(checked, (code) => {
+        stream.reset(new KithError(code).number)
+        socket.resetAndDestroy()
       })
+      if (entered === undefined) {
+        socket.resetAndDestroy()
+        throw new KithError('FORWARD_DENIED')
+      }
+      if (request.kind === 'dial') stream.write(Uint8Array.of(0))
+      const joined = splice(socket, stream, { meter: entered.meter, resume: () => socket.resume(), done: () => entered.leave() })
       socket.once('end', joined.localEnded)
       readLocal(socket, joined.fromLocal)
+      entered.meter.bytesIn += waiting.length
       for (let chunk = waiting.take(); chunk !== undefined; chunk = waiting.take()) socket.write(chunk)
       stream.consume(owed)
       if (ended) socket.end()
     } catch (error) {
       const failure = asKithError(error, 'INTERNAL')
-      if (!aborted) stream.reset(failure.number)
-      if (failure.code === 'INTERNAL') logger.warn('forward failed', { peer: context.peer, error: String(error) })
+      if (!attempt.aborted) stream.reset(failure.number)
+      if (failure.code === 'INTERNAL') logger.warn('forward failed', { peer: subject.peer, error: String(error) })
     }
+  }
+
+  function serveReserved(
+    stream: LinkStream,
+    subject: Subject,
+    handler: ReservedHandler,
+    checked: Checked,
+    { waiting, owed, ended }: { waiting: JoinedBytes; owed: number; ended: boolean },
+  ): void {
+    const duplex = stream.toDuplex()
+    const early: Buffer[] = []
+    for (let chunk = waiting.take(); chunk !== undefined; chunk = waiting.take()) early.push(chunk)
+    for (const chunk of early.reverse()) duplex.unshift(chunk)
+    stream.consume(owed)
+    if (ended) duplex.push(null)
+    hand(duplex, subject, handler, checked)
+  }
+
+  /** Gives a connection to a door inside the node. */
+  function hand(duplex: Duplex, subject: Subject, handler: ReservedHandler, checked: Checked): void {
+    const entered = run(checked, (code) => duplex.destroy(new KithError(code)), null)
+    duplex.on('error', () => {})
+    if (entered === undefined) {
+      duplex.destroy(new KithError('FORWARD_DENIED'))
+      return
+    }
+    duplex.once('close', entered.leave)
+    handler(duplex, subject)
+  }
+
+  async function dialTarget({ target: text, signal, ...subject }: DialTargetOptions): Promise<DialedTarget> {
+    const target = parseTarget(text)
+    const attempt = new Attempt()
+    const abort = (): void => attempt.abort()
+    signal?.addEventListener('abort', abort, { once: true })
+    try {
+      signal?.throwIfAborted()
+      const checked = await gate.check(subject, 'forward', target)
+      signal?.throwIfAborted()
+      if (isReserved(target.host)) return openReserved(subject, target.host, checked)
+      const socket = await dial(checked, attempt, false)
+      const entered = run(checked, () => socket.resetAndDestroy(), socketMeter(socket))
+      if (entered === undefined) {
+        socket.destroy()
+        throw new KithError('FORWARD_DENIED')
+      }
+      socket.on('error', () => {})
+      socket.once('close', entered.leave)
+      return { stream: socket, close: () => void socket.destroy() }
+    } catch (error) {
+      if (signal?.aborted === true) throw asKithError(signal.reason, 'ABORTED')
+      throw error
+    } finally {
+      signal?.removeEventListener('abort', abort)
+    }
+  }
+
+  function openReserved(subject: Subject, name: string, checked: Checked): DialedTarget {
+    const handler = reserved.get(name)
+    if (handler === undefined) throw new KithError('FORWARD_UNREACHABLE')
+    const [outside, inside] = duplexPair({ allowHalfOpen: true })
+    outside.on('error', () => {})
+    // A pair of streams does not pass a failure on by itself.
+    inside.once('close', () => outside.destroy())
+    outside.once('close', () => inside.destroy())
+    hand(inside, subject, handler, checked)
+    return { stream: outside, close: () => void outside.destroy() }
   }
 
   /** The owner changed the rules: connections that would not be allowed now end now. */
   function recheck(): void {
-    for (const socket of [...running.keys()]) stillAllowed(socket)
-  }
-
-  function stillAllowed(socket: Socket): boolean {
-    const { peer, request, addresses, stream } = running.get(socket) as Running
-    try {
-      decide(peer, request, addresses)
-      return true
-    } catch (error) {
-      running.delete(socket)
-      stream.reset(asKithError(error, 'FORWARD_DENIED').number)
-      socket.resetAndDestroy()
-      return false
-    }
+    for (const entry of [...running]) if (!gate.still(entry.checked)) entry.end('FORWARD_DENIED')
+    for (const association of served) association.recheck()
   }
 
   const stopWatching = policy.onChange?.(recheck)
   return {
+    gate,
     handle,
+    dialTarget,
+    reserve(name, handler) {
+      if (!isReserved(name)) throw new TypeError(`${name} is no reserved name`)
+      if (reserved.has(name)) throw new TypeError(`${name} is served already`)
+      reserved.set(name, handler)
+      return () => {
+        if (reserved.get(name) === handler) reserved.delete(name)
+      }
+    },
+    list: () => summary(running),
     close() {
       stopWatching?.()
-      for (const socket of running.keys()) socket.resetAndDestroy()
+      for (const entry of [...running]) entry.end('CLOSED')
+      for (const association of [...served]) association.close()
     },
   }
 }
 
-/** Dials the checked addresses in turn; the first that answers wins. @throws KithError `FORWARD_UNREACHABLE`. */
-async function dialFirst(addresses: readonly string[], port: number, aborted: () => boolean): Promise<Socket> {
-  let last: unknown
-  for (const host of addresses) {
-    if (aborted()) break
-    try {
-      return await dialOne(host, port)
-    } catch (error) {
-      last = error
-    }
+function socketMeter(socket: Socket): Readonly<Meter> {
+  return {
+    get bytesIn() {
+      return socket.bytesWritten
+    },
+    get bytesOut() {
+      return socket.bytesRead
+    },
   }
-  throw new KithError('FORWARD_UNREACHABLE', undefined, { cause: last })
 }
 
-function dialOne(host: string, port: number): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connectSocket({ host, port })
-    const fail = (error: Error): void => {
-      socket.destroy()
-      reject(error)
+/** UDP associations of one peer at once. */
+const MAX_ASSOCIATIONS = 64
+
+function summary(running: Iterable<Running>): readonly ServedStatus[] {
+  const rows = new Map<string, { peer: string; target: string; connections: number; bytes_in: number; bytes_out: number }>()
+  for (const { checked, meter } of running) {
+    const target = formatTarget(checked.target)
+    const key = `${checked.subject.peer} ${target}`
+    const row = rows.get(key) ?? { peer: checked.subject.peer, target, connections: 0, bytes_in: 0, bytes_out: 0 }
+    row.connections++
+    row.bytes_in += meter.bytesIn
+    row.bytes_out += meter.bytesOut
+    rows.set(key, row)
+  }
+  return [...rows.values()]
+}
+
+/** Takes the request off the front of a stream; a slow or malformed one ends it. */
+class Reception {
+  readonly #stream: LinkStream
+  readonly #timer: Timer
+  #early: Buffer = Buffer.alloc(0)
+  #over = false
+
+  constructor(stream: LinkStream, clock: Clock, serve: (request: ForwardRequest, rest: Buffer) => void) {
+    this.#stream = stream
+    this.#timer = clock.after(REQUEST_TIMEOUT_MS, () => this.#fail(new KithError('TIMEOUT')))
+    stream.onEnd = () => this.#fail(new KithError('WIRE_MALFORMED'))
+    stream.onError = () => {
+      this.#over = true
+      this.#timer.cancel()
     }
-    socket.setTimeout(CONNECT_TIMEOUT_MS, () => fail(new Error('the target did not answer in time')))
-    socket.once('error', fail)
-    socket.once('connect', () => {
-      socket.setTimeout(0)
-      socket.removeAllListeners('timeout')
-      socket.off('error', fail)
-      resolve(socket)
-    })
-  })
+    stream.onData = (data, start, end) => {
+      stream.consume(end - start)
+      const arrived = data.subarray(start, end)
+      const early = this.#early.length === 0 ? arrived : Buffer.concat([this.#early, arrived])
+      try {
+        const taken = takeRequest(early)
+        if (taken === undefined) {
+          if (early.length > MAX_REQUEST_BYTES) this.#fail(new KithError('WIRE_MALFORMED'))
+          else this.#early = Buffer.from(early)
+          return
+        }
+        this.#timer.cancel()
+        if (!this.#over) serve(taken.request, Buffer.from(early.subarray(taken.rest)))
+      } catch (error) {
+        this.#fail(asKithError(error, 'WIRE_MALFORMED'))
+      }
+    }
+  }
+
+  #fail(error: KithError): void {
+    if (this.#over) return
+    this.#over = true
+    this.#timer.cancel()
+    this.#stream.reset(error.number)
+  }
 }

@@ -20,7 +20,14 @@ export interface Splice {
   localEnded(): void
 }
 
+/** Bytes carried, for the list; `in` comes from the link. */
+export interface Meter {
+  bytesIn: number
+  bytesOut: number
+}
+
 export interface SpliceOptions {
+  readonly meter: Meter
   /** Called when the local side may be read again. */
   resume(): void
   /** Both directions have ended; the error is what the other side or the socket reported, if anything. */
@@ -28,6 +35,7 @@ export interface SpliceOptions {
 }
 
 export function splice(socket: Socket, stream: LinkStream, options: SpliceOptions): Splice {
+  const { meter } = options
   let finished = false
   let failure: KithError | null = null
 
@@ -52,6 +60,7 @@ export function splice(socket: Socket, stream: LinkStream, options: SpliceOption
     for (let bytes = joined.take(); bytes !== undefined; bytes = joined.take()) write(bytes, undefined)
   }
   stream.onData = (data, start, end) => {
+    meter.bytesIn += end - start
     if (joined.length > 0 || (writing > 0 && end - start < SMALL_BYTES)) {
       joined.append(data, start, end)
       return
@@ -86,7 +95,10 @@ export function splice(socket: Socket, stream: LinkStream, options: SpliceOption
     finish()
   })
   return {
-    fromLocal: (data, length) => stream.write(data, 0, length),
+    fromLocal(data, length) {
+      meter.bytesOut += length
+      return stream.write(data, 0, length)
+    },
     localEnded: () => stream.end(),
   }
 }

@@ -4,19 +4,24 @@ import { type ForwardTarget, isTarget } from './target.ts'
 /**
  * # Forward protocol `icn/forward/1`
  *
- * One stream is one forwarded connection. The opener's request and the first bytes leave together; there is no answer to a `connect` but the
- * target's own bytes, or a reset with the code of the refusal. A `check` asks only whether a connect would be allowed and is answered with one byte.
+ * One stream is one forwarded connection. The opener's request and the first bytes leave together. A `connect` has no answer but the target's own
+ * bytes, or a reset with the code of the refusal; a `dial` is answered with one byte once the target is connected, for doors that must say so to their
+ * client before it speaks. A `check` asks only whether a connect would be allowed. `datagrams` turns the stream into a UDP association (datagrams.ts).
  *
  * ```text
- * opener -> acceptor   u8 1 (version) || u8 kind (0 connect, 1 check) || varint n || n bytes host (ASCII) || u16 port || raw bytes until the end
- * acceptor -> opener   connect: raw bytes until the end        check: 00, end
- * refusal              reset with FORWARD_DENIED, FORWARD_UNREACHABLE, FORWARD_TARGET
+ * opener -> acceptor   u8 1 (version) || u8 kind || varint n || n bytes host (ASCII) || u16 port || raw bytes until the end
+ *                      kind 0 connect, 1 check, 2 dial, 3 datagrams (host empty, port 0)
+ *                      a socket of the file system: host = "unix:/path", port 0
+ * acceptor -> opener   connect: raw bytes until the end        check: 00, end        dial, datagrams: 00, then as connect
+ * refusal              reset with FORWARD_DENIED, FORWARD_UNREACHABLE, FORWARD_REFUSED, FORWARD_NAME, FORWARD_TARGET, BUDGET_EXCEEDED
  * ```
  */
 export const FORWARD_PROTOCOL = 'icn/forward/1'
 
+const KINDS = ['connect', 'check', 'dial', 'datagrams'] as const
+
 export interface ForwardRequest extends ForwardTarget {
-  readonly kind: 'connect' | 'check'
+  readonly kind: (typeof KINDS)[number]
 }
 
 interface RequestBody {
@@ -31,11 +36,12 @@ const body: Codec<RequestBody> = struct<RequestBody>({ _version: constant(1), ki
 export const forwardRequest: Codec<ForwardRequest> = mapped(
   body,
   ({ kind, host, port }): ForwardRequest => {
-    if (kind > 1) throw malformed('kind of forward', { kind })
-    if (!isTarget({ host, port })) throw malformed('target of forward')
-    return { kind: kind === 0 ? 'connect' : 'check', host, port }
+    const name = KINDS[kind]
+    if (name === undefined) throw malformed('kind of forward', { kind })
+    if (name === 'datagrams' ? host !== '' || port !== 0 : !isTarget({ host, port })) throw malformed('target of forward')
+    return { kind: name, host, port }
   },
-  ({ kind, host, port }): RequestBody => ({ kind: kind === 'connect' ? 0 : 1, host, port }),
+  ({ kind, host, port }): RequestBody => ({ kind: KINDS.indexOf(kind), host, port }),
 )
 
 /** A request never takes more bytes than this; an acceptor that has read as many without a whole request refuses. */

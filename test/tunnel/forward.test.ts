@@ -151,7 +151,7 @@ test('permission withdrawn, the next connection is reset and the tunnel says why
   assert.equal(near.list()[0]?.last_error?.code, 'FORWARD_DENIED')
 })
 
-test('nothing listens at the target, the connection is reset with FORWARD_UNREACHABLE', async () => {
+test('nothing listens at the target, the connection is reset with FORWARD_REFUSED', async () => {
   const port = await target(() => {})
   const server = servers.pop() as Server
   server.close()
@@ -159,7 +159,7 @@ test('nothing listens at the target, the connection is reset with FORWARD_UNREAC
   const { local } = await near.forward({ peer: FAR, target: `localhost:${port}`, local: '127.0.0.1:0' })
   const socket = connect(Number(local.split(':')[1]), '127.0.0.1')
   await once(socket, 'error')
-  assert.equal(near.list()[0]?.last_error?.code, 'FORWARD_UNREACHABLE')
+  assert.equal(near.list()[0]?.last_error?.code, 'FORWARD_REFUSED')
 })
 
 test('a target that resets its connection resets the local one', async () => {

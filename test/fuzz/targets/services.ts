@@ -20,8 +20,8 @@ import { at, begin, chunkHeader, done, fetch, offer, resume, share, sharedOffer,
 import type { Did } from '../../../src/identity/did.ts'
 import type { Policy, StreamContext } from '../../../src/mesh/types.ts'
 import { createExit } from '../../../src/tunnel/exit.ts'
-import { formatTarget, parseTarget } from '../../../src/tunnel/target.ts'
-import { encodeRequest, takeRequest } from '../../../src/tunnel/wire.ts'
+import { formatTarget, parseTarget, socketPath } from '../../../src/tunnel/target.ts'
+import { encodeRequest, type ForwardRequest, takeRequest } from '../../../src/tunnel/wire.ts'
 import { ONE_OF_EACH } from '../../support/policy.ts'
 import { settledWithin, turns } from '../conversation.ts'
 import { FakeStream } from '../fake-stream.ts'
@@ -34,6 +34,8 @@ const PEER = 'did:icn:zFuzz' as Did
 const requests = [
   encodeRequest({ kind: 'connect', host: 'localhost', port: 5432 }),
   encodeRequest({ kind: 'check', host: '::1', port: 1 }),
+  encodeRequest({ kind: 'dial', host: 'unix:/run/postgresql/.s.PGSQL.5432', port: 0 }),
+  encodeRequest({ kind: 'datagrams', host: '', port: 0 }),
   encodeRequest({ kind: 'connect', host: `${'a'.repeat(63)}.${'b'.repeat(63)}.example`, port: 65535 }),
 ]
 
@@ -51,9 +53,9 @@ const forwardRequest: FuzzTarget = {
 
 const forwardTarget: FuzzTarget = {
   name: 'forward-target',
-  seeds: ['localhost:5432', '[::1]:22', '192.0.2.1:80', 'a.b-c.example.:1'].map(utf8),
+  seeds: ['localhost:5432', '[::1]:22', '192.0.2.1:80', 'a.b-c.example.:1', 'unix:/run/a.sock', 'kith-control:0'].map(utf8),
   codes: ['FORWARD_TARGET'],
-  tokens: ['[', ']', ':', '.', '::', '127.1', '0x7f', '%', '/', '@', ' ', '65535', '65536', '0'].map(utf8),
+  tokens: ['[', ']', ':', '.', '::', '127.1', '0x7f', '%', '/', '@', ' ', '65535', '65536', '0', 'unix:', '..', '//'].map(utf8),
   arbitrary: fc
     .tuple(fc.oneof(fc.domain(), fc.ipV6(), fc.ipV4(), fc.ipV4Extended(), fc.string()), fc.nat(70_000), fc.boolean())
     .map(([host, port, brackets]) => utf8(`${brackets ? `[${host}]` : host}:${port}`)),
@@ -61,7 +63,7 @@ const forwardTarget: FuzzTarget = {
     const target = parseTarget(Buffer.from(input).toString('utf8'))
     assert.deepEqual(parseTarget(formatTarget(target)), target)
     // What may be dialled is what the policy sees: no name that a resolver would read as a number.
-    assert.ok(isIP(target.host) !== 0 || !/^[0-9.]+$|^0x/i.test(target.host))
+    assert.ok(isIP(target.host) !== 0 || socketPath(target) !== undefined || !/^[0-9.]+$|^0x/i.test(target.host))
     return isIP(target.host)
   },
 }
@@ -72,6 +74,14 @@ const exitPolicy: Policy = {
   constraints: () => ONE_OF_EACH,
   classOf: () => 'known',
   scoreOf: () => 1_000,
+}
+
+function taken(bytes: Uint8Array): ForwardRequest | undefined {
+  try {
+    return takeRequest(bytes)?.request
+  } catch {
+    return undefined
+  }
 }
 
 /** `u8 how | bytes of the opener` against the accepting end: nothing is dialled, and every stream ends with its code. */
@@ -96,9 +106,11 @@ const forwardExit: FuzzTarget = {
     await turns(1)
     exit.close()
     assert.equal(clock.pending, 0, 'timers are left behind')
+    const request = taken(input.subarray(1))
+    if (request?.kind === 'datagrams' && stream.ended) return 'an association that carried nothing'
     if (stream.ended) assert.fail('a name without addresses was allowed')
     const code = codeOfNumber(stream.resetNumber as number)
-    assert.ok(['WIRE_MALFORMED', 'TIMEOUT', 'FORWARD_DENIED', 'FORWARD_UNREACHABLE'].includes(code), code)
+    assert.ok(['WIRE_MALFORMED', 'TIMEOUT', 'FORWARD_DENIED', 'FORWARD_UNREACHABLE', 'FORWARD_NAME', 'FORWARD_IDLE', 'CLOSED'].includes(code), code)
     return code
   },
   iterations: 6_000,
