@@ -265,6 +265,12 @@ export const ERROR_TABLE = {
   CERTIFICATE_FAILED: { number: 695, exit: 1, retry: true, meaning: 'The certificate authority has not issued a certificate.' },
   CERTIFICATE_EXPIRING: { number: 696, exit: 1, retry: false, meaning: 'The certificate of a door has run out, or will soon.' },
 
+  // access: 640..
+  ACCESS_INVALID: { number: 640, exit: 1, retry: false, meaning: 'A file of keys or what is revoked is not valid, so what was in effect stays.' },
+  SSH_FORMAT: { number: 641, exit: 1, retry: false, meaning: 'A key, certificate or revocation list of SSH is not readable.' },
+  ACCESS_DENIED: { number: 642, exit: 4, retry: false, meaning: 'Nobody is known here by what was shown.' },
+  TOKEN_BUSY: { number: 643, exit: 1, retry: true, meaning: 'More tokens were used within their time than are remembered.' },
+
   // daemon and command line: 600..
   USAGE: { number: 600, exit: 2, retry: false, meaning: 'The command line is not understood.' },
   CONFIG_INVALID: { number: 601, exit: 2, retry: false, meaning: 'The configuration has a bad value.' },

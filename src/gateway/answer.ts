@@ -1,0 +1,87 @@
+import type { ServerResponse } from 'node:http'
+import { errorForm } from '../call/errors.ts'
+import { ERROR_TABLE, type ErrorCode } from '../core/error-table.ts'
+import { KithError } from '../core/errors.ts'
+
+/** Answers say what they are and belong to nobody else: no sniffing, no framing, no caching, nothing for other origins. */
+const SECURITY: readonly string[] = [
+  'cache-control',
+  'no-store',
+  'content-security-policy',
+  "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy',
+  'same-origin',
+  'referrer-policy',
+  'no-referrer',
+  'x-content-type-options',
+  'nosniff',
+]
+
+/** Names and values in turn. Every value is made here or checked; nothing that a caller wrote stands in a header. */
+export function sendJson(response: ServerResponse, status: number, text: string, extra: readonly string[]): void {
+  const length = Buffer.byteLength(text)
+  response.writeHead(status, ['content-type', 'application/json', 'content-length', String(length), ...extra, ...SECURITY])
+  response.end(text)
+}
+
+export function eventHeaders(extra: readonly string[]): string[] {
+  // Proxies that know this header keep nothing back.
+  return ['content-type', 'text/event-stream', 'x-accel-buffering', 'no', ...extra, ...SECURITY]
+}
+
+/** For answers that other code writes. */
+export function setSecurityHeaders(response: ServerResponse, extra: readonly string[]): void {
+  const all = [...extra, ...SECURITY]
+  for (let i = 0; i < all.length; i += 2) response.setHeader(all[i] as string, all[i + 1] as string)
+}
+
+/** The one shape of every failed answer. An error that an operation declares is told by its own code. */
+export function errorText(error: KithError): string {
+  const { code, message, details = {} } = errorForm(error)
+  return JSON.stringify({ error: { code, message, details, ...(error.next === undefined ? {} : { next: error.next }) } })
+}
+
+const STATUS: Partial<Readonly<Record<ErrorCode, number>>> = {
+  REQUEST_MALFORMED: 400,
+  CALL_INPUT: 400,
+  GATEWAY_UNAUTHORIZED: 401,
+  GATEWAY_REFUSED: 403,
+  CALL_DENIED: 403,
+  CALL_UNKNOWN: 404,
+  NOT_FOUND: 404,
+  METHOD_REFUSED: 405,
+  MESSAGE_TOO_LARGE: 413,
+  CALL_ERROR: 422,
+  GATEWAY_BUSY: 429,
+  ABORTED: 499,
+  CALL_FAILED: 500,
+  INTERNAL: 500,
+  UNSUPPORTED: 501,
+  UPSTREAM_FAILED: 502,
+  DEGRADED: 503,
+  VAULT_LOCKED: 503,
+  WORKER_LOST: 503,
+  CALL_TIMEOUT: 504,
+  TIMEOUT: 504,
+}
+
+/** The status that fits a code best; programs read the code. */
+export function statusOf(code: ErrorCode): number {
+  const known = STATUS[code]
+  if (known !== undefined) return known
+  const { exit, retry } = ERROR_TABLE[code]
+  return exit === 2 ? 400 : exit === 4 ? 403 : exit === 5 ? 504 : retry ? 503 : 409
+}
+
+/** What an error adds to the headers. */
+export function errorHeaders(error: KithError): readonly string[] {
+  if (error.code === 'GATEWAY_UNAUTHORIZED') return ['www-authenticate', 'Bearer realm="kith"']
+  const { allow } = error.details
+  if (error.code === 'METHOD_REFUSED' && typeof allow === 'string') return ['allow', allow]
+  return error.retryable ? ['retry-after', '1'] : []
+}
+
+/** An error as it goes out. What is not ours is said to be a defect and nothing more. */
+export function outward(error: unknown): KithError {
+  return error instanceof KithError ? error : new KithError('INTERNAL', undefined, { cause: error })
+}

@@ -1,0 +1,271 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Caller } from '../access/types.ts'
+import { Cancellation } from '../call/cancellation.ts'
+import { unknownOperation } from '../call/errors.ts'
+import type { CallOptions, IncomingCall, JsonSchema, OperationDescription } from '../call/types.ts'
+import { toHex } from '../core/bytes.ts'
+import { KithError } from '../core/errors.ts'
+import { errorHeaders, errorText, outward, sendJson, statusOf } from './answer.ts'
+import { hasBody, linger, readBody } from './body.ts'
+import { Budget } from './budget.ts'
+import { sendEvents } from './events.ts'
+import { bearerOf, checkJsonBody, deadlineOf, HostGuard, lastEventIdOf, traceOf, wantsEvents } from './guards.ts'
+import { malformed, parseJson } from './json.ts'
+import { DEFAULT_LIMITS, type GatewayLimits } from './limits.ts'
+import type { McpDoor } from './mcp/door.ts'
+import { openApiDocument } from './openapi/document.ts'
+import { presentationOf } from './presentation.ts'
+import { type QueryInput, queryInput } from './query-input.ts'
+import { parseQuery, Targets } from './target.ts'
+import type { GatewayOptions } from './types.ts'
+
+/** Operations of which it is remembered what they take. */
+const MAX_REMEMBERED = 1_024
+
+/** One request on its way. */
+interface Exchange {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  /** Waits to be told to send the body. */
+  readonly expects: boolean
+  readonly ending: Cancellation
+  readonly query: string
+  /** Names and values that every answer to it carries. */
+  headers: readonly string[]
+}
+
+type Call = IncomingCall & { readonly cancellation: Cancellation }
+
+/**
+ * What happens to a request, in this order, each step refusing for all the later ones:
+ *
+ * ```text
+ * Host, Origin -> room for one more -> method, path -> caller (Bearer) -> its share -> body or parameters -> callee
+ * ```
+ * Nothing of a body is read before its sender is known.
+ */
+export class RequestDesk {
+  readonly #options: GatewayOptions
+  readonly #limits: GatewayLimits
+  readonly #budget: Budget
+  readonly #hosts: HostGuard
+  readonly #targets: Targets = new Targets()
+  readonly #queries: WeakMap<object, QueryInput> = new WeakMap()
+  readonly #running: Set<Cancellation> = new Set()
+  readonly #takesMany: Map<string, boolean> = new Map()
+  readonly #stopWatching: () => void
+  #mcp: Promise<McpDoor> | undefined
+  #closed = false
+
+  constructor(options: GatewayOptions) {
+    this.#options = options
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits }
+    this.#budget = new Budget(this.#limits)
+    this.#hosts = new HostGuard(options.hosts ?? [])
+    this.#stopWatching = options.callee.onChange(() => this.#takesMany.clear())
+  }
+
+  get inFlight(): number {
+    return this.#budget.total
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#stopWatching()
+    for (const ending of this.#running) ending.cancel(new KithError('CLOSED', 'The gateway closes.'))
+    await (await this.#mcp?.catch(() => undefined))?.close()
+  }
+
+  serve(request: IncomingMessage, response: ServerResponse, expects: boolean): void {
+    const ending = new Cancellation()
+    const url = request.url ?? ''
+    const mark = url.indexOf('?')
+    const exchange: Exchange = { request, response, expects, ending, query: mark === -1 ? '' : url.slice(mark + 1), headers: [] }
+    this.#running.add(ending)
+    response.on('close', () => {
+      this.#running.delete(ending)
+      if (!response.writableFinished) ending.cancel(new KithError('ABORTED', 'The client went away.'))
+    })
+    request.on('error', ignore)
+    response.on('error', ignore)
+    this.#serve(exchange, mark === -1 ? url : url.slice(0, mark)).catch((error: unknown) => this.#refuse(exchange, error))
+  }
+
+  async #serve(exchange: Exchange, path: string): Promise<void> {
+    const { request } = exchange
+    const trace = traceOf(request.headers)
+    const random = toHex(this.#options.random.bytes(trace === undefined ? 24 : 8))
+    const span = random.slice(0, 16)
+    const traceId = trace?.traceId ?? random.slice(16)
+    exchange.headers = ['request-id', span, 'traceparent', `00-${traceId}-${span}-01`]
+    this.#hosts.check(request.headers)
+    if (this.#closed) throw new KithError('GATEWAY_BUSY', 'The gateway closes.')
+    const address = request.socket.remoteAddress ?? ''
+    this.#budget.enter(address)
+    try {
+      const target = this.#targets.find(path)
+      // Told apart only for whoever has a name here: 401 comes before 404.
+      const caller = await this.#callerOf(request)
+      this.#budget.enterCaller(caller.id)
+      try {
+        const stop = this.#follow(caller, exchange.ending)
+        try {
+          if (target === undefined) throw unknownOperation()
+          if (target.kind === 'schema') await this.#sendSchema(exchange, caller)
+          else if (target.kind === 'mcp') await this.#serveMcp(exchange, caller)
+          else await this.#operation(exchange, { ...callOptions(request, traceId, trace?.parentId), caller, path: target.path, cancellation: exchange.ending })
+        } finally {
+          stop()
+        }
+      } finally {
+        this.#budget.leaveCaller(caller.id)
+      }
+    } finally {
+      this.#budget.leave(address)
+    }
+  }
+
+  async #callerOf({ headers }: IncomingMessage): Promise<Caller> {
+    const text = bearerOf(headers)
+    const caller = text === undefined ? undefined : await this.#options.identities.resolve(presentationOf(text))
+    if (caller === undefined) throw new KithError('GATEWAY_UNAUTHORIZED', 'A token is needed: Authorization: Bearer TOKEN.')
+    return caller
+  }
+
+  /** What a caller proved can be taken back while it is being answered. */
+  #follow({ revoked }: Caller, ending: Cancellation): () => void {
+    if (revoked === undefined) return ignore
+    const end = (): void => ending.cancel(new KithError('GATEWAY_UNAUTHORIZED', 'What the caller showed is not valid any more.'))
+    if (revoked.aborted) end()
+    revoked.addEventListener('abort', end, { once: true })
+    return () => revoked.removeEventListener('abort', end)
+  }
+
+  async #operation(exchange: Exchange, call: Call): Promise<void> {
+    const { request } = exchange
+    const events = wantsEvents(request.headers)
+    if (request.method === 'POST') {
+      if (exchange.query !== '') throw malformed('The input of a POST is its body.')
+      await this.#refuseClientStream(call)
+      const input = await this.#body(exchange)
+      if (events) return await this.#stream(exchange, call, input)
+      return await this.#once(exchange, call, input)
+    }
+    if (request.method !== 'GET') throw wrongMethod('GET, POST')
+    if (hasBody(request)) throw malformed('A GET has no body.')
+    const described = await this.#describe(call)
+    if (described.clientStream) await this.#refuseClientStream(call)
+    // Asking for a page must change nothing, whoever makes a browser ask for it.
+    if (described.kind === 'mutation') throw wrongMethod('POST')
+    if (described.kind === 'subscription' && !events) throw new KithError('REQUEST_MALFORMED', 'A subscription is asked for with Accept: text/event-stream.')
+    const pairs = parseQuery(exchange.query)
+    if (pairs === undefined) throw malformed('The parameters are not understood.')
+    const input = this.#queryOf(described.input).read(pairs)
+    if (described.kind === 'subscription') return await this.#stream(exchange, call, input)
+    await this.#once(exchange, call, input)
+  }
+
+  /** @throws KithError `CALL_UNKNOWN` for what the caller may not know of. */
+  async #describe({ path, caller }: Call): Promise<OperationDescription> {
+    const described = await this.#options.callee.describe(path, caller)
+    if (described === undefined) throw unknownOperation()
+    return described
+  }
+
+  /** HTTP carries one input. Whether an operation takes a stream of them is asked once, until the operations change. @throws KithError `UNSUPPORTED`. */
+  async #refuseClientStream({ path, caller }: Call): Promise<void> {
+    let takesMany = this.#takesMany.get(path)
+    if (takesMany === undefined) {
+      const described = await this.#options.callee.describe(path, caller)
+      // What the caller may not know of is refused by the call itself.
+      if (described === undefined) return
+      takesMany = described.clientStream
+      if (this.#takesMany.size < MAX_REMEMBERED) this.#takesMany.set(path, takesMany)
+    }
+    if (takesMany)
+      throw new KithError('UNSUPPORTED', 'The operation takes a stream of inputs, which HTTP does not carry.', {
+        next: 'call it over a link or by raw framing',
+      })
+  }
+
+  #queryOf(schema: JsonSchema): QueryInput {
+    if (typeof schema === 'boolean') return queryInput(schema)
+    const known = this.#queries.get(schema)
+    if (known !== undefined) return known
+    const made = queryInput(schema)
+    this.#queries.set(schema, made)
+    return made
+  }
+
+  async #body(exchange: Exchange): Promise<unknown> {
+    const { request, response, expects } = exchange
+    if (!hasBody(request)) return undefined
+    checkJsonBody(request.headers)
+    const announced = Number(request.headers['content-length'] ?? 0)
+    if (expects && announced <= this.#limits.bodyBytes) response.writeContinue()
+    const bytes = await readBody(request, this.#limits.bodyBytes, this.#budget)
+    return bytes.length === 0 ? undefined : parseJson(bytes)
+  }
+
+  async #once({ response, headers, ending }: Exchange, call: Call, input: unknown): Promise<void> {
+    const value = await this.#options.callee.call({ ...call, input })
+    if (ending.error !== undefined) throw ending.error
+    sendJson(response, 200, JSON.stringify(value ?? null), headers)
+  }
+
+  async #stream(exchange: Exchange, call: Call, input: unknown): Promise<void> {
+    const { request, response, headers, ending } = exchange
+    const lastEventId = lastEventIdOf(request.headers)
+    this.#budget.enterStream(call.caller.id)
+    try {
+      const items = this.#options.callee.stream({ ...call, input, ...(lastEventId === undefined ? {} : { lastEventId }) })
+      await sendEvents(response, items, { clock: this.#options.clock, limits: this.#limits, signal: ending.signal, headers })
+    } finally {
+      this.#budget.leaveStream(call.caller.id)
+    }
+  }
+
+  async #sendSchema({ request, response, headers, query }: Exchange, caller: Caller): Promise<void> {
+    if (request.method !== 'GET') throw wrongMethod('GET')
+    if (query !== '') throw malformed('The schema takes no parameters.')
+    const { callee, title = 'kith', version = '0.0.0' } = this.#options
+    sendJson(response, 200, JSON.stringify(await openApiDocument(callee, caller, { title, version })), headers)
+  }
+
+  async #serveMcp(exchange: Exchange, caller: Caller): Promise<void> {
+    const { request, response, headers } = exchange
+    // What speaks this protocol is large, so it is loaded when the first client comes.
+    this.#mcp ??= import('./mcp/door.ts').then(({ openMcpDoor }) => openMcpDoor(this.#options))
+    const door = await this.#mcp
+    const body = request.method === 'POST' ? await this.#body(exchange) : undefined
+    await door.serve(request, response, { caller, signal: exchange.ending.signal, headers, body })
+  }
+
+  async #refuse(exchange: Exchange, error: unknown): Promise<void> {
+    const { request, response, headers } = exchange
+    const known = outward(error)
+    if (known.code === 'INTERNAL')
+      this.#options.logger.error('gateway request failed', { message: known.cause instanceof Error ? known.cause.message : 'unknown' })
+    if (response.headersSent || response.destroyed) {
+      response.destroy()
+      return
+    }
+    const unread = hasBody(request) && !request.complete
+    // Who waits to be asked for the body is not asked.
+    if (unread && !exchange.expects) await linger(request)
+    if (response.destroyed) return
+    const close = unread && !request.complete ? ['connection', 'close'] : []
+    sendJson(response, statusOf(known.code), errorText(known), [...headers, ...errorHeaders(known), ...close])
+  }
+}
+
+function callOptions({ headers }: IncomingMessage, traceId: string, parentId: string | undefined): CallOptions {
+  const deadlineMs = deadlineOf(headers)
+  return { traceId, ...(parentId === undefined ? {} : { parentId }), ...(deadlineMs === undefined ? {} : { deadlineMs }) }
+}
+
+function wrongMethod(allow: string): KithError {
+  return new KithError('METHOD_REFUSED', `This takes ${allow}.`, { details: { allow } })
+}
+
+function ignore(): void {}
