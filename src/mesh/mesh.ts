@@ -4,9 +4,8 @@ import { isDeepStrictEqual } from 'node:util'
 import { equal, type PublicKey, toHex } from '../core/bytes.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import { nextTurn } from '../core/turn.ts'
-import { decodeChain } from '../identity/chain-codec.ts'
 import type { Did } from '../identity/did.ts'
-import type { ChainState, Device } from '../identity/types.ts'
+import type { Device } from '../identity/types.ts'
 import type { LinkStream, Transport } from '../transport/types.ts'
 import { AddressBook, type BookPeer } from './address-book.ts'
 import { AddressNews } from './address-news.ts'
@@ -17,6 +16,7 @@ import { adoptOwn } from './adopt-shown.ts'
 import { nextBoot } from './boot.ts'
 import { CatchUp } from './catch-up.ts'
 import { ChainDesk } from './chain-desk.ts'
+import { ChainVerdicts } from './chain-verdicts.ts'
 import { atLeast } from './constraints.ts'
 import { currentDevice } from './current-device.ts'
 import { abortable, Dialer } from './dialer.ts'
@@ -30,6 +30,7 @@ import { type KnownKeys, openKnownKeys } from './known-keys.ts'
 import { LINK_PROTOCOL } from './link-control.ts'
 import { LinkEvents } from './link-events.ts'
 import type { Member } from './link-member.ts'
+import { LinkReview } from './link-review.ts'
 import { LinkTable } from './link-table.ts'
 import { createLocateAnswerer } from './locate.ts'
 import { type LinkMetrics, linkMetrics } from './mesh-metrics.ts'
@@ -48,7 +49,7 @@ import { Reconnector } from './reconnect.ts'
 import { Router } from './router.ts'
 import { meshSettings, type Settings } from './settings.ts'
 import { linkList, linkTotals, streamsOf } from './status.ts'
-import type { BanStatus, ChainStanding, Explanation, LeanHandler, LinkEvent, LinkStatus, ProtocolOptions, StreamHandler } from './types.ts'
+import type { ChainStanding, Explanation, LeanHandler, LinkEvent, LinkStatus, ProtocolOptions, StreamHandler } from './types.ts'
 import { Upgrader } from './upgrade.ts'
 import { explain, explainRefusal } from './why.ts'
 
@@ -104,8 +105,9 @@ class MeshNode implements Mesh {
   readonly #closing: AbortController = new AbortController()
   readonly #chains: ChainDesk
   readonly #catchUp: CatchUp
+  readonly #verdicts: ChainVerdicts
+  readonly #review: LinkReview
   #shows: (did: Did) => boolean = () => false
-  readonly #contradictedBy: Set<Did> = new Set()
   #rules: MeshRules | undefined
   #messages: MeshMessages | undefined
   #policy: MeshPolicy | undefined
@@ -131,7 +133,7 @@ class MeshNode implements Mesh {
       clock,
       logger,
       refuse: ({ peer }, protocol, access) => this.#ruling.refuse(peer, protocol, access),
-      onMalformed: (member) => this.#reportMalformed(member, 'header'),
+      onMalformed: (member) => this.#review.malformed(member, 'header'),
     })
     this.#admission = createAdmission(config.admission === undefined ? { clock } : { clock, limits: config.admission })
     const expecting = (): boolean => invites.outstanding
@@ -159,12 +161,12 @@ class MeshNode implements Mesh {
       admission: this.#admission,
       budgets: this.#budgets,
       classOf: policy.classOf,
-      mayLink: (did) => this.#mayLink(did),
+      mayLink: (did) => this.#review.mayLink(did),
       conduct: components.conduct,
       requirePq: () => this.#settings.requirePq,
       onMember: (member, link) => this.#onMember(member, link),
       onWarning: (peer, error) => this.#emit({ type: 'warning', peer, error }),
-      onContradicted: (by) => this.#contradicted(by, true),
+      onContradicted: (by) => this.#verdicts.contradicted(by, true),
       metrics: this.#metrics,
     })
     this.#dialer = new Dialer({
@@ -186,7 +188,7 @@ class MeshNode implements Mesh {
       dialer: this.#dialer,
       router: this.#router,
       book,
-      mayLink: (did) => this.#mayLink(did),
+      mayLink: (did) => this.#review.mayLink(did),
       canDial: (scheme) => this.#transports.has(scheme),
       closing: this.#closing.signal,
     })
@@ -235,6 +237,16 @@ class MeshNode implements Mesh {
       clock,
       isStale: (did) => [...this.#table.membersOf(did)].some(({ link, state }) => link.chainStale && state !== 'closed'),
     })
+    this.#review = new LinkReview({
+      known,
+      conduct: components.conduct,
+      table: () => this.#table,
+      gate: this.#gate,
+      reconnector: this.#reconnector,
+      directory: () => this.#messages?.directory,
+      ruling: () => this.#ruling,
+      policy: () => this.policy,
+    })
     this.#catchUp = new CatchUp({
       known,
       book,
@@ -245,9 +257,28 @@ class MeshNode implements Mesh {
       classOf: policy.classOf,
       members: () => this.#table.members(),
       openOn: (member, protocol, signal) => this.#router.open(member, protocol, signal),
-      onAnchored: (did) => this.#onChainDecided(did),
+      onAnchored: (did) => this.#verdicts.decided(did),
     })
-    known.onFork = (chain) => this.#onFork(chain)
+    this.#verdicts = new ChainVerdicts({
+      own: this.did,
+      known,
+      book,
+      logger,
+      chains: this.#chains,
+      fetch: this.#catchUp,
+      table: () => this.#table,
+      directory: () => this.messages.directory,
+      onFork: components.onFork,
+      onDecided: (did) => {
+        this.#gate.refresh(did)
+        this.#ruling.changed([did])
+        this.#reconnector.refresh()
+        this.#reconnector.wake(did)
+      },
+      refresh: (did) => this.#gate.refresh(did),
+      onWarning: (peer, error) => this.#emit({ type: 'warning', peer, error }),
+    })
+    known.onFork = (chain) => this.#verdicts.forked(chain)
     book.onChange = (did) => {
       this.#gate.refresh(did)
       this.#reconnector.refresh()
@@ -269,14 +300,14 @@ class MeshNode implements Mesh {
       interfaces: () => this.#interfaces(),
       accessOf: (protocol) => this.#router.get(protocol)?.access,
       streamsOf: (did) => streamsOf(this.#table.membersOf(did)),
-      onChange: () => this.#onRulesChanged(),
+      onChange: () => this.#review.rulesChanged(),
     })
     this.#policy = this.#rules.policy()
     this.#messages = await this.#openMessages()
-    this.#opened.known.onChain = (did) => void this.#review(did).catch((error: unknown) => logger.warn('links not reviewed', { peer: did, error }))
-    this.#opened.known.onRevoked = (did, linkKey) => this.#onRevoked(did, linkKey)
+    this.#opened.known.onChain = (did) => void this.#review.keysChanged(did).catch((error: unknown) => logger.warn('links not reviewed', { peer: did, error }))
+    this.#opened.known.onRevoked = (did, linkKey) => this.#review.revoked(did, linkKey)
     await adoptOwn(this.#opened.known, this.#device.chain, this.#components.clock.now())
-    const ends = [conduct?.onChange((did) => this.#onConduct(did)), policy?.onChange?.((peers) => this.#onStanding(peers))]
+    const ends = [conduct?.onChange((did) => this.#review.conductChanged(did)), policy?.onChange?.((peers) => this.#review.standingChanged(peers))]
     for (const end of ends) if (end !== undefined) this.#closing.signal.addEventListener('abort', end, { once: true })
   }
 
@@ -293,7 +324,7 @@ class MeshNode implements Mesh {
   }
 
   get contradictedBy(): readonly Did[] {
-    return [...this.#contradictedBy]
+    return this.#verdicts.contradictedBy
   }
 
   get addresses(): readonly string[] {
@@ -445,20 +476,11 @@ class MeshNode implements Mesh {
   }
 
   async anchor(peer: string, options: { readonly head?: string; readonly chain?: Uint8Array } = {}): Promise<ChainStanding> {
-    const did = this.#resolve(peer)
-    if (options.chain !== undefined) await this.messages.directory.learnChain(did, decodeChain(options.chain))
-    const standing = await this.#chains.anchor(did, options.head)
-    this.#onChainDecided(did)
-    return standing
+    return await this.#verdicts.anchor(this.#resolve(peer), options)
   }
 
   async repin(peer: string, head: string): Promise<ChainStanding> {
-    const did = this.#resolve(peer)
-    const standing = await this.#chains.repin(did, head)
-    // Whoever is linked was let in under the other history, perhaps.
-    await this.#table.close(new KithError('LINK_CLOSED'), did)
-    this.#onChainDecided(did)
-    return standing
+    return await this.#verdicts.repin(this.#resolve(peer), head)
   }
 
   why(peer: string, action?: string, target?: string): Explanation {
@@ -478,7 +500,7 @@ class MeshNode implements Mesh {
         low: this.#components.conduct?.isolated(did) === true,
         capped: this.#ruling.isCapped(did),
       },
-      ban: this.#banOf(did),
+      ban: this.#review.banOf(did),
     })
   }
 
@@ -548,7 +570,7 @@ class MeshNode implements Mesh {
         if (this.#gate.mayOpen(member)) this.#router.accept(member, stream)
         else stream.reset(new KithError('BUDGET_EXCEEDED').number)
       },
-      onMalformed: (member) => this.#reportMalformed(member, LINK_PROTOCOL),
+      onMalformed: (member) => this.#review.malformed(member, LINK_PROTOCOL),
       onAddresses: (member, urls) => this.#news.told(member, urls),
     })
   }
@@ -598,8 +620,8 @@ class MeshNode implements Mesh {
     this.#messages?.linked(member, link)
     const { did, role, clockOffsetMs } = member.link
     this.#dialer.noteOffset(did, clockOffsetMs)
-    this.#contradicted(did, link.forkShown)
-    void this.#catchUpWith(member, link.peerKnows)
+    this.#verdicts.contradicted(did, link.forkShown)
+    void this.#verdicts.catchUp(member, link.peerKnows)
     if (role === 'dialer') {
       this.#router.openControl(member).catch((error: unknown) => {
         // The connection is gone, which its end tells.
@@ -616,63 +638,10 @@ class MeshNode implements Mesh {
     this.#reconnector.refresh()
   }
 
-  /** The other side knows more of the own chain, or could vouch for somebody who was only seen. */
-  async #catchUpWith(member: Member, peerKnows: number | undefined): Promise<void> {
-    const { did } = member.link
-    const own = peerKnows === undefined ? undefined : await this.messages.directory.chainOf(this.did).catch(() => undefined)
-    if (peerKnows !== undefined && own !== undefined && peerKnows > own.index) await this.#catchUp.from(member, this.did)
-    await this.#catchUp.corroborate(did)
-    if (this.#opened.known.statusOf(did) !== 'anchored') return
-    const others = new Set([...this.#table.members()].map(({ link }) => link.did))
-    for (const other of others) await this.#catchUp.corroborate(other)
-  }
-
-  /** A ticket vouches for the keys of whoever used it. */
-  #vouch(did: Did): void {
-    const { logger } = this.#components
-    this.#opened.known
-      .anchor(did)
-      .then(() => this.#onChainDecided(did))
-      .catch((error: unknown) => logger.warn('keys not anchored', { peer: did, code: asKithError(error, 'INTERNAL').code }))
-  }
-
-  /** Its class counts from now on. */
-  #onChainDecided(did: Did): void {
-    this.#gate.refresh(did)
-    this.#ruling.changed([did])
-    this.#reconnector.refresh()
-    this.#reconnector.wake(did)
-  }
-
-  /** What a peer of the book says of the own identity's keys: that it was shown two histories of them, or not any more. */
-  #contradicted(by: Did, contradicted: boolean): void {
-    if (!contradicted) {
-      this.#contradictedBy.delete(by)
-      return
-    }
-    const name = by === this.did ? 'this node' : this.#opened.book.get(by)?.name
-    if (name === undefined || this.#contradictedBy.has(by)) return
-    this.#contradictedBy.add(by)
-    const error = new KithError('CHAIN_FORKED', `${name} was shown two contradicting histories of this identity's keys`, {
-      details: { by },
-      next: 'kith id chain',
-    })
-    this.#emit({ type: 'warning', peer: by, error })
-  }
-
-  /** An identity showed a history that contradicts the one known here. */
-  #onFork(chain: ChainState): void {
-    const { logger, onFork } = this.#components
-    logger.warn('an identity showed two contradicting histories', { peer: chain.did, index: chain.index })
-    this.#gate.refresh(chain.did)
-    if (chain.did === this.did && chain.status === 'forked') this.#contradicted(this.did, true)
-    onFork?.(chain)
-  }
-
   #onPaired({ did, name, words, class: held, pending }: Joined): void {
     this.#opened.known.keep(did)
     // Above Known without waiting for words: whoever made the ticket trusts that it reached its reader alone.
-    if (pending === null && atLeast(held, 'partner')) this.#vouch(did)
+    if (pending === null && atLeast(held, 'partner')) this.#verdicts.vouch(did)
     for (const member of this.#table.membersOf(did)) this.#news.tell(member)
     this.#emit({ type: 'paired', peer: did, name, words, class: held, pending })
   }
@@ -688,69 +657,9 @@ class MeshNode implements Mesh {
     this.#reconnector.wake()
   }
 
-  /** A rule that denies `link` counts at once, not only for the next connection. */
-  #onRulesChanged(): void {
-    for (const did of new Set([...this.#table.links()].map((link) => link.did))) {
-      if (!this.#mayLink(did)) void this.#table.close(new KithError('POLICY_DENIED'), did)
-    }
-    this.#reconnector.refresh()
-  }
-
-  /** The ban of a peer, or of every device known of it. */
-  #banOf(did: Did): BanStatus | undefined {
-    const { conduct } = this.#components
-    const whole = conduct?.banOfPeer(did)
-    if (whole !== undefined) return whole
-    const bans = (this.#opened.known.peer(did)?.devices ?? []).map(({ linkKey }) => conduct?.banOf(did, linkKey))
-    return bans.every((ban) => ban !== undefined) ? bans[0] : undefined
-  }
-
-  /** A ban or a quarantine began or ended. */
-  #onConduct(did: Did): void {
-    this.#gate.enforce()
-    this.#onStanding([did])
-    this.#reconnector.refresh()
-  }
-
-  /** What the further source or conduct says of these peers, or of all, has changed: it counts for the links there are. */
-  #onStanding(peers: readonly Did[] | undefined): void {
-    const linked = new Set([...this.#table.links()].map((link) => link.did))
-    const touched = peers === undefined ? [...linked] : peers.filter((did) => linked.has(did))
-    for (const did of touched) {
-      if (this.#mayLink(did)) this.#gate.refresh(did)
-      else void this.#table.close(new KithError(this.#components.conduct?.banOfPeer(did) === undefined ? 'POLICY_DENIED' : 'BANNED'), did)
-    }
-    if (touched.length > 0) this.#ruling.changed(touched)
-  }
-
-  /** A frame that is none, after Hello: no correct node sends one (PN-10). */
-  #reportMalformed({ link }: Member, protocol: string): void {
-    this.#components.conduct?.report({ peer: link.did, device: link.linkKey, kind: 'malformed-frame', protocol })
-  }
-
-  /** The keys of an identity changed: machines that the new ones do not carry leave. */
-  async #review(did: Did): Promise<void> {
-    for (const member of [...this.#table.membersOf(did)]) {
-      const fault = await this.messages.directory.faultOf(did, member.link.linkKey)
-      if (fault !== undefined) await member.close(fault)
-    }
-  }
-
-  /** Its identity does not have this machine any more. */
-  #onRevoked(did: Did, linkKey: PublicKey): void {
-    for (const member of [...this.#table.membersOf(did)]) {
-      if (equal(member.link.linkKey, linkKey)) void member.close(new KithError('DEVICE_REVOKED'))
-    }
-    this.#messages?.directory.revoked(did, linkKey)
-  }
-
-  #mayLink(did: Did): boolean {
-    return this.policy.decide({ peer: did, action: 'link' }).allowed
-  }
-
   async #onForgotten(did: Did): Promise<void> {
     const { known } = this.#opened
-    this.#contradictedBy.delete(did)
+    this.#verdicts.forgotten(did)
     await this.#ruling.local.forgetAllowed(did)
     // A person decided about a contradiction: the next meeting is a first one.
     if (known.peer(did)?.forked === true) known.forget(did)
