@@ -36,7 +36,7 @@ const COMMANDS = {
   start: { scope: 'run', args: (rest) => ['bin/kith.mjs', 'start', '--home', './.kith', ...rest] },
   demo: { scope: 'run', args: (rest) => ['bin/kith.mjs', 'demo', ...rest] },
   test: { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : quickTests())] },
-  'test:slow': { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : testFiles(join('test', 'slow')))] },
+  'test:slow': { scope: 'clients', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : testFiles(join('test', 'slow')))] },
   'test:fuzz': { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : testFiles(join('test', 'fuzz')))] },
   'test:sim': { scope: 'all', args: (rest) => simulations(rest).args, env: (rest) => simulations(rest).env },
   'test:soak': { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : testFiles(join('test', 'soak')))], env: () => ({ SIM_REPORT: '1' }) },

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
@@ -24,24 +24,31 @@ function readStamp(folder) {
   }
 }
 
-/** Installs from the lockfile unless that was already done. `scope` 'run' leaves out development tools, 'all' brings everything, 'bench' adds the compared programs. */
+/** Folders with packages of their own, by the scope that needs them. */
+const EXTRA = { bench: 'bench', clients: join('test', 'clients') }
+
+/**
+ * Installs from the lockfile unless that was already done. `scope` 'run' leaves out development tools, 'all' brings everything, 'bench' adds the compared programs,
+ * 'clients' what generates clients in the slow tests.
+ */
 export function ensureInstalled(scope) {
   const lock = lockDigest(ROOT)
   const stamp = readStamp(ROOT)
-  const wanted = scope === 'bench' ? 'all' : scope
+  const extra = EXTRA[scope]
+  const wanted = extra === undefined ? scope : 'all'
   if (stamp?.lock !== lock || (stamp.scope !== 'all' && stamp.scope !== wanted) || !existsSync(join(ROOT, 'node_modules', 'sodium-native'))) {
     install(ROOT, wanted === 'run' ? ['--omit=dev'] : [])
     writeFileSync(stampFile(ROOT), JSON.stringify({ lock, scope: wanted }))
   }
-  if (scope !== 'bench') return
-  const bench = join(ROOT, 'bench')
-  if (readStamp(bench)?.lock === lockDigest(bench)) return
-  install(bench, [])
-  writeFileSync(stampFile(bench), JSON.stringify({ lock: lockDigest(bench), scope }))
+  if (extra === undefined) return
+  const folder = join(ROOT, extra)
+  if (readStamp(folder)?.lock === lockDigest(folder)) return
+  install(folder, [])
+  writeFileSync(stampFile(folder), JSON.stringify({ lock: lockDigest(folder), scope }))
 }
 
 function install(folder, extra) {
-  process.stderr.write(`Installing packages from ${folder === ROOT ? '' : 'bench/'}package-lock.json (once) ...\n`)
+  process.stderr.write(`Installing packages from ${relative(ROOT, join(folder, 'package-lock.json'))} (once) ...\n`)
   const args = ['ci', '--ignore-scripts', '--no-fund', '--no-audit', '--loglevel=error', ...extra]
   const npm = process.env.npm_execpath
   const [command, prefix] = npm?.endsWith('.js') === true ? [process.execPath, [npm]] : ['npm', []]

@@ -11,7 +11,7 @@ export interface ToolSchema {
 export function exportSchema(schema: JsonSchema, property: 'input' | 'output'): ToolSchema {
   // Which dialect and which address a schema has is left out: clients that know another dialect refuse the whole list otherwise.
   const { $schema: _dialect, $id: _id, ...plain } = typeof schema === 'object' ? schema : {}
-  if (plain.type === 'object') return { schema: plain, wrapped: false }
+  if (plain.type === 'object') return { schema: withObjects(plain), wrapped: false }
   const { $defs, definitions, ...rest } = plain
   // Definitions move up, where references into them look; a reference to the whole has no place to move to and says nothing then.
   const inner = typeof schema === 'object' ? (JSON.stringify(rest).includes('"$ref":"#"') ? {} : rest) : schema ? {} : { not: {} }
@@ -26,4 +26,12 @@ export function exportSchema(schema: JsonSchema, property: 'input' | 'output'): 
     },
     wrapped: true,
   }
+}
+
+/** The protocol wants objects where JSON Schema also takes true and false. */
+function withObjects(schema: { readonly [keyword: string]: unknown }): { readonly [keyword: string]: unknown } {
+  const { properties } = schema
+  if (typeof properties !== 'object' || properties === null || !Object.values(properties).some((property) => typeof property === 'boolean')) return schema
+  const named = Object.entries(properties).map(([name, property]) => [name, property === true ? {} : property === false ? { not: {} } : property] as const)
+  return { ...schema, properties: Object.fromEntries(named) }
 }
