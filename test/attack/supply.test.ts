@@ -4,6 +4,8 @@ import { test } from 'node:test'
 
 /** Code of others that runs before anybody looked at it. */
 const AT_INSTALL = ['preinstall', 'install', 'postinstall', 'prepublish', 'preprepare', 'prepare', 'postprepare', 'dependencies']
+/** Optional native parts that are never built: every command of the project installs without scripts, and `allowScripts` says no where npm asks it. */
+const NEVER_BUILT: ReadonlySet<string> = new Set(['ssh2', 'cpu-features'])
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
 interface Locked {
@@ -23,7 +25,7 @@ for (const folder of ['', 'bench/']) {
     const { packages } = JSON.parse(read(`${folder}package-lock.json`)) as { packages: Record<string, Locked> }
     for (const [path, locked] of Object.entries(packages)) {
       if (path === '') continue
-      assert.equal(locked.hasInstallScript, undefined, path)
+      if (!(folder === '' && NEVER_BUILT.has(path.slice('node_modules/'.length)))) assert.equal(locked.hasInstallScript, undefined, path)
       assert.equal(locked.resolved, undefined, path)
       assert.match(locked.version ?? '', /^\d+\.\d+\.\d+/, path)
       // The registry in use may not carry the packages of other platforms: those are pinned by version alone, and only those.
@@ -33,6 +35,11 @@ for (const folder of ['', 'bench/']) {
     }
   })
 }
+
+test('packages with a native part that is never built, npm is told so', () => {
+  const { allowScripts } = JSON.parse(read('package.json')) as { allowScripts: Record<string, boolean> }
+  assert.deepEqual(allowScripts, Object.fromEntries([...NEVER_BUILT].map((name) => [name, false])))
+})
 
 test('installing by the project’s own commands, runs no script of a package', () => {
   const source = read('scripts/lib/toolchain.mjs')
