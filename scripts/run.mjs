@@ -39,7 +39,12 @@ const COMMANDS = {
   'test:slow': { scope: 'clients', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : testFiles(join('test', 'slow')))] },
   'test:fuzz': { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : testFiles(join('test', 'fuzz')))] },
   'test:sim': { scope: 'all', args: (rest) => simulations(rest).args, env: (rest) => simulations(rest).env },
-  'test:soak': { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : testFiles(join('test', 'soak')))], env: () => ({ SIM_REPORT: '1' }) },
+  // One file after the other: what is measured under load shares the machine with nothing else.
+  'test:soak': {
+    scope: 'all',
+    args: (rest) => [...TEST, '--test-concurrency=1', ...(rest.length > 0 ? rest : testFiles(join('test', 'soak')))],
+    env: () => ({ SIM_REPORT: '1' }),
+  },
   check: { scope: 'all', args: (rest) => ['scripts/check.mjs', ...rest] },
   build: { scope: 'all', args: (rest) => ['scripts/build.mjs', ...rest] },
   bench: { scope: 'bench', args: (rest) => [SOURCE, 'bench/run.ts', ...rest] },
