@@ -136,7 +136,9 @@ export class Running implements CallContext, Cancellable, Expiring {
   #nestedCaller(): Caller {
     const { grants } = this.operation
     if (grants.length === 0) return this.caller
-    this.#nested ??= { ...this.caller, scopes: new Set([...this.caller.scopes, ...grants]) }
+    const granted = (caller: Caller): Caller => ({ ...caller, scopes: new Set([...caller.scopes, ...grants]) })
+    const { through } = this.caller
+    this.#nested ??= through === undefined ? granted(this.caller) : { ...granted(this.caller), through: granted(through) }
     return this.#nested
   }
 
