@@ -39,7 +39,7 @@ import { type RunClock, runClock } from './run-clock.ts'
  */
 export const TOPIC = 'room:bulk'
 /** Entries kept per topic; what is published between two comparisons of the two sides is far less. */
-export const KEPT_ENTRIES = 2_000
+const KEPT_ENTRIES = 2_000
 
 /** What a machine is while it runs. */
 interface Run {
