@@ -1,6 +1,15 @@
 /** Calls: operations that machines offer each other. */
 export { type CallContext, defineOperation, Event, type InputOf, type Operation, type OperationSpec, type OutputOf } from './define.ts'
 export { CallError, isCallError } from './errors.ts'
+export {
+  type CallClient,
+  type CallServer,
+  type CallTarget,
+  createCallClient,
+  type PeerCallOptions,
+  type ServeCallsOptions,
+  serveCalls,
+} from './link.ts'
 export { createLocalCallee, type LocalCallee, type LocalCalleeOptions } from './local.ts'
 export { createRegistry, type Registry } from './registry.ts'
 export { type AnySchema, jsonSchema, type SchemaInput, type SchemaOutput, type TypedSchema } from './schema.ts'
