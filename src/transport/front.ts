@@ -205,6 +205,8 @@ export class Front {
       remoteAddress: host,
       remotePort: port,
       encrypted,
+      localAddress: plainHost((stream as Socket).localAddress ?? this.address.host),
+      localPort: this.address.port,
       upgrade: (request, taken, head) => [...this.#upgrades].some((handler) => handler(request, taken, head, source)),
     })
   }

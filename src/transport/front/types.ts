@@ -36,6 +36,9 @@ export interface UpgradeRequest {
 export interface SiteArrival extends Arrival {
   /** Whether this is the inside of TLS. Plain bytes on the TLS port get the site's refusal of them. */
   readonly encrypted: boolean
+  /** Of this end, for redirects. */
+  readonly localAddress: string
+  readonly localPort: number
   /**
    * Asked with each complete request head that wants to become a WebSocket. True: the stream is no longer the site's; `head` is what was read behind the request.
    * False: the site answers as it would any request.
