@@ -114,10 +114,13 @@ const info: CredentialInfo = {
   renews: false,
 }
 let released = 0
+function release(): void {
+  released += 1
+}
 
 async function lease(): Promise<CredentialLease> {
   const credential: Credential = { type: 'bearer', token: Secret.take(Buffer.from('secret-of-pets')) }
-  return { info, expiresMs: 0, ended: false, use: (read) => read(credential), release: () => void (released += 1), [Symbol.dispose]: () => undefined }
+  return { info, expiresMs: 0, ended: false, use: (read) => read(credential), release, [Symbol.dispose]: () => undefined }
 }
 
 const registry = createRegistry()
