@@ -1,5 +1,7 @@
 /** Calls: operations that machines offer each other. */
 export { type CallContext, defineOperation, Event, type InputOf, type Operation, type OperationSpec, type OutputOf } from './define.ts'
+export { createEnvelopeClient, type EnvelopeClient, type EnvelopeClientOptions } from './envelope-client.ts'
+export { createEnvelopeSession, type EnvelopeLimits, type EnvelopeSession, type EnvelopeSessionOptions } from './envelope-session.ts'
 export { CallError, isCallError } from './errors.ts'
 export {
   type CallClient,
