@@ -1,5 +1,5 @@
 import type { Did } from '../identity/did.ts'
-import type { Caller } from './types.ts'
+import type { Caller, Door } from './types.ts'
 
 /**
  * Somebody behind whom no link stands: an SSH key by its fingerprint, or an API key by its name. Such a principal has the class of strangers, unless the owner's
@@ -54,13 +54,24 @@ export interface PolicySubject {
   readonly also: readonly string[]
 }
 
+/** The usual door of each kind of caller. */
+const DOORS: Readonly<Record<Exclude<Caller['via'], 'local'>, Door>> = {
+  link: 'link',
+  'ssh-key': 'ssh',
+  'ssh-certificate': 'ssh',
+  token: 'http',
+  'api-key': 'http',
+}
+
 /**
  * What rules are asked about a caller: the identity behind it where one is known, and with it everything else that a rule may name it by. `undefined` for the
  * owner, about whom rules say nothing.
  */
-export function policySubject(caller: Caller): PolicySubject | undefined {
+export function policySubject(caller: Caller): (PolicySubject & { readonly transport: Door }) | undefined {
   if (caller.via === 'local') return undefined
   const { id, did, scopes, principals = [] } = caller
   const attributes = [...[...scopes].map((scope) => `scope:${scope}`), ...principals.map((user) => `ssh-user:${user}`)]
-  return did === undefined || did === id ? { peer: id as PolicySubject['peer'], also: attributes } : { peer: did, also: [id, ...attributes] }
+  const transport = caller.door ?? DOORS[caller.via]
+  const subject = did === undefined || did === id ? { peer: id as PolicySubject['peer'], also: attributes } : { peer: did, also: [id, ...attributes] }
+  return { ...subject, transport }
 }

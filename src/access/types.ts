@@ -1,6 +1,9 @@
 import type { PublicKey } from '../core/bytes.ts'
 import type { Did } from '../identity/did.ts'
 
+/** Kinds of doors, as rules name them. */
+export type Door = 'link' | 'ssh' | 'http' | 'socks' | 'raw'
+
 /**
  * Who asks, however they came in. Made by an `IdentityProvider` from something that was proved (a link, a key that signed, a token that verified), never from what
  * a request says about itself.
@@ -11,6 +14,8 @@ export interface Caller {
   /** The identity behind it, where one is known: a link's, or what the owner's configuration says this key belongs to. */
   readonly did?: Did
   readonly via: 'local' | 'link' | 'ssh-key' | 'ssh-certificate' | 'token' | 'api-key'
+  /** By which door, where it is not the usual one of `via` (API keys and tokens: `http`). */
+  readonly door?: Door
   /** Flat names such as `relay:connect`; no hierarchy. */
   readonly scopes: ReadonlySet<string>
   /** Actions by resource: `{ 'bucket:photos': ['read'] }`. */
@@ -22,7 +27,12 @@ export interface Caller {
    * that this machine registered with.
    */
   readonly through?: Caller
-  /** Aborts when what this caller proved is taken back (a revoked key, a removed API key): with `--disconnect-revoked` doors end what runs. */
+  /** The key or certificate may not forward ports (`restrict`, `no-port-forwarding`, no `permit-port-forwarding`), whatever the rules say. */
+  readonly noForwarding?: true
+  /**
+   * Fires when what this caller proved has expired, or was taken back and the owner asked that running connections end (`--disconnect-revoked`). Whoever serves it then
+   * ends what runs; without that flag it does not fire.
+   */
   readonly revoked?: AbortSignal
 }
 

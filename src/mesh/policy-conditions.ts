@@ -1,7 +1,8 @@
+import type { Door } from '../access/types.ts'
 import { type Codec, malformed, mapped, option, struct, u8, u16, uint53 } from '../core/codec.ts'
 
 /** By which kind of door somebody asks. */
-export type PolicyTransport = 'link' | 'ssh' | 'http' | 'socks' | 'raw'
+export type PolicyTransport = Door
 
 /** When and by which doors a rule counts; without a condition always and everywhere. */
 export interface RuleConditions {

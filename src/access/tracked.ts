@@ -1,0 +1,82 @@
+import type { Clock, Timer } from '../core/clock.ts'
+import { KithError } from '../core/errors.ts'
+
+/** What a credential gave when it was used, and how to look again. */
+export interface Use {
+  readonly scopes: ReadonlySet<string>
+  readonly expiresMs: number | undefined
+  /** The scopes it would give now; `undefined` when it would not come in. */
+  readonly still: () => Promise<ReadonlySet<string> | undefined>
+}
+
+interface Entry {
+  readonly controller: AbortController
+  readonly timer: Timer | undefined
+  use: Use
+}
+
+/** Credentials in use or used, each once, however often. */
+const MAX_CREDENTIALS = 10_000
+
+/**
+ * Which credentials people came in with, so that those can be told whose credential is taken back. One signal for each credential: it costs nothing to come in often.
+ * Beyond the limit the oldest is told too, since nobody would watch over it any more.
+ */
+export class Tracked {
+  readonly #clock: Clock
+  readonly #entries: Map<string, Entry> = new Map()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** The signal of whoever comes in with this. It fires by itself when the credential expires. */
+  add(credential: string, use: Use): AbortSignal {
+    const known = this.#entries.get(credential)
+    if (known !== undefined) {
+      known.use = { ...use, scopes: new Set([...known.use.scopes, ...use.scopes]) }
+      return known.controller.signal
+    }
+    const [oldest] = this.#entries.keys()
+    if (this.#entries.size >= MAX_CREDENTIALS && oldest !== undefined) this.#end(oldest)
+    const timer =
+      use.expiresMs === undefined ? undefined : this.#clock.after(Math.max(0, use.expiresMs - this.#clock.now()), () => void this.#expired(credential))
+    const controller = new AbortController()
+    this.#entries.set(credential, { controller, timer, use })
+    return controller.signal
+  }
+
+  /** How many would not come in any more, or with fewer scopes; with `disconnect` they are told and forgotten. */
+  async recheck({ disconnect }: { readonly disconnect: boolean }): Promise<number> {
+    let gone = 0
+    for (const [credential, { use }] of [...this.#entries]) {
+      const now = await use.still()
+      if (now !== undefined && [...use.scopes].every((scope) => now.has(scope))) continue
+      gone++
+      if (disconnect) this.#end(credential)
+    }
+    return gone
+  }
+
+  close(): void {
+    for (const { timer } of this.#entries.values()) timer?.cancel()
+    this.#entries.clear()
+  }
+
+  /** Unless it was given more time meanwhile. */
+  async #expired(credential: string): Promise<void> {
+    const still = await this.#entries
+      .get(credential)
+      ?.use.still()
+      .catch(() => undefined)
+    if (still === undefined) this.#end(credential)
+  }
+
+  #end(credential: string): void {
+    const entry = this.#entries.get(credential)
+    if (entry === undefined) return
+    this.#entries.delete(credential)
+    entry.timer?.cancel()
+    entry.controller.abort(new KithError('ACCESS_DENIED', 'what this connection came in with does not count any more'))
+  }
+}
