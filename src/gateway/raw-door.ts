@@ -10,12 +10,14 @@ import type { DoorOptions } from './types.ts'
 
 const AUTH_MS = 10_000
 const MAX_CONNECTIONS = 256
+/** For the last bytes to leave. */
+const LAST_BYTES_MS = 5_000
 /** Connections of which it is not known yet whose they are. */
 const MAX_UNKNOWN = 64
 
 export interface RawDoorOptions extends Pick<DoorOptions, 'identities' | 'clock' | 'logger'> {
-  /** Carries calls once the caller is known (`createEnvelopeSession`). Resolves when it has ended. */
-  readonly serve: (socket: Socket, caller: Caller) => Promise<void>
+  /** Carries calls once the caller is known (`createEnvelopeSession`). Resolves when it has ended; ends what runs when the caller is revoked. */
+  readonly serve: (socket: Socket, caller: Caller) => Promise<unknown>
 }
 
 /** Calls in the open form over plain sockets: 4 bytes of length, then JSON. Loopback TCP and a unix socket of this user. */
@@ -78,7 +80,7 @@ class Door implements RawDoor {
   }
 
   async #accept(socket: Socket, owner: boolean): Promise<void> {
-    const { logger, serve } = this.#options
+    const { logger, serve, clock } = this.#options
     socket.on('error', ignore)
     if (this.#unknown >= MAX_UNKNOWN) {
       socket.destroy()
@@ -96,15 +98,18 @@ class Door implements RawDoor {
       this.#unknown -= 1
     }
     if (caller === undefined || socket.destroyed) return
-    const end = (): void => void socket.destroy()
-    caller.revoked?.addEventListener('abort', end, { once: true })
     try {
-      await serve(socket, caller)
+      const ended = serve(socket, caller)
+      socket.resume()
+      await ended
     } catch (error) {
       logger.debug('raw framing ended', { code: asKithError(error, 'INTERNAL').code })
     } finally {
-      caller.revoked?.removeEventListener('abort', end)
-      socket.destroy()
+      // What is written leaves first, but not for ever.
+      socket.destroySoon()
+      const timer = clock.after(LAST_BYTES_MS, () => socket.destroy())
+      socket.once('close', () => timer.cancel())
+      if (socket.closed) timer.cancel()
     }
   }
 
