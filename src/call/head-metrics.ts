@@ -5,7 +5,7 @@ export interface HeadMetrics {
   forwarded(outcome: 'completed' | Outcome['kind']): void
   retried(): void
   ejected(): void
-  registration(outcome: 'registered' | 'refused' | 'removed'): void
+  registration(outcome: 'registered' | 'replaced' | 'refused' | 'removed'): void
   workers(count: number): void
 }
 

@@ -5,9 +5,17 @@ import { TELLING_TIMEOUT_MS } from './head-health.ts'
 import type { Flight } from './head-worker.ts'
 
 /** What became of a link, when this side says it. */
-const LINK_GONE: ReadonlySet<ErrorCode> = new Set(['LINK_LOST', 'LINK_CLOSED', 'LINK_MOVED', 'CLOSED', 'STREAM_CORRUPT', 'PROTOCOL_UNKNOWN', 'WORKER_LOST'])
-/** The call never began there. */
-const NOT_BEGUN: ReadonlySet<ErrorCode> = new Set(['PEER_UNREACHABLE', 'PEER_UNKNOWN', 'GOING_AWAY', 'WORKER_DRAINING'])
+const LINK_GONE: ReadonlySet<ErrorCode> = new Set(['LINK_LOST', 'LINK_CLOSED', 'CLOSED', 'STREAM_CORRUPT', 'WIRE_MALFORMED', 'WORKER_LOST'])
+/** The call never began there: nobody was reached, or calls as such were refused. */
+const NOT_BEGUN: ReadonlySet<ErrorCode> = new Set([
+  'PEER_UNREACHABLE',
+  'PEER_UNKNOWN',
+  'PROTOCOL_UNKNOWN',
+  'POLICY_DENIED',
+  'GOING_AWAY',
+  'LINK_MOVED',
+  'BANNED',
+])
 
 export interface Outcome {
   /** What the caller is told. */
@@ -22,11 +30,11 @@ export function outcomeOf(thrown: unknown, flight: Flight, tookMs: number): Outc
   if (cancelled !== undefined && !isKithError(cancelled, 'CALL_TIMEOUT')) return { error: cancelled, kind: 'ended' }
   const error = thrown instanceof KithError ? thrown : new KithError('CALL_FAILED', undefined, { cause: thrown })
   if (error.code === 'WORKER_DRAINING') return { error, kind: 'not-begun' }
+  if (NOT_BEGUN.has(error.code)) return { error: new KithError('WORKER_LOST', undefined, { cause: error }), kind: 'not-begun' }
   if (error.remote) {
     // What the worker hides, the head hides with the same bytes.
     return { error: error.code === 'CALL_UNKNOWN' ? unknownOperation() : error, kind: 'answered' }
   }
-  if (NOT_BEGUN.has(error.code)) return { error: new KithError('WORKER_LOST', undefined, { cause: error }), kind: 'not-begun' }
   if (LINK_GONE.has(error.code))
     return { error: error.code === 'WORKER_LOST' ? error : new KithError('WORKER_LOST', undefined, { cause: error }), kind: 'lost' }
   if (error.code === 'CALL_TIMEOUT') return { error, kind: tookMs >= TELLING_TIMEOUT_MS ? 'late' : 'ended' }

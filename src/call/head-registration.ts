@@ -82,6 +82,7 @@ class Served {
       this.end(new KithError('BUDGET_EXCEEDED'))
       return
     }
+    const before = this.#worker
     try {
       this.#worker = table.register(registration, this.#identity, this.#worker, undefined)
     } catch (error) {
@@ -93,7 +94,7 @@ class Served {
     }
     this.#wait(limits.lostMs)
     this.#send({ kind: 'accepted', sequence, beatMs: limits.beatMs, lostMs: limits.lostMs })
-    this.#tell('registered', registration.alias, registration.operations.length)
+    this.#tell(this.#worker === before ? 'replaced' : 'registered', registration.alias, registration.operations.length)
   }
 
   #beat(): void {

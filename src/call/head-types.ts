@@ -53,7 +53,7 @@ export interface HeadComponents {
 }
 
 export interface WorkerEvent extends WorkerIdentity {
-  readonly type: 'registered' | 'removed' | 'refused'
+  readonly type: 'registered' | 'replaced' | 'removed' | 'refused'
   readonly alias: string
   readonly operations: number
   /** Why it ended or was refused: an error code. */

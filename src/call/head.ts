@@ -87,8 +87,8 @@ class CallHead implements Head {
   call(request: IncomingCall): Promise<unknown> {
     const path = this.#pathOf(request.path)
     if (path === undefined || path.node === '') {
-      if (path === undefined || this.#table.size === 0) return this.#components.local.call(request)
-      if (this.#components.hasLocal(path.name)) return this.#callHere({ ...request, path: path.name }, path)
+      if (path === undefined || this.#table.size === 0) return this.#components.local.call(asHere(request, path))
+      if (this.#components.hasLocal(path.name)) return this.#callHere(asHere(request, path), path)
     }
     return this.#callWorker(this.#attempts(request, path))
   }
@@ -96,7 +96,7 @@ class CallHead implements Head {
   stream(request: IncomingCall): AsyncIterableIterator<StreamItem> {
     const path = this.#pathOf(request.path)
     if (path === undefined || (path.node === '' && (this.#table.size === 0 || this.#components.hasLocal(path.name)))) {
-      const items = this.#components.local.stream(path === undefined ? request : { ...request, path: path.name })
+      const items = this.#components.local.stream(asHere(request, path))
       return path === undefined || this.#table.size === 0 ? items : new EvenStream(items, () => this.#choose(this.#attempts(request, path)))
     }
     return new HeadStream(this.#streamSource(this.#attempts(request, path)))
@@ -366,6 +366,11 @@ class CallHead implements Head {
     this.#metrics.workers(this.#table.size)
     for (const listener of [...this.#listeners]) listener()
   }
+}
+
+/** The request as the local callee reads it. Doors hand in objects of their own, so one that says nothing of a node goes on as it is. */
+function asHere(request: IncomingCall, path: CallPath | undefined): IncomingCall {
+  return path === undefined || parseCallPath(request.path)?.node === '' ? request : { ...request, path: path.name }
 }
 
 /** Asked about in place of what does not exist. */

@@ -112,7 +112,10 @@ class Session implements WorkerSession {
 
   async #connect(): Promise<void> {
     this.#retry?.cancel()
-    if (this.#options.operations().length === 0) return
+    if (this.#options.operations().length === 0) {
+      this.#move('connecting')
+      return
+    }
     const abort = new AbortController()
     this.#abort = abort
     try {
@@ -261,11 +264,4 @@ export function offeredOperations(operations: readonly AnyOperation[]): readonly
         errors: publishedErrors(operation),
       }
     })
-}
-
-/** The operations of discovery: every node has its own. */
-const DISCOVERY = 'services/'
-
-export function withoutDiscovery(operations: readonly AnyOperation[]): readonly AnyOperation[] {
-  return operations.filter(({ name }) => !name.startsWith(DISCOVERY))
 }

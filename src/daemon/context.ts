@@ -15,6 +15,8 @@ import type { DevicesService } from './devices/service.ts'
 import type { EventHub } from './events.ts'
 import type { IdentityService } from './identity/service.ts'
 import type { LogStore } from './logs/store.ts'
+import type { CallsService } from './services/calls.ts'
+import type { CertificatesService } from './services/certificates.ts'
 import type { NodeStatus } from './status.ts'
 import type { Supervisor } from './supervisor.ts'
 import type { VaultService } from './vault/service.ts'
@@ -33,6 +35,7 @@ export interface NodeContext {
   readonly identity: IdentityService
   readonly devices: DevicesService
   readonly vaults: VaultService
+  readonly certificates: CertificatesService
   readonly backups: BackupDesk
   /** @throws KithError that says why the node has no mesh at the moment: `IDENTITY_MISSING`, `IDENTITY_LOCKED`, `DEGRADED`. */
   readonly mesh: Mesh
@@ -44,6 +47,8 @@ export interface NodeContext {
   readonly store: Store
   /** @throws as `mesh`. */
   readonly tunnels: Tunnels
+  /** Its methods throw as `mesh`. */
+  readonly calls: CallsService
   /** @throws as `mesh`. */
   readonly files: Files
   status(): NodeStatus

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { TrustDesk } from '../assembly/trust-desk.ts'
+import type { AnyOperation, InputOf, OutputOf } from '../call/define.ts'
 import { KithError } from '../core/errors.ts'
 import type { Audit } from '../core/observe/audit.ts'
 import { Secret } from '../core/secret.ts'
@@ -11,6 +12,8 @@ import type { Joined, MeshPolicy, PeerBook } from '../mesh/mesh-types.ts'
 import type { ChainStanding, Explanation, LinkEvent, PeerClass, ProtocolOptions, StreamHandler } from '../mesh/types.ts'
 import type { NodeEvent } from './events.ts'
 import { openRuntime, type Runtime } from './runtime.ts'
+import type { OwnCallOptions, ReachableOperation } from './services/calls.ts'
+import type { WorkerPhase } from './services/worker-registrations.ts'
 import type { NodeStatus } from './status.ts'
 
 export interface NodeOptions {
@@ -72,6 +75,14 @@ export interface NodeSendOptions extends Waiting {
 
 interface Waiting {
   readonly signal?: AbortSignal
+}
+
+/** Operations of this node at a head. */
+export interface NodeRegistration extends AsyncDisposable {
+  /** `registered`, or why not yet. */
+  readonly phase: WorkerPhase
+  /** Takes no new calls of that head and lets those that run end, 10 s at most. Idempotent. */
+  close(): Promise<void>
 }
 
 export interface NodeTopics {
@@ -183,6 +194,26 @@ export interface Node extends AsyncDisposable {
   tell(peer: string, message: string | Uint8Array, options?: TellOptions): Promise<Told>
   /** Messages that came, oldest first; `on('message')` tells of new ones. */
   messages(page?: MailPage): Promise<readonly MailMessage[]>
+  /**
+   * Offers an operation until the returned function ends it: here, to whom its `access` or a rule (`policy.allow(peer, 'call', 'service/op')`) lets.
+   * @throws KithError `CALL_CONFLICT` for a taken name.
+   */
+  operation(operation: AnyOperation): () => void
+  /**
+   * Calls an operation as the owner: `/peer/service/op`, `/peer/alias/service/op` for a worker of a head, or `service/op` here. With the type of an operation its input
+   * and answer have types: `node.call<typeof say>('/laptop/echo/say', { text })`.
+   * @throws KithError `CALL_UNKNOWN`, `CALL_DENIED`, `CALL_INPUT`, `CALL_TIMEOUT`, `CALL_FAILED`, `WORKER_LOST`, what the operation declares, and as `open`.
+   */
+  call<T extends AnyOperation = AnyOperation>(path: string, input?: InputOf<T>, options?: OwnCallOptions): Promise<OutputOf<T>>
+  /** The items of a subscription, pulled; leaving the loop ends it there. @throws as `call`. */
+  stream<T extends AnyOperation = AnyOperation>(path: string, input?: InputOf<T>, options?: OwnCallOptions): AsyncIterableIterator<OutputOf<T>>
+  /** What can be called here, or at a peer. @throws as `open`. */
+  operations(peer?: string, options?: Waiting): Promise<readonly ReachableOperation[]>
+  /**
+   * Registers the operations of this node, except its own `node/...`, at a head, and keeps that up until it is closed. The head's owner has to allow it:
+   * `kith allow PEER offer alias/service`. @throws KithError `WORKER_CONFLICT`, `PEER_UNKNOWN`. @throws TypeError for a bad alias.
+   */
+  offerAt(head: string, options: { readonly alias: string }): NodeRegistration
   /** Round trips in ms. @throws as `open`. */
   ping(peer: string, options?: Waiting & { readonly count?: number }): Promise<readonly number[]>
   /** The path taken and why not a better one; with an action (`publish`, `TOPIC`), whether it is allowed here. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`. */
@@ -351,6 +382,33 @@ class LocalNode implements Node {
 
   async messages(page: MailPage = {}): Promise<readonly MailMessage[]> {
     return await this.#runtime.assembly.mail.inbox(page)
+  }
+
+  operation(operation: AnyOperation): () => void {
+    return this.#runtime.calls.offer([operation])
+  }
+
+  async call<T extends AnyOperation>(path: string, input?: InputOf<T>, options?: OwnCallOptions): Promise<OutputOf<T>> {
+    return (await this.#runtime.calls.call(path, input, options)) as OutputOf<T>
+  }
+
+  async *stream<T extends AnyOperation>(path: string, input?: InputOf<T>, options?: OwnCallOptions): AsyncGenerator<OutputOf<T>> {
+    for await (const { value } of this.#runtime.calls.stream(path, input, options)) yield value as OutputOf<T>
+  }
+
+  operations(peer?: string, options?: Waiting): Promise<readonly ReachableOperation[]> {
+    return this.#runtime.calls.operations(peer, options)
+  }
+
+  offerAt(head: string, { alias }: { readonly alias: string }): NodeRegistration {
+    const registration = this.#runtime.calls.offerAt(this.#runtime.mesh.book.resolve(head), alias)
+    return {
+      ...registration,
+      [Symbol.asyncDispose]: registration.close,
+      get phase() {
+        return registration.phase
+      },
+    }
   }
 
   ping(peer: string, options: Waiting & { readonly count?: number } = {}): Promise<readonly number[]> {

@@ -37,7 +37,10 @@ import { createLogStore, type LogStore } from './logs/store.ts'
 import { MeshService } from './mesh-service.ts'
 import { nodeMetrics } from './node-metrics.ts'
 import { createPairings, type Pairings } from './pairings.ts'
+import { CallsService } from './services/calls.ts'
+import { CertificatesService } from './services/certificates.ts'
 import { FilesService } from './services/files.ts'
+import { linkAccess, ownOperations } from './services/own-operations.ts'
 import { TunnelsService } from './services/tunnels.ts'
 import { countStatus, type NodeStatus, peerStatus } from './status.ts'
 import { Supervisor } from './supervisor.ts'
@@ -87,9 +90,11 @@ export class Runtime implements NodeContext {
   readonly backups: BackupDesk
   readonly pairings: Pairings
   readonly devices: DevicesService
+  readonly certificates: CertificatesService
   readonly #mesh: MeshService
   readonly #tunnels: TunnelsService
   readonly #files: FilesService
+  readonly calls: CallsService
   readonly keys: RotationSchedule
   readonly #credentials: CredentialsService
   readonly #startedMs: number
@@ -142,9 +147,21 @@ export class Runtime implements NodeContext {
       logger,
       metrics,
     })
+    this.certificates = new CertificatesService({
+      home,
+      config,
+      vault: () => this.vaults.get(),
+      audit: () => (this.supervisor.isRunning('mesh') ? this.#mesh.assembly?.audit : undefined),
+      clock,
+      random,
+      logger,
+      metrics,
+    })
     this.devices = new DevicesService({ home, identity: this.identity, mesh: this.#mesh, clock, random, logger })
     this.#tunnels = new TunnelsService({ mesh: this.#mesh, clock, logger })
     this.#files = new FilesService({ home, config, mesh: this.#mesh, clock, logger })
+    this.calls = new CallsService({ mesh: this.#mesh, access: linkAccess, clock, random, logger, metrics })
+    this.calls.registry.registerAll(ownOperations({ status: () => this.status() }))
     this.#credentials = new CredentialsService({ config, mesh: this.#mesh, vault: () => this.vaults.get(), environment: env, clock, random, logger, metrics })
     this.keys = new RotationSchedule({
       identity: this.identity,
@@ -158,7 +175,7 @@ export class Runtime implements NodeContext {
       logger,
       metrics,
     })
-    for (const service of [this.identity, this.vaults, this.#mesh, this.devices, this.#tunnels, this.#files, this.#credentials, this.keys])
+    for (const service of [this.identity, this.vaults, this.certificates, this.#mesh, this.devices, this.#tunnels, this.#files, this.calls, this.#credentials, this.keys])
       this.supervisor.add(service)
     this.backups = new BackupDesk({
       home,
@@ -274,6 +291,7 @@ export class Runtime implements NodeContext {
       inbox: this.#files.inbox,
       services: this.supervisor.services(),
       vaults: this.vaults.unlocked,
+      certificate: this.certificates.status,
       identity: {
         binding_expires_at: summary?.binding_expires_at ?? null,
         passphrase: summary?.passphrase ?? null,

@@ -7,7 +7,7 @@ import { createRegistry } from '../../src/call/registry.ts'
 import { jsonSchema } from '../../src/call/schema.ts'
 import { throughHeads } from '../../src/call/through.ts'
 import type { Authorize, Callee, IncomingCall, OperationAccess, StreamItem } from '../../src/call/types.ts'
-import { offeredOperations, withoutDiscovery } from '../../src/call/worker.ts'
+import { offeredOperations } from '../../src/call/worker.ts'
 import type { Registration } from '../../src/call/worker-codec.ts'
 import { KithError } from '../../src/core/errors.ts'
 import { type ManualClock, manualClock } from '../../src/core/manual-clock.ts'
@@ -71,7 +71,7 @@ export class FakeWorker {
   constructor(name: string, operations: readonly AnyOperation[], clock: ManualClock) {
     this.identity = { peer: `did:icn:z${name}` as Did, linkKey: `key of ${name}` }
     const registry = createRegistry(operations)
-    this.registration = { alias: name, operations: offeredOperations(withoutDiscovery(registry.all())) }
+    this.registration = { alias: name, operations: offeredOperations(operations) }
     this.callee = createLocalCallee({ registry, authorize: scopesDecide(), clock, random: seededRandom(name), logger: silentLogger })
   }
 }

@@ -1,5 +1,7 @@
 import type { AuditApi } from './routes/audit-api.ts'
 import type { BackupApi } from './routes/backup-api.ts'
+import type { CallsApi } from './routes/calls-api.ts'
+import type { CertificatesApi } from './routes/certificates-api.ts'
 import type { ChainsApi } from './routes/chains-api.ts'
 import type { CredentialsApi } from './routes/credentials-api.ts'
 import type { DevicesApi } from './routes/devices-api.ts'
@@ -26,7 +28,9 @@ export interface ControlApi
     KeystoreApi,
     HardwareApi,
     PeersApi,
+    CertificatesApi,
     ChainsApi,
+    CallsApi,
     NetworkApi,
     PolicyApi,
     RecoveryApi,

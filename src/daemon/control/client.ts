@@ -50,7 +50,7 @@ export function createControlClient(options: ControlClientOptions): ControlClien
       return readAnswer(answer) as never
     },
     async *lines(route, input, { signal } = {}) {
-      const answer = await send(place, route, { query: input }, signal)
+      const answer = await send(place, route, { json: input }, signal)
       if (answer.statusCode !== 200) await readAnswer(answer)
       yield* readLines(answer, signal) as AsyncIterable<never>
     },

@@ -115,7 +115,7 @@ async function answer(route: AnyRoute, request: FastifyRequest, reply: FastifyRe
     if (!reply.raw.writableFinished) abort.abort(new KithError('ABORTED', 'The client went away.'))
   })
   const call: CallContext = { signal: abort.signal }
-  const input = route.kind === 'json' && request.method !== 'GET' ? (request.body ?? {}) : request.query
+  const input = route.kind !== 'secret' && request.method !== 'GET' ? (request.body ?? {}) : request.query
   if (route.kind === 'lines') return streamLines(route.run(context, input, call), reply, abort)
   void reply.header('cache-control', 'no-store')
   if (route.kind === 'secret') return await withPassphrase(request.body, sealing, (secret) => route.run(context, input, secret, call))

@@ -18,7 +18,7 @@ export interface JsonRoute<O = unknown> {
   run(context: NodeContext, input: unknown, call: CallContext): Promise<O>
 }
 
-/** Input as query, answer as newline-delimited JSON for as long as both sides want. */
+/** Input as query (GET) or JSON body, answer as newline-delimited JSON for as long as both sides want. */
 export interface LinesRoute<O = unknown> {
   readonly kind: 'lines'
   run(context: NodeContext, input: unknown, call: CallContext): AsyncIterable<O>

@@ -2,6 +2,8 @@ import type { ControlApi } from '../api.ts'
 import type { RoutesOf } from '../route.ts'
 import { auditRoutes } from './audit.ts'
 import { backupRoutes } from './backup.ts'
+import { callsRoutes } from './calls.ts'
+import { certificatesRoutes } from './certificates.ts'
 import { chainsRoutes } from './chains.ts'
 import { credentialsRoutes } from './credentials.ts'
 import { devicesRoutes } from './devices.ts'
@@ -28,7 +30,9 @@ export const controlRoutes: RoutesOf<ControlApi> = {
   ...keystoreRoutes,
   ...hardwareRoutes,
   ...peersRoutes,
+  ...certificatesRoutes,
   ...chainsRoutes,
+  ...callsRoutes,
   ...networkRoutes,
   ...policyRoutes,
   ...recoveryRoutes,

@@ -40,9 +40,9 @@ export const servicesRoutes: RoutesOf<ServicesApi> = {
     z.object({
       peer,
       path: z.string().min(1).max(MAX_PATH).refine(isAbsolute, 'expected an absolute path'),
-      resume: z.enum(['true', 'false']).default('false'),
+      resume: z.boolean().default(false),
     }),
-    (context, input, call) => sending(context, { ...input, resume: input.resume === 'true' }, call),
+    (context, input, call) => sending(context, input, call),
   ),
   'GET /v1/inbox': json(z.object({ limit: z.coerce.number().int().min(1).max(MAX_LISTED).default(1_000) }), async ({ mesh, files, assembly }, { limit }) => {
     const messages = await messagesOf(assembly, limit)

@@ -1,0 +1,14 @@
+import type { WorkerCallOptions, WorkerCalls } from './head-types.ts'
+import type { CallClient, PeerCallOptions } from './link.ts'
+
+/** Calls workers over links: to exactly the machine that registered, with the caller as a statement. For its owner a head calls as itself. */
+export function callsOverLinks(client: CallClient): WorkerCalls {
+  return {
+    call: ({ peer, linkKey }, name, input, options) => client.call(peer, `/${name}`, input, linkOptions(linkKey, options)),
+    stream: ({ peer, linkKey }, name, input, options) => client.stream(peer, `/${name}`, input, linkOptions(linkKey, options)),
+  }
+}
+
+function linkOptions(linkKey: string, { caller, cancellation, ...rest }: WorkerCallOptions): PeerCallOptions {
+  return { ...rest, linkKey, signal: cancellation.signal, ...(caller.via === 'local' ? {} : { onBehalfOf: caller }) }
+}

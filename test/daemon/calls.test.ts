@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, realpath, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { z } from 'zod'
+import { defineOperation } from '../../src/call/index.ts'
+import { createNode, KithError, type Node } from '../../src/index.ts'
+
+let folder = ''
+const state = process.env.XDG_STATE_HOME
+const nodes: Node[] = []
+let [hub, worker, laptop]: Node[] = []
+before(async () => {
+  folder = await realpath(await mkdtemp(join(tmpdir(), 'kith-calls-')))
+  process.env.XDG_STATE_HOME = join(folder, 'state')
+  for (const name of ['hub', 'worker', 'laptop']) nodes.push(await createNode({ home: join(folder, name), name, listen: ['tcp://127.0.0.1:0'] }))
+  ;[hub, worker, laptop] = nodes
+  const ticket = await (hub as Node).invite({ uses: 2 })
+  for (const node of [worker, laptop]) await node?.join(ticket)
+})
+after(async () => {
+  for (const node of nodes) await node.close()
+  if (state === undefined) delete process.env.XDG_STATE_HOME
+  else process.env.XDG_STATE_HOME = state
+  await rm(folder, { recursive: true, force: true })
+})
+
+const read = defineOperation({
+  name: 'fs/read',
+  kind: 'query',
+  access: 'everyone',
+  input: z.object({ path: z.string() }),
+  output: z.object({ path: z.string(), caller: z.string(), through: z.string() }),
+  handler: ({ path }, { caller }) => ({ path, caller: caller.id, through: caller.through?.id ?? 'nobody' }),
+})
+const secret = defineOperation({ name: 'fs/secret', kind: 'query', input: z.unknown(), output: z.unknown(), handler: () => 'for the owner' })
+const count = defineOperation({
+  name: 'fs/count',
+  kind: 'subscription',
+  access: 'everyone',
+  input: z.object({ to: z.number() }),
+  output: z.number(),
+  async *handler({ to }) {
+    for (let at = 1; at <= to; at++) yield at
+  },
+})
+
+async function until(met: () => boolean): Promise<void> {
+  const limit = AbortSignal.timeout(10_000)
+  while (!met()) {
+    limit.throwIfAborted()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+const codeOf = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'none',
+    (error: unknown) => (error instanceof KithError ? error.code : String(error)),
+  )
+
+test('an operation of a node, called by its owner, by a peer and through a head, answers each', async (t) => {
+  assert.ok(hub !== undefined && worker !== undefined && laptop !== undefined)
+  for (const operation of [read, secret, count]) t.after(worker.operation(operation))
+  assert.throws(() => worker?.operation(read), { code: 'CALL_CONFLICT' })
+  assert.deepEqual(await worker.call<typeof read>('fs/read', { path: 'a' }), { path: 'a', caller: 'local', through: 'nobody' })
+  assert.equal((await hub.call<typeof read>('/worker/fs/read', { path: 'b' })).caller, hub.did)
+
+  await using registration = worker.offerAt('hub', { alias: 'dev1' })
+  await until(() => registration.phase === 'refused')
+  assert.equal(await codeOf(laptop.call('/hub/dev1/fs/read', { path: 'c' })), 'CALL_UNKNOWN', 'nobody may register by default')
+  assert.deepEqual(
+    worker.status().degraded.map(({ code }) => code),
+    ['WORKER_DENIED'],
+  )
+
+  await hub.policy.allow('worker', 'offer', 'dev1/fs')
+  await using again = worker.offerAt('hub', { alias: 'dev2' })
+  await until(() => again.phase === 'refused')
+  await again.close()
+  await registration.close()
+  await using allowed = worker.offerAt('hub', { alias: 'dev1' })
+  await until(() => allowed.phase === 'registered')
+
+  assert.deepEqual(await hub.call('dev1/fs/read', { path: 'd' }), { path: 'd', caller: hub.did, through: 'nobody' })
+  assert.deepEqual(await laptop.call<typeof read>('/hub/dev1/fs/read', { path: 'e' }), { path: 'e', caller: laptop.did, through: hub.did })
+  assert.deepEqual(await laptop.call<typeof read>('/hub/fs/read', { path: 'f' }), { path: 'f', caller: laptop.did, through: hub.did })
+  const items: number[] = []
+  for await (const item of laptop.stream<typeof count>('/hub/dev1/fs/count', { to: 5 })) items.push(item)
+  assert.deepEqual(items, [1, 2, 3, 4, 5])
+  assert.equal(await codeOf(laptop.call('/hub/dev1/fs/read', { wrong: true })), 'CALL_INPUT')
+  assert.deepEqual(
+    (await laptop.operations('hub')).map(({ path }) => path),
+    ['hub/node/about', 'hub/services/list', 'hub/services/schema', 'hub/dev1/fs/count', 'hub/dev1/fs/read'],
+  )
+  const hidden = await laptop.call('/hub/dev1/fs/secret', {}).catch((error: KithError) => JSON.stringify(error).replaceAll('secret', 'nothing'))
+  const unknown = await laptop.call('/hub/dev1/fs/nothing', {}).catch((error: KithError) => JSON.stringify(error))
+  assert.equal(hidden, unknown)
+  const audit = await hub.audit.list({ limit: 20 })
+  assert.deepEqual(
+    audit.filter(({ action }) => action.startsWith('worker.')).map(({ actor, subject }) => `${actor} ${subject}`),
+    [`${worker.did} dev1`],
+  )
+})
+
+test('a head that this node did not register with, says it calls for somebody, is not believed', async (t) => {
+  assert.ok(hub !== undefined && worker !== undefined && laptop !== undefined)
+  t.after(worker.operation(read))
+  await hub.policy.allow('worker', 'offer', 'dev1/fs')
+  const registration = worker.offerAt('hub', { alias: 'dev1' })
+  await until(() => registration.phase === 'registered')
+  assert.equal((await laptop.call<typeof read>('/hub/dev1/fs/read', { path: 'a' })).through, hub.did)
+  await registration.close()
+  assert.equal(await codeOf(laptop.call('/hub/dev1/fs/read', { path: 'a' })), 'CALL_UNKNOWN')
+})
