@@ -67,9 +67,9 @@ export function decodePayload(form: number, data: Buffer, start: number, end: nu
 
 /** Strict UTF-8, strict JSON, at most `MAX_DEPTH` deep, no `__proto__`. @throws KithError `WIRE_MALFORMED` */
 export function parseJson(data: Buffer, start: number, end: number): unknown {
-  // Fewer bytes cannot nest too deeply.
-  if (end - start > MAX_DEPTH && isTooDeep(data, start, end)) throw malformed('nested too deeply', { limit: MAX_DEPTH })
   const text = data.toString('utf8', start, end)
+  // Fewer bytes, or fewer brackets, cannot nest too deeply.
+  if (end - start > MAX_DEPTH && hasManyBrackets(text) && isTooDeep(data, start, end)) throw malformed('nested too deeply', { limit: MAX_DEPTH })
   // What is not UTF-8 decodes to this; it may also stand there as itself.
   if (text.includes('\ufffd') && !isUtf8(data.subarray(start, end))) throw malformed('not UTF-8')
   let value: unknown
@@ -81,6 +81,14 @@ export function parseJson(data: Buffer, start: number, end: number): unknown {
   // A copied `__proto__` would become a prototype. Escapes can spell it, so the keys are looked at when the text may hold it.
   if (text.includes('__proto__') || text.includes('\\u005')) refusePrototypes(value)
   return value
+}
+
+/** Searching is native, so texts with few brackets cost next to nothing. */
+function hasManyBrackets(text: string): boolean {
+  let count = 0
+  for (let at = text.indexOf('['); at >= 0; at = text.indexOf('[', at + 1)) if (++count > MAX_DEPTH / 2) return true
+  for (let at = text.indexOf('{'); at >= 0; at = text.indexOf('{', at + 1)) if (++count > MAX_DEPTH / 2) return true
+  return false
 }
 
 /** Whether brackets outside of strings open more than `MAX_DEPTH` levels; one pass, nothing allocated. */

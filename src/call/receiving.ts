@@ -4,7 +4,7 @@ import { INITIAL_CREDIT, KIND_CREDIT, violation } from './frames.ts'
 import type { Outbox } from './outbox.ts'
 
 /** What a call may have on its way here once it turned out to be a stream that is read. */
-const STREAM_WINDOW: number = 256 * 1024
+const STREAM_WINDOW: number = 512 * 1024
 
 /** What all calls of one stream may hold together beyond their first windows. */
 export class Budget {
