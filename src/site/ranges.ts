@@ -15,7 +15,11 @@ export function parseRanges(header: string, size: number): readonly ByteRange[] 
     const match = /^ *(\d{1,18})? *- *(\d{1,18})? *$/.exec(part)
     if (match === null || (match[1] === undefined && match[2] === undefined)) return 'unsatisfiable'
     const range = resolve(match[1], match[2], size)
-    if (range === undefined) continue
+    if (range.start >= range.end) {
+      // From the first byte on there is nothing: so there is nothing at all.
+      if (range.start === 0) return 'whole'
+      continue
+    }
     ranges.push(range)
     total += range.end - range.start
   }
@@ -23,11 +27,9 @@ export function parseRanges(header: string, size: number): readonly ByteRange[] 
   return total > size ? 'whole' : ranges
 }
 
-function resolve(first: string | undefined, last: string | undefined, size: number): ByteRange | undefined {
-  if (first === undefined) return Number(last) === 0 ? undefined : { start: Math.max(0, size - Number(last)), end: size }
-  const start = Number(first)
-  const end = last === undefined ? size : Math.min(size, Number(last) + 1)
-  return start < end && start < size ? { start, end } : undefined
+function resolve(first: string | undefined, last: string | undefined, size: number): ByteRange {
+  if (first === undefined) return { start: Math.max(0, size - Number(last)), end: size }
+  return { start: Number(first), end: last === undefined ? size : Math.min(size, Number(last) + 1) }
 }
 
 /** A body of one or more parts, each a piece of the file with what stands before it. */

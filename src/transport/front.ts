@@ -46,7 +46,7 @@ export class Front {
   readonly #logger: Logger
   readonly #guard: FrontGuard
   readonly #alpn: Map<string, AlpnHandler> = new Map()
-  readonly #upgrades: Set<UpgradeHandler> = new Set()
+  readonly #upgrades: Map<string, UpgradeHandler> = new Map()
   readonly #tls: SiteTls | undefined
   /** Connections not yet handed to a handler of links. */
   readonly #held: Set<Socket> = new Set()
@@ -102,10 +102,13 @@ export class Front {
     }
   }
 
-  /** Shows requests for WebSockets to `handler` before the site answers them; the returned function ends that. */
-  onUpgrade(handler: UpgradeHandler): () => void {
-    this.#upgrades.add(handler)
-    return () => void this.#upgrades.delete(handler)
+  /** Shows requests for WebSockets to `handler` before the site answers them; the returned function ends that. @throws KithError `ADDRESS_IN_USE` when the name is taken. */
+  onUpgrade(name: string, handler: UpgradeHandler): () => void {
+    if (this.#upgrades.has(name)) throw new KithError('ADDRESS_IN_USE', undefined, { details: { address: formatAddress(this.address, name) } })
+    this.#upgrades.set(name, handler)
+    return () => {
+      if (this.#upgrades.get(name) === handler) this.#upgrades.delete(name)
+    }
   }
 
   /** The site answers for as long as somebody wants it; the returned function ends that for the caller. @throws KithError `SCHEME_UNAVAILABLE` without a site or its certificate. */
@@ -150,7 +153,7 @@ export class Front {
     try {
       const route = await peekFirstBytes(socket, { decide: (bytes) => this.#route(bytes), clock: this.#options.clock, timeoutMs: this.#firstBytesMs })
       if (route === undefined) return
-      if (route.kind === 'plain') this.#toSite(socket, host, port, false)
+      if (route.kind === 'plain') this.#toSite(socket, socket, host, port, false)
       else if (route.handler === undefined) await this.#secure(socket, host, port)
       else {
         this.#held.delete(socket)
@@ -190,11 +193,13 @@ export class Front {
     }
     const ssh = this.#ssh
     const meant = ssh === undefined ? 'http' : await peekFirstBytes(tls, { decide: sshOrHttp, clock, timeoutMs: this.#firstBytesMs })
-    if (meant === 'ssh') ssh?.(tls, { remoteAddress: host, remotePort: port, transport: 'tls' })
-    else if (meant === 'http') this.#toSite(tls, host, port, true)
+    if (meant === 'ssh') {
+      this.#held.delete(socket)
+      ssh?.(tls, { remoteAddress: host, remotePort: port, transport: 'tls' })
+    } else if (meant === 'http') this.#toSite(tls, socket, host, port, true)
   }
 
-  #toSite(stream: Duplex, host: string, port: number, encrypted: boolean): void {
+  #toSite(stream: Duplex, socket: Socket, host: string, port: number, encrypted: boolean): void {
     const { site } = this.#options
     if (site === undefined || this.#siteUsers === 0) {
       stream.destroy()
@@ -205,9 +210,14 @@ export class Front {
       remoteAddress: host,
       remotePort: port,
       encrypted,
-      localAddress: plainHost((stream as Socket).localAddress ?? this.address.host),
+      localAddress: plainHost(socket.localAddress ?? this.address.host),
       localPort: this.address.port,
-      upgrade: (request, taken, head) => [...this.#upgrades].some((handler) => handler(request, taken, head, source)),
+      upgrade: (request, taken, head) => {
+        // All are asked, so that the time it takes says nothing.
+        const wanted = encrypted && [...this.#upgrades.values()].map((handler) => handler(request, taken, head, source)).includes(true)
+        if (wanted) this.#held.delete(socket)
+        return wanted
+      },
     })
   }
 }

@@ -94,7 +94,7 @@ export function converseRaw(
     let ended: 'end' | 'reset' | 'open' = 'open'
     const socket: Socket = plain
       ? connectTcp({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
-      : connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, servername: 'localhost', allowHalfOpen: true } as Parameters<typeof connectTls>[0])
+      : connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, servername: 'localhost', ...{ allowHalfOpen: true } })
     const finish = (): void => {
       clearTimeout(timer)
       socket.destroy()
