@@ -1,16 +1,15 @@
 import type { Socket } from 'node:net'
 import { type Duplex, duplexPair } from 'node:stream'
-import type { Clock, Timer } from '../core/clock.ts'
 import { asKithError, KithError } from '../core/errors.ts'
-import { JoinedBytes } from '../core/joined-bytes.ts'
 import type { StreamContext } from '../mesh/types.ts'
 import type { LinkStream } from '../transport/types.ts'
 import { Connections } from './connections.ts'
 import { type DatagramExit, serveDatagrams } from './datagram-exit.ts'
 import { Attempt, dialChecked, type Outbound } from './dial.ts'
 import { type Checked, createGate, type Gate, type GateOptions, type Subject } from './gate.ts'
-import { readLocal } from './local-socket.ts'
-import { type Meter, splice } from './splice.ts'
+import { HeldStream } from './held-stream.ts'
+import { receiveRequest } from './reception.ts'
+import type { Meter } from './splice.ts'
 import { formatTarget, isReserved, parseTarget } from './target.ts'
 import { type ForwardRequest, MAX_REQUEST_BYTES, takeRequest } from './wire.ts'
 
@@ -71,8 +70,6 @@ interface Running {
 
 /** A target that has not answered by then is reported as unreachable. */
 const CONNECT_TIMEOUT_MS = 10_000
-/** How long the opener may take to send its request. */
-const REQUEST_TIMEOUT_MS = 10_000
 
 /**
  * The accepting end of forwards: asks the policy with the name as written and with every address it resolved to, dials the address that was checked
@@ -105,7 +102,7 @@ export function createExit(options: ExitOptions): Exit {
   }
 
   function handle(stream: LinkStream, context: StreamContext): void {
-    new Reception(stream, clock, (request, rest) => {
+    receiveRequest(stream, clock, { take: takeRequest, maxBytes: MAX_REQUEST_BYTES }, (request, rest) => {
       const subject: Subject = { peer: context.peer, transport: 'link' }
       if (request.kind === 'datagrams') datagrams(stream, subject, rest)
       else void serve(stream, subject, request, rest)
@@ -135,20 +132,8 @@ export function createExit(options: ExitOptions): Exit {
   }
 
   async function serve(stream: LinkStream, subject: Subject, request: ForwardRequest, rest: Buffer): Promise<void> {
-    // Until the target is there, arriving bytes wait here without credit: the window bounds them.
-    const waiting = new JoinedBytes()
-    if (rest.length > 0) waiting.append(rest, 0, rest.length)
-    let owed = 0
-    let ended = false
     const attempt = new Attempt()
-    stream.onData = (data, start, end) => {
-      waiting.append(data, start, end)
-      owed += end - start
-    }
-    stream.onEnd = () => {
-      ended = true
-    }
-    stream.onError = () => attempt.abort()
+    const held = new HeldStream(stream, attempt, rest)
     try {
       const checked = await gate.check(subject, 'forward', request)
       if (attempt.aborted) return
@@ -161,7 +146,7 @@ export function createExit(options: ExitOptions): Exit {
       }
       if (handler !== undefined) {
         if (request.kind === 'dial') stream.write(Uint8Array.of(0))
-        serveReserved(stream, subject, handler, checked, { waiting, owed, ended })
+        hand(held.toDuplex(), subject, handler, checked)
         return
       }
       const socket = await dial(checked, attempt, true)
@@ -178,34 +163,12 @@ export function createExit(options: ExitOptions): Exit {
         throw new KithError('FORWARD_DENIED')
       }
       if (request.kind === 'dial') stream.write(Uint8Array.of(0))
-      const joined = splice(socket, stream, { meter: entered.meter, resume: () => socket.resume(), done: () => entered.leave() })
-      socket.once('end', joined.localEnded)
-      readLocal(socket, joined.fromLocal)
-      entered.meter.bytesIn += waiting.length
-      for (let chunk = waiting.take(); chunk !== undefined; chunk = waiting.take()) socket.write(chunk)
-      stream.consume(owed)
-      if (ended) socket.end()
+      held.pour(socket, entered.meter, entered.leave)
     } catch (error) {
       const failure = asKithError(error, 'INTERNAL')
       if (!attempt.aborted) stream.reset(failure.number)
       if (failure.code === 'INTERNAL') logger.warn('forward failed', { peer: subject.peer, error: String(error) })
     }
-  }
-
-  function serveReserved(
-    stream: LinkStream,
-    subject: Subject,
-    handler: ReservedHandler,
-    checked: Checked,
-    { waiting, owed, ended }: { waiting: JoinedBytes; owed: number; ended: boolean },
-  ): void {
-    const duplex = stream.toDuplex()
-    const early: Buffer[] = []
-    for (let chunk = waiting.take(); chunk !== undefined; chunk = waiting.take()) early.push(chunk)
-    for (const chunk of early.reverse()) duplex.unshift(chunk)
-    stream.consume(owed)
-    if (ended) duplex.push(null)
-    hand(duplex, subject, handler, checked)
   }
 
   /** Gives a connection to a door inside the node. */
@@ -313,46 +276,4 @@ function summary(running: Iterable<Running>): readonly ServedStatus[] {
     rows.set(key, row)
   }
   return [...rows.values()]
-}
-
-/** Takes the request off the front of a stream; a slow or malformed one ends it. */
-class Reception {
-  readonly #stream: LinkStream
-  readonly #timer: Timer
-  #early: Buffer = Buffer.alloc(0)
-  #over = false
-
-  constructor(stream: LinkStream, clock: Clock, serve: (request: ForwardRequest, rest: Buffer) => void) {
-    this.#stream = stream
-    this.#timer = clock.after(REQUEST_TIMEOUT_MS, () => this.#fail(new KithError('TIMEOUT')))
-    stream.onEnd = () => this.#fail(new KithError('WIRE_MALFORMED'))
-    stream.onError = () => {
-      this.#over = true
-      this.#timer.cancel()
-    }
-    stream.onData = (data, start, end) => {
-      stream.consume(end - start)
-      const arrived = data.subarray(start, end)
-      const early = this.#early.length === 0 ? arrived : Buffer.concat([this.#early, arrived])
-      try {
-        const taken = takeRequest(early)
-        if (taken === undefined) {
-          if (early.length > MAX_REQUEST_BYTES) this.#fail(new KithError('WIRE_MALFORMED'))
-          else this.#early = Buffer.from(early)
-          return
-        }
-        this.#timer.cancel()
-        if (!this.#over) serve(taken.request, Buffer.from(early.subarray(taken.rest)))
-      } catch (error) {
-        this.#fail(asKithError(error, 'WIRE_MALFORMED'))
-      }
-    }
-  }
-
-  #fail(error: KithError): void {
-    if (this.#over) return
-    this.#over = true
-    this.#timer.cancel()
-    this.#stream.reset(error.number)
-  }
 }

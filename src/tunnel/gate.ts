@@ -47,6 +47,31 @@ async function systemResolve(host: string): Promise<readonly string[]> {
 }
 
 /**
+ * The addresses of a target's host, once; none for a socket of the file system.
+ * @throws KithError `FORWARD_NAME`, `FORWARD_UNREACHABLE`.
+ */
+export async function lookUp(
+  target: ForwardTarget,
+  clock: Clock,
+  resolve: (host: string) => Promise<readonly string[]> = systemResolve,
+): Promise<readonly string[]> {
+  if (isIP(target.host) !== 0) return [target.host]
+  if (socketPath(target) !== undefined) return []
+  let expired = (): void => {}
+  const late = new Promise<never>((_, reject) => {
+    expired = () => reject(new KithError('FORWARD_UNREACHABLE', 'the name was not resolved in time'))
+  })
+  const timer = clock.after(RESOLVE_TIMEOUT_MS, expired)
+  try {
+    return await Promise.race([resolve(target.host), late])
+  } catch (cause) {
+    throw cause instanceof KithError ? cause : new KithError('FORWARD_NAME', undefined, { cause })
+  } finally {
+    timer.cancel()
+  }
+}
+
+/**
  * The one place where a target is decided. What a name resolved to and which rule decided stay here; whoever asked learns only a code.
  */
 export function createGate(options: GateOptions): Gate {
@@ -67,19 +92,6 @@ export function createGate(options: GateOptions): Gate {
     if (!decision.allowed) throw refused(subject, action, target, decision)
   }
 
-  async function lookUp(host: string): Promise<readonly string[]> {
-    let expired = (): void => {}
-    const late = new Promise<never>((_, reject) => {
-      expired = () => reject(new KithError('FORWARD_UNREACHABLE', 'the name was not resolved in time'))
-    })
-    const timer = clock.after(RESOLVE_TIMEOUT_MS, expired)
-    try {
-      return await Promise.race([resolve(host), late])
-    } finally {
-      timer.cancel()
-    }
-  }
-
   return {
     async check(subject, action, target) {
       const text = formatTarget(target)
@@ -97,11 +109,11 @@ export function createGate(options: GateOptions): Gate {
       if (!byName.allowed && byName.byAddress !== true) throw refused(subject, action, text, byName)
       let addresses: readonly string[]
       try {
-        addresses = await lookUp(target.host)
+        addresses = await lookUp(target, clock, resolve)
       } catch (cause) {
         // Whether a name exists here is told only to those who may go there.
         decide(subject, action, text, [])
-        throw cause instanceof KithError ? cause : new KithError('FORWARD_NAME', undefined, { cause })
+        throw cause
       }
       decide(subject, action, text, addresses)
       if (addresses.length === 0 || addresses.length > MAX_ADDRESSES) throw new KithError('FORWARD_NAME')

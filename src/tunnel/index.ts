@@ -1,3 +1,13 @@
+export type { Outbound } from './dial.ts'
 export type { DialedTarget, DialTargetOptions, Exit, ReservedHandler, ServedStatus } from './exit.ts'
-export { parseTarget } from './target.ts'
-export { createTunnels, type ForwardOptions, type TunnelStatus, type Tunnels, type TunnelsOptions } from './tunnels.ts'
+export { parseLocal, parseTarget } from './target.ts'
+export {
+  createTunnels,
+  type ForwardOptions,
+  type RemoteForwardOptions,
+  type SocksOpened,
+  type SocksOptions,
+  type TunnelStatus,
+  type Tunnels,
+  type TunnelsOptions,
+} from './tunnels.ts'

@@ -1,14 +1,18 @@
 import type { Clock } from '../core/clock.ts'
 import { isKithError, KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
+import { type Random, systemRandom } from '../core/random.ts'
 import type { Did } from '../identity/did.ts'
 import type { LeanHandler, Policy, ProtocolOptions } from '../mesh/types.ts'
 import { Connections } from './connections.ts'
 import type { Outbound } from './dial.ts'
 import { type CarrierOptions, openEntry } from './entry.ts'
-import { createExit, type Exit } from './exit.ts'
+import { createExit, type Exit, type ServedStatus } from './exit.ts'
+import { LISTEN_PROTOCOL } from './listen-wire.ts'
 import type { LocalListener } from './listener.ts'
 import { checkForward, Opener, type StreamOpener } from './opener.ts'
+import { createRemotes } from './remotes.ts'
+import { openDoor } from './socks/door.ts'
 import { type ForwardTarget, formatTarget, isLoopback, parseLocal, parseTarget, socketPath } from './target.ts'
 import { FORWARD_PROTOCOL } from './wire.ts'
 
@@ -17,11 +21,15 @@ export interface TunnelsOptions {
     handleLean(protocol: string, handler: LeanHandler, options?: ProtocolOptions): void
     /** Whether a peer that is linked runs on this machine too. */
     isHere?(peer: Did): boolean
+    /** A peer of the address book by name, DID, or prefix of one. @throws KithError. */
+    resolve?(text: string): Did
   }
   readonly policy: Policy
   readonly clock: Clock
   readonly logger: Logger
+  readonly random?: Random
   readonly resolve?: (host: string) => Promise<readonly string[]>
+  /** The owner's proxy for what leaves here for others; asked for each connection. */
   readonly outbound?: () => Outbound | undefined
   /** How long a connection may carry nothing, in ms; 0 for ever. */
   readonly idleMs?: () => number
@@ -29,8 +37,14 @@ export interface TunnelsOptions {
   readonly connectMs?: () => number
 }
 
-export interface ForwardOptions {
+interface TunnelOptions {
   readonly peer: Did
+  /** What it is called in the list. Default: a short one of its own. */
+  readonly id?: string
+  readonly signal?: AbortSignal
+}
+
+export interface ForwardOptions extends TunnelOptions {
   /** `HOST:PORT` or `unix:/path` as seen from the other machine. */
   readonly target: string
   /** `HOST:PORT` or `unix:/path` here. Default: 127.0.0.1 with the target's port, or any free one when that is taken or means the target itself. */
@@ -39,17 +53,34 @@ export interface ForwardOptions {
   readonly allowPublicBind?: boolean
   /** Asks the peer first whether it would be allowed. Default true; a forward that is to wait for its peer does not. */
   readonly check?: boolean
-  /** What it is called in the list. Default: a short one of its own. */
-  readonly id?: string
-  readonly signal?: AbortSignal
+}
+
+export interface RemoteForwardOptions extends TunnelOptions {
+  /** Where the peer listens: `HOST:PORT` with an address of its machine, or `unix:/path`; port 0 for any free one. */
+  readonly remote: string
+  /** What its connections reach on this side: `HOST:PORT` or `unix:/path`. */
+  readonly to: string
+  /** Keeps asking when the peer is away or refuses at first. Default false. */
+  readonly wait?: boolean
+}
+
+export interface SocksOptions extends TunnelOptions {
+  /** `HOST:PORT` or `unix:/path` here. Default `127.0.0.1:1080`. */
+  readonly local?: string
+  /** Listen beyond loopback; clients then have to give a password. Default false. */
+  readonly allowPublicBind?: boolean
 }
 
 export interface TunnelStatus {
   readonly id: string
-  readonly kind: 'forward'
+  readonly kind: 'forward' | 'remote' | 'socks'
   readonly peer: Did
+  /** Where connections end: on the peer's side, for `remote` on this one; `*` for `socks`. */
   readonly target: string
+  /** Where programs connect: on this side, for `remote` on the peer's. */
   readonly local: string
+  /** False for a remote forward whose peer does not listen at the moment. */
+  readonly open: boolean
   readonly connections: number
   readonly total: number
   /** Bytes from the peer, and to it. */
@@ -59,12 +90,23 @@ export interface TunnelStatus {
   readonly last_error: { readonly code: string; readonly message: string; readonly next: string | null } | null
 }
 
+/** A proxy that was opened; the password is told this once. */
+export interface SocksOpened extends TunnelStatus {
+  readonly password: string | null
+}
+
 export interface Tunnels {
   /** The accepting end, for doors that are no link. */
   readonly exit: Exit
   /** @throws KithError `FORWARD_DENIED`, `FORWARD_TARGET`, `ADDRESS_IN_USE`, `BIND_REFUSED`, `PEER_UNREACHABLE`. */
   forward(options: ForwardOptions): Promise<TunnelStatus>
+  /** Lets the peer listen and carry back. @throws KithError `FORWARD_DENIED`, `FORWARD_TARGET`, `ADDRESS_IN_USE`, `PEER_UNREACHABLE`. */
+  remote(options: RemoteForwardOptions): Promise<TunnelStatus>
+  /** Opens a SOCKS5 and HTTP CONNECT proxy whose connections leave at the peer. @throws KithError `ADDRESS_IN_USE`, `BIND_REFUSED`. */
+  socks(options: SocksOptions): Promise<SocksOpened>
   list(): readonly TunnelStatus[]
+  /** What others reach through this node now. */
+  serving(): readonly ServedStatus[]
   /** @throws KithError `NOT_FOUND`. */
   remove(id: string): Promise<void>
   /** Stops listening; connections that run go on until they or their links end. */
@@ -74,6 +116,9 @@ export interface Tunnels {
 
 const MAX_TUNNELS = 256
 const CHECK_TIMEOUT_MS = 20_000
+const CONNECT_TIMEOUT_MS = 10_000
+const DEFAULT_SOCKS = '127.0.0.1:1080'
+const PASSWORD_BYTES = 18
 
 interface Tunnel {
   readonly id: string
@@ -82,81 +127,126 @@ interface Tunnel {
   readonly target: string
   readonly since: string
   readonly connections: Connections
-  readonly listener: LocalListener
+  readonly end: { readonly address: string; readonly listening?: boolean; stop(): void; close?(): Promise<void> }
 }
 
 /** Port forwards of one node: serves those of its peers under policy, and opens its own. */
 export function createTunnels(options: TunnelsOptions): Tunnels {
   const { mesh, clock, logger } = options
+  const random = options.random ?? systemRandom
+  const idleMs = options.idleMs ?? ((): number => 0)
+  const connectMs = options.connectMs ?? ((): number => CONNECT_TIMEOUT_MS)
   const exit = createExit(options)
+  const remotes = createRemotes({ mesh, policy: options.policy, gate: exit.gate, clock, random, idleMs, connectMs })
   // The policy is asked per request, with the target: who may open the protocol at all says nothing yet.
   mesh.handleLean(FORWARD_PROTOCOL, exit.handle, { access: 'handler' })
+  mesh.handleLean(LISTEN_PROTOCOL, remotes.handle, { access: 'handler' })
   const opener = new Opener(mesh, clock)
   const tunnels = new Map<string, Tunnel>()
   let counter = 0
 
-  function status(tunnel: Tunnel): TunnelStatus {
-    const { id, kind, peer, target, since, connections, listener } = tunnel
+  function status({ id, kind, peer, target, since, connections, end }: Tunnel): TunnelStatus {
     const error = connections.lastError
     return {
-      ...{ id, kind, peer, target, local: listener.address },
+      ...{ id, kind, peer, target, local: end.address, open: end.listening ?? true },
       ...{ connections: connections.size, total: connections.total, bytes_in: connections.bytesIn, bytes_out: connections.bytesOut },
       since,
       last_error: error === null ? null : { code: error.code, message: error.message, next: error.next ?? null },
     }
   }
 
+  function carrier(): CarrierOptions {
+    return { mesh, opener, connections: new Connections({ clock, idleMs }), logger }
+  }
+
+  function checkRoom(id: string | undefined): void {
+    if (id !== undefined && tunnels.has(id)) throw new KithError('FORWARD_EXISTS', `there is a tunnel ${id} already`, { next: `kith tunnels close ${id}` })
+    if (tunnels.size >= MAX_TUNNELS) throw new KithError('BUDGET_EXCEEDED', 'too many forwards are open', { next: 'kith tunnels close ID' })
+  }
+
+  function add(letter: string, tunnel: Omit<Tunnel, 'id' | 'since'> & { id: string | undefined }): TunnelStatus {
+    counter++
+    const added = { ...tunnel, id: tunnel.id ?? `${letter}${counter}`, since: new Date(clock.now()).toISOString() }
+    tunnels.set(added.id, added)
+    return status(added)
+  }
+
   async function forward({ peer, target: text, local, allowPublicBind = false, check = true, id, signal }: ForwardOptions): Promise<TunnelStatus> {
     const target = parseTarget(text)
     const wanted = local === undefined ? undefined : parseLocal(local)
-    if (wanted !== undefined && !isLoopback(wanted.host) && !allowPublicBind) {
-      throw new KithError('BIND_REFUSED', `${local} can be reached from other machines`, { next: 'add --allow-public-bind if that is meant' })
-    }
-    if (tunnels.size >= MAX_TUNNELS) throw new KithError('BUDGET_EXCEEDED', 'too many forwards are open', { next: 'kith tunnels close ID' })
-    if (check) {
-      const deadline = AbortSignal.timeout(CHECK_TIMEOUT_MS)
-      await checkForward(mesh, peer, target, signal === undefined ? deadline : AbortSignal.any([signal, deadline]))
-    }
-    const connections = new Connections({ clock, idleMs: options.idleMs ?? (() => 0) })
-    const base = { mesh, opener, connections, peer, target, logger }
-    const listener =
-      wanted === undefined ? await openDefault(base, isLoopback(target.host) && mesh.isHere?.(peer) === true) : await openEntry({ ...base, local: wanted })
-    counter++
-    const tunnel: Tunnel = {
-      ...{ id: id ?? `f${counter}`, kind: 'forward', peer, target: formatTarget(target) },
-      ...{ since: new Date(clock.now()).toISOString(), connections, listener },
-    }
-    tunnels.set(tunnel.id, tunnel)
-    return status(tunnel)
+    if (wanted !== undefined) checkBind(wanted, allowPublicBind)
+    checkRoom(id)
+    if (check) await checkForward(mesh, peer, target, within(signal))
+    const base = { ...carrier(), peer, target }
+    const here = isLoopback(target.host) && mesh.isHere?.(peer) === true
+    const end = wanted === undefined ? await openDefault(base, here) : await openEntry({ ...base, local: wanted })
+    return add('f', { id, kind: 'forward', peer, target: formatTarget(target), connections: base.connections, end })
   }
 
-  async function end({ listener, connections }: Tunnel): Promise<void> {
-    const closed = listener.close()
+  async function remote({ peer, remote: place, to: text, wait = false, id, signal }: RemoteForwardOptions): Promise<TunnelStatus> {
+    const [at, to] = [parseLocal(place), parseTarget(text)]
+    checkRoom(id)
+    const base = carrier()
+    const end = await remotes.open({ ...base, peer, remote: at, to }, wait, within(signal))
+    return add('r', { id, kind: 'remote', peer, target: formatTarget(to), connections: base.connections, end })
+  }
+
+  async function socks({ peer, local = DEFAULT_SOCKS, allowPublicBind = false, id }: SocksOptions): Promise<SocksOpened> {
+    const wanted = parseLocal(local)
+    checkBind(wanted, allowPublicBind)
+    checkRoom(id)
+    const base = carrier()
+    const password = isLoopback(wanted.host) ? undefined : Buffer.from(random.bytes(PASSWORD_BYTES)).toString('base64url')
+    const resolvePeer = (text: string): Did => {
+      if (mesh.resolve === undefined) throw new KithError('PEER_UNKNOWN')
+      return mesh.resolve(text)
+    }
+    const end = await openDoor({ ...base, clock, peer, local: wanted, resolvePeer, password })
+    return { ...add('s', { id, kind: 'socks', peer, target: '*', connections: base.connections, end }), password: password ?? null }
+  }
+
+  async function close({ end, connections }: Tunnel): Promise<void> {
+    end.stop()
     connections.endAll()
-    await closed
+    await end.close?.()
   }
 
   return {
     exit,
     forward,
+    remote,
+    socks,
     list: () => [...tunnels.values()].map(status),
+    serving: () => [...exit.list(), ...remotes.list()],
     async remove(id) {
       const tunnel = tunnels.get(id)
       if (tunnel === undefined) throw new KithError('NOT_FOUND', `there is no tunnel ${id.slice(0, 40)}`, { next: 'kith tunnels' })
       tunnels.delete(id)
-      await end(tunnel)
+      await close(tunnel)
     },
     drain() {
-      for (const { listener } of tunnels.values()) listener.stop()
+      for (const { end, kind } of tunnels.values()) if (kind !== 'remote') end.stop()
+      remotes.stop()
     },
     async close() {
       opener.close()
       const open = [...tunnels.values()]
       tunnels.clear()
-      await Promise.all(open.map(end))
+      await Promise.all(open.map(close))
+      await remotes.close()
       exit.close()
     },
   }
+}
+
+function within(signal: AbortSignal | undefined): AbortSignal {
+  const deadline = AbortSignal.timeout(CHECK_TIMEOUT_MS)
+  return signal === undefined ? deadline : AbortSignal.any([signal, deadline])
+}
+
+function checkBind(local: ForwardTarget, allowPublicBind: boolean): void {
+  if (isLoopback(local.host) || allowPublicBind) return
+  throw new KithError('BIND_REFUSED', `${formatTarget(local)} can be reached from other machines`, { next: 'add --allow-public-bind if that is meant' })
 }
 
 /**

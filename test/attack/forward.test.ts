@@ -36,7 +36,8 @@ beforeEach(async () => {
   }
   const base = { policy: rules, clock: systemClock, logger: silentLogger, resolve }
   near = createTunnels({ ...base, mesh: { did: MALLORY, openLean: () => links.near.open(), handleLean: () => {} } })
-  const serve = (_protocol: string, handler: LeanHandler): void => {
+  const serve = (protocol: string, handler: LeanHandler): void => {
+    if (protocol !== 'icn/forward/1') return
     links.far.onStream = (stream) => handler(stream, { peer: MALLORY, signal: new AbortController().signal } as StreamContext)
   }
   far = createTunnels({ ...base, mesh: { did: FAR, openLean: () => links.far.open(), handleLean: serve } })

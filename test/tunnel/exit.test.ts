@@ -53,7 +53,10 @@ afterEach(() => {
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
 
 async function echo(place: { port: number; host: string } | { path: string }): Promise<number> {
-  const server = createServer({ allowHalfOpen: true }, (socket) => socket.pipe(socket))
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => {})
+    socket.pipe(socket)
+  })
   servers.push(server)
   server.listen(place)
   await once(server, 'listening')

@@ -41,7 +41,8 @@ beforeEach(async () => {
   }
   const base = { policy, clock: systemClock, logger: silentLogger, resolve: async () => resolved }
   near = createTunnels({ ...base, mesh: { did: NEAR, openLean: () => links.near.open(), handleLean: () => {} } })
-  const serve = (_protocol: string, handler: LeanHandler): void => {
+  const serve = (protocol: string, handler: LeanHandler): void => {
+    if (protocol !== 'icn/forward/1') return
     links.far.onStream = (stream) => handler(stream, { peer: NEAR, signal: new AbortController().signal } as StreamContext)
   }
   far = createTunnels({ ...base, mesh: { did: FAR, openLean: () => links.far.open(), handleLean: serve } })

@@ -1,0 +1,158 @@
+import { type Clock, sleep } from '../core/clock.ts'
+import { asKithError, isKithError, KithError } from '../core/errors.ts'
+import type { Did } from '../identity/did.ts'
+import type { LinkStream } from '../transport/types.ts'
+import { Attempt, dialChecked } from './dial.ts'
+import { type CarrierOptions, noteFailure } from './entry.ts'
+import { lookUp } from './gate.ts'
+import { HeldStream } from './held-stream.ts'
+import { ANSWER_BYTES, encodeListen, LISTEN_PROTOCOL, readListening } from './listen-wire.ts'
+import { explain } from './opener.ts'
+import { type ForwardTarget, formatTarget } from './target.ts'
+
+export interface RemoteEntryOptions extends CarrierOptions {
+  readonly clock: Clock
+  readonly peer: Did
+  /** Where the peer is to listen. */
+  readonly remote: ForwardTarget
+  /** What its connections reach here: chosen by the owner of this machine, so no rule is asked. */
+  readonly to: ForwardTarget
+  readonly token: Uint8Array
+  readonly connectMs: () => number
+}
+
+export interface RemoteEntry {
+  /** Where the peer listens, as `HOST:PORT` on its side; what was asked for while it does not. */
+  readonly address: string
+  readonly listening: boolean
+  /** The peer accepted a connection for this forward. */
+  accepted(stream: LinkStream, early: Buffer): void
+  stop(): void
+}
+
+const ANSWER_TIMEOUT_MS = 20_000
+const FIRST_RETRY_MS = 1_000
+const MOST_RETRY_MS = 30_000
+
+/**
+ * The asking side of a remote forward: keeps a control stream open, and asks again when the link or the peer was away. Started by `open`, which fails when the
+ * peer refuses at once; with `wait` it keeps trying from the beginning.
+ */
+export async function openRemote(options: RemoteEntryOptions, wait: boolean, signal: AbortSignal): Promise<RemoteEntry> {
+  const { mesh, connections, clock, peer, remote, to } = options
+  const aborter = new AbortController()
+  let control: LinkStream | undefined
+  let port = remote.port
+
+  async function ask(deadline: AbortSignal): Promise<void> {
+    const stream = await mesh.openLean(peer, LISTEN_PROTOCOL, { signal: deadline })
+    try {
+      stream.write(encodeListen(options.token, { host: remote.host, port }))
+      port = await answered(stream, deadline)
+      control = stream
+      connections.lastError = null
+    } catch (error) {
+      stream.reset(new KithError('ABORTED').number)
+      // Any free port was asked for: the one it was before is taken now.
+      if (isKithError(error, 'ADDRESS_IN_USE')) port = remote.port
+      throw explain(asKithError(error, 'ABORTED'), mesh, peer, remote, 'listen')
+    }
+  }
+
+  /** Until the control stream ends. */
+  function ended(stream: LinkStream): Promise<void> {
+    return new Promise((resolve) => {
+      const over = (error?: KithError): void => {
+        control = undefined
+        if (error !== undefined && !aborter.signal.aborted) connections.lastError = explain(error, mesh, peer, remote, 'listen')
+        stream.reset(new KithError('CLOSED').number)
+        resolve()
+      }
+      stream.onEnd = () => over()
+      stream.onError = (error) => over(error)
+      stream.onData = (_data, start, end) => stream.consume(end - start)
+    })
+  }
+
+  async function keep(): Promise<void> {
+    let pause = FIRST_RETRY_MS
+    while (!aborter.signal.aborted) {
+      if (control !== undefined) {
+        await ended(control)
+        pause = FIRST_RETRY_MS
+      }
+      await sleep(clock, pause, aborter.signal).catch(() => {})
+      if (aborter.signal.aborted) return
+      pause = Math.min(2 * pause, MOST_RETRY_MS)
+      try {
+        await ask(AbortSignal.any([aborter.signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]))
+      } catch (error) {
+        if (!aborter.signal.aborted) connections.lastError = asKithError(error, 'PEER_UNREACHABLE')
+      }
+    }
+  }
+
+  async function carry(stream: LinkStream, early: Buffer): Promise<void> {
+    const attempt = new Attempt()
+    const { meter, leave } = connections.enter(() => {
+      attempt.abort()
+      stream.reset(new KithError('CLOSED').number)
+    })
+    const held = new HeldStream(stream, attempt, early)
+    try {
+      const addresses = await lookUp(to, clock)
+      const checked = { subject: { peer }, action: 'forward' as const, target: to, addresses }
+      const socket = await dialChecked(checked, { attempt, lean: true, clock, timeoutMs: options.connectMs(), outbound: undefined })
+      held.pour(socket, meter, leave)
+    } catch (error) {
+      const failure = asKithError(error, 'FORWARD_UNREACHABLE')
+      leave()
+      if (attempt.aborted) return
+      noteFailure(options, peer, new KithError(failure.code, `${formatTarget(to)} on this machine: ${failure.message}`, { cause: failure }))
+      stream.reset(failure.number)
+    }
+  }
+
+  if (!wait) await ask(AbortSignal.any([signal, aborter.signal]))
+  void keep()
+  return {
+    get address() {
+      return formatTarget({ host: remote.host, port })
+    },
+    get listening() {
+      return control !== undefined
+    },
+    accepted: (stream, early) => void carry(stream, early),
+    stop() {
+      aborter.abort(new KithError('CLOSED'))
+      control?.reset(new KithError('CLOSED').number)
+    },
+  }
+}
+
+function answered(stream: LinkStream, signal: AbortSignal): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = []
+    const abort = (): void => reject(signal.reason)
+    signal.addEventListener('abort', abort, { once: true })
+    const settle = (run: () => void): void => {
+      signal.removeEventListener('abort', abort)
+      run()
+    }
+    stream.onData = (data, start, end) => {
+      stream.consume(end - start)
+      parts.push(Buffer.from(data.subarray(start, end)))
+      const all = Buffer.concat(parts)
+      if (all.length < ANSWER_BYTES) return
+      settle(() => {
+        try {
+          resolve(readListening(all.subarray(0, ANSWER_BYTES)))
+        } catch (error) {
+          reject(error)
+        }
+      })
+    }
+    stream.onEnd = () => settle(() => reject(new KithError('FORWARD_DENIED', 'the other side closed without an answer')))
+    stream.onError = (error) => settle(() => reject(error))
+  })
+}
