@@ -5,6 +5,7 @@ import type { StandingStatus } from '../trust/types.ts'
 import type { TunnelStatus } from '../tunnel/index.ts'
 import type { PairingStatus } from './pairings.ts'
 import type { ServiceStatus, Trouble } from './service.ts'
+import type { CertificateStatus } from './services/certificates.ts'
 
 export interface PeerStatus {
   readonly did: string
@@ -63,6 +64,8 @@ export interface NodeStatus {
   readonly services: readonly ServiceStatus[]
   /** Names of the vaults that are open. */
   readonly vaults: readonly string[]
+  /** The certificate that browsers are shown; null without one. */
+  readonly certificate: CertificateStatus | null
   readonly identity: {
     /** When the machine's binding ends unless the identity is unlocked before; null without an identity. */
     readonly binding_expires_at: string | null

@@ -46,7 +46,11 @@ interface Scene {
 
 async function scene(t: TestContext, pebble: Pebble): Promise<Scene> {
   const home = await mkdtemp(join(tmpdir(), 'kith-acme-'))
-  t.after(() => rm(home, { recursive: true, force: true }))
+  const keepers: CertificateKeeper[] = []
+  t.after(async () => {
+    for (const keeper of keepers) await keeper.close()
+    await rm(home, { recursive: true, force: true })
+  })
   const clock = movable()
   const account = new AccountKey(makeKey())
   return {
@@ -66,7 +70,7 @@ async function scene(t: TestContext, pebble: Pebble): Promise<Scene> {
         logger: silentLogger,
         ...change,
       })
-      t.after(() => keeper.close())
+      keepers.push(keeper)
       await keeper.load()
       return keeper
     },

@@ -1,10 +1,14 @@
 import { isIP } from 'node:net'
 import { isAbsolute } from 'node:path'
 import { z } from 'zod'
+import type { ApiKeyRecord } from '../../access/sources.ts'
 import { MAILBOX_LIMITS } from '../../mesh/mailbox/quotas.ts'
 import { formatRule, type RuleText } from '../../mesh/policy-rules.ts'
 import type { ConfiguredCredential } from '../../vault/credentials/config.ts'
 import { credentialsSchema } from '../credentials/config.ts'
+import { type ConfiguredOpenApi, type ConfiguredTools, loopbackSchema, openapiSchema, socketSchema, toolsSchema } from '../gateway/config.ts'
+import { apiKeysSchema, filesSchema, grantsSchema, type NamedGrant, scopesSchema } from './access.ts'
+import { acmeNamesSchema, contactSchema, directorySchema, hostPortSchema, profileSchema } from './acme.ts'
 import { formatDuration, parseDuration } from './duration.ts'
 import { LIMIT_ROWS, type LimitPath, type LimitValues } from './limits.ts'
 import { PRIVATE_NETWORKS, proxiesSchema, withoutCredentials } from './proxies.ts'
@@ -110,6 +114,29 @@ export interface Config extends LimitValues {
   readonly 'backup.keep': number
   readonly 'vault.idle_lock_s': number
   readonly 'policy.rules': readonly RuleText[]
+  readonly 'certificate.file': string
+  readonly 'certificate.key_file': string
+  readonly 'acme.names': readonly string[]
+  readonly 'acme.agree': boolean
+  readonly 'acme.contact': string
+  readonly 'acme.directory': string
+  readonly 'acme.ca_file': string
+  readonly 'acme.challenge': 'tls-alpn-01' | 'http-01'
+  readonly 'acme.http_listen': string
+  readonly 'acme.profile': string
+  readonly 'acme.account_key': 'vault' | 'file'
+  readonly 'gateway.listen': string
+  readonly 'gateway.hosts': readonly string[]
+  readonly 'gateway.max_body_bytes': number
+  readonly 'gateway.raw_listen': string
+  readonly 'gateway.raw_socket': string
+  readonly openapi: readonly ConfiguredOpenApi[]
+  readonly mcp: readonly ConfiguredTools[]
+  readonly 'access.authorized_keys': readonly string[]
+  readonly 'access.revocations': readonly string[]
+  readonly 'access.ssh_scopes': readonly string[]
+  readonly 'access.api_keys': readonly ApiKeyRecord[]
+  readonly 'access.grants': readonly NamedGrant[]
   readonly credentials: readonly ConfiguredCredential[]
   readonly 'log.level': 'debug' | 'info' | 'warn' | 'error'
   readonly 'log.max_bytes': number
@@ -260,6 +287,151 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     dynamic: true,
     about: 'Rules behind those of kith allow and kith deny, as these print them: "allow scope:web forward db.lan:5432 --via ssh".',
     show: (rules) => JSON.stringify(rules.map(formatRule)),
+  }),
+  'certificate.file': setting({
+    schema: path,
+    fallback: '',
+    dynamic: true,
+    about: 'Certificate chain (PEM) that the front door shows browsers; read again at kith config reload. Empty: none, or one by ACME.',
+  }),
+  'certificate.key_file': setting({
+    schema: path,
+    fallback: '',
+    dynamic: true,
+    about: 'Its private key (PEM, readable by its owner only).',
+  }),
+  'acme.names': setting({
+    schema: acmeNamesSchema,
+    fallback: [],
+    dynamic: true,
+    about: 'Host names and public addresses of this node for which an authority is asked for a certificate. Empty: none is asked.',
+  }),
+  'acme.agree': setting({
+    schema: flag,
+    fallback: false,
+    dynamic: true,
+    about: 'That you agree to the terms of service of the authority; it is asked for nothing without.',
+  }),
+  'acme.contact': setting({
+    schema: contactSchema,
+    fallback: '',
+    dynamic: true,
+    about: 'E-mail address that the authority may write to.',
+  }),
+  'acme.directory': setting({
+    schema: directorySchema,
+    fallback: 'letsencrypt',
+    dynamic: true,
+    about: 'The authority: letsencrypt, letsencrypt-staging (for trying: browsers do not believe it), or the https URL of an ACME directory.',
+  }),
+  'acme.ca_file': setting({
+    schema: path,
+    fallback: '',
+    dynamic: true,
+    about: 'Root certificate (PEM) of an authority of your own; empty: the public ones.',
+  }),
+  'acme.challenge': setting({
+    schema: z.enum(['tls-alpn-01', 'http-01'], 'expected tls-alpn-01 or http-01'),
+    fallback: 'tls-alpn-01',
+    dynamic: true,
+    about: 'How the authority finds out that the names are this node: at the front door, which must be port 443 from outside, or by HTTP on port 80.',
+  }),
+  'acme.http_listen': setting({
+    schema: hostPortSchema,
+    fallback: '0.0.0.0:80',
+    dynamic: true,
+    about: 'Where requests for port 80 arrive, for http-01. Open only while the authority asks.',
+  }),
+  'acme.profile': setting({
+    schema: profileSchema,
+    fallback: '',
+    dynamic: true,
+    about: 'Kind of certificate, by the authority’s name for it. Empty: its default, for addresses the short-lived one.',
+  }),
+  'acme.account_key': setting({
+    schema: z.enum(['vault', 'file'], 'expected vault or file'),
+    fallback: 'vault',
+    dynamic: true,
+    about: 'Where the key of the account is: sealed by the vault, which must be unlocked to renew; or in a file of the home, for nodes nobody attends to.',
+  }),
+  'gateway.listen': setting({
+    schema: loopbackSchema,
+    fallback: '',
+    dynamic: false,
+    about: 'Address of this machine where HTTP answers calls: /v1/SERVICE/OP, /v1/schema (OpenAPI), /mcp. Empty: none.',
+  }),
+  'gateway.hosts': setting({
+    schema: z
+      .array(z.string().regex(/^[a-z0-9.-]{1,253}$/, 'expected host names'), 'expected a list of host names')
+      .max(16)
+      .readonly(),
+    fallback: [],
+    dynamic: false,
+    about: 'Names besides localhost under which it answers, such as that of a proxy in front of it.',
+  }),
+  'gateway.max_body_bytes': setting({
+    schema: whole(1_024, 64 * 2 ** 20),
+    fallback: 10 * 2 ** 20,
+    dynamic: false,
+    about: 'The largest body of a request that it takes.',
+  }),
+  'gateway.raw_listen': setting({
+    schema: loopbackSchema,
+    fallback: '',
+    dynamic: false,
+    about: 'Address of this machine where calls are answered by raw framing (4 bytes of length, JSON), a token first. Empty: none.',
+  }),
+  'gateway.raw_socket': setting({
+    schema: socketSchema,
+    fallback: '',
+    dynamic: false,
+    about: 'Path of a socket for the same, which only this user can open. Empty: none.',
+  }),
+  openapi: setting({
+    schema: openapiSchema,
+    fallback: [],
+    dynamic: false,
+    about: 'Services of others as operations, a table each: [openapi.NAME] with file (OpenAPI 3.0 or 3.1, JSON) and url, credential, access.',
+    show: (entries) => JSON.stringify(entries.map(({ name }) => name)),
+  }),
+  mcp: setting({
+    schema: toolsSchema,
+    fallback: [],
+    dynamic: false,
+    about: 'Tools of others as operations, a table each: [mcp.NAME] with command, args, env or url, credential, and access.',
+    show: (entries) => JSON.stringify(entries.map(({ name }) => name)),
+  }),
+  'access.authorized_keys': setting({
+    schema: filesSchema,
+    fallback: [],
+    dynamic: true,
+    about: 'Files of keys that log in and of authorities that sign certificates, as OpenSSH reads them. Read at start and by kith config reload.',
+  }),
+  'access.revocations': setting({
+    schema: filesSchema,
+    fallback: [],
+    dynamic: true,
+    about: 'Lists of what does not count any more: as ssh-keygen -k makes them, or text.',
+  }),
+  'access.ssh_scopes': setting({
+    schema: scopesSchema,
+    fallback: [],
+    dynamic: true,
+    about: 'Scopes of everybody who comes in by an SSH key, certificate or token.',
+  }),
+  'access.api_keys': setting({
+    schema: apiKeysSchema,
+    fallback: [],
+    dynamic: true,
+    about: 'API keys by name, a table each: [access.api_keys.NAME] with hash, scopes, resources, expires. Never a key itself.',
+    show: (keys) => JSON.stringify(keys.map(({ name }) => name)),
+  }),
+  'access.grants': setting({
+    schema: grantsSchema,
+    fallback: [],
+    dynamic: true,
+    about: 'Scopes of principals, a table each: [access.grants."ssh:SHA256:..."] with scopes, resources, did.',
+    show: (grants) => JSON.stringify(grants.map(({ principal }) => principal)),
   }),
   credentials: setting({
     schema: credentialsSchema,

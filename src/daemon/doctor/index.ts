@@ -1,4 +1,5 @@
 import { quicAvailability } from '../../transport/quic/index.ts'
+import { checkCertificate } from './certificate.ts'
 import { checkHardware, checkSeal } from './hardware.ts'
 import { checkKeyAge } from './key-age.ts'
 import { checkKeystore } from './keystore.ts'
@@ -33,6 +34,7 @@ const CHECKS: readonly Check[] = [
   checkHardware,
   checkSeal,
   checkVaults,
+  checkCertificate,
   checkPermissions,
   checkMemory,
   checkCoreDumps,

@@ -27,6 +27,13 @@ export const run: CommandHandler = async ({ daemon, output, command }) => {
 /** Where the identity is on another machine. */
 const ELSEWHERE = 'renewed by the machine that holds the identity'
 
+function certificateRow({ certificate }: NodeStatus, palette: Palette): Parameters<typeof table>[0] {
+  if (certificate === null) return []
+  const { names, source, expires_at } = certificate
+  const until = source === 'self-signed' ? 'self-signed so far' : `until ${expires_at.slice(0, 10)}`
+  return [[{ text: 'certificate', style: palette.quiet }, `${names.join(', ')}, ${until}`]]
+}
+
 function self(status: NodeStatus, palette: Palette, columns: number): string[] {
   const expires = status.identity.binding_expires_at
   const soon = expires !== null && Date.parse(expires) - Date.now() < SOON_MS
@@ -41,6 +48,7 @@ function self(status: NodeStatus, palette: Palette, columns: number): string[] {
       [{ text: 'up', style: palette.quiet }, `${duration(status.uptime_s * 1000)}, version ${status.version}, pid ${status.pid}`],
       ...mailRow(status, palette),
       ...(status.vaults.length === 0 ? [] : [[{ text: 'vaults', style: palette.quiet }, `open: ${status.vaults.join(', ')}`]]),
+      ...certificateRow(status, palette),
       ...(expires === null
         ? []
         : [
