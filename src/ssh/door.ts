@@ -258,10 +258,11 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
       const common = { caller, signal, count: channels }
       caller.revoked?.addEventListener('abort', () => end(DISCONNECT.byApplication), { once: true, signal })
       const outlet = new Outlet(socket, connection)
-      serveForwards(connection, { ...common, dial: options.dial, control: options.control, openings, outlet })
+      const mayForward = caller.noForwarding !== true
+      serveForwards(connection, { ...common, dial: mayForward ? options.dial : undefined, control: options.control, openings, outlet })
       serveRemoteForwards(connection, {
         ...common,
-        mayListen: options.mayListen,
+        mayListen: mayForward ? options.mayListen : undefined,
         public: options.publicListen ?? (() => false),
         outlet,
         most: current.remoteForwards,
@@ -308,7 +309,10 @@ function rekeyAfter(connection: ServerConnection, socket: Duplex, limit: number)
     left -= chunk.length
     if (left > 0) return
     left = limit
-    connection.rekey()
+    // Never from inside a write: the cipher would be used again before it has counted the packet that is being written.
+    setImmediate(() => {
+      if (!socket.destroyed && connection._protocol._destruct !== undefined) connection.rekey()
+    })
   }
   socket.on('data', counted)
   const write = socket.write

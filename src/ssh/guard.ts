@@ -17,6 +17,11 @@ export interface GuardOptions {
   broken(reason: string): void
 }
 
+/** Of these, what a server could do to a client. */
+export function guardClient(insides: Insides, broken: (reason: string) => void): void {
+  guardChannels(insides, { broken, channels: Number.POSITIVE_INFINITY })
+}
+
 /** RFC 4253, section 4.2: with CR LF. */
 const MAX_IDENTIFICATION = 255
 const PREFIX = Buffer.from('SSH-2.0-')
@@ -49,7 +54,7 @@ function guardIdentification(protocol: Protocol, { broken }: GuardOptions): void
   }
 }
 
-function guardChannels({ _protocol: protocol, _chanMgr: channels }: Insides, { broken, channels: limit }: GuardOptions): void {
+function guardChannels({ _protocol: protocol, _chanMgr: channels }: Insides, { broken, channels: limit }: Omit<GuardOptions, 'unreadBytes'>): void {
   before(protocol, 'CHANNEL_OPEN', (opening: ChannelOpening) => {
     const reason = channels._count >= limit ? OPEN_FAILURE.resourceShortage : opening.packetSize < MIN_PACKET ? OPEN_FAILURE.connectFailed : undefined
     if (reason === undefined) return true

@@ -1,9 +1,10 @@
+import { blobFingerprint, keyBlob } from '../access/ssh-wire.ts'
 import { equal } from '../core/bytes.ts'
 import { KithError } from '../core/errors.ts'
 import type { Signer } from '../core/signer.ts'
 import type { HostKeys } from './key-exchange.ts'
 import type { LibraryHostKey } from './library.ts'
-import { CERTIFICATE_ALGORITHM, fingerprint, KEY_ALGORITHM, keyBlob, keyOfCertificate } from './wire.ts'
+import { CERTIFICATE_ALGORITHM, KEY_ALGORITHM, keyOfCertificate } from './wire.ts'
 
 /** A door's host key as other programs name it. */
 export interface HostKeyView {
@@ -15,7 +16,7 @@ export interface HostKeyView {
 
 export function describeHostKey(publicKey: Uint8Array, certified: boolean): HostKeyView {
   const blob = keyBlob(publicKey)
-  return { fingerprint: fingerprint(blob), public_key: `${KEY_ALGORITHM} ${Buffer.from(blob).toString('base64')}`, certified }
+  return { fingerprint: blobFingerprint(blob), public_key: `${KEY_ALGORITHM} ${Buffer.from(blob).toString('base64')}`, certified }
 }
 
 /** A line of `known_hosts` for a door at `host`:`port`. */

@@ -88,12 +88,38 @@ export function patchServer(protocol: Protocol, hostKeys: HostKeys, seen: (excha
   })
 }
 
-/** Lets a connection of a client use the hybrid exchange. Before its first packet. */
-export function patchClient(protocol: Protocol, seen: (exchange: string) => void): void {
+export interface ClientWatch {
+  /** An exchange begins, under this name. */
+  exchange(name: string): void
+  /** The plain key of a certificate that was shown and checked as host key. */
+  subjectOf(certificate: Buffer): Buffer | undefined
+}
+
+/** Lets a connection of a client use the hybrid exchange and host certificates. Before its first packet. */
+export function patchClient(protocol: Protocol, watch: ClientWatch): void {
   watchExchanges(protocol, (exchange) => {
     const hybrid = offersHybrid(exchange._remoteKexinit) && isCurve(exchange)
-    seen(hybrid ? HYBRID : exchange.negotiated.kex)
-    return hybrid ? clientExchange(exchange) : exchange
+    watch.exchange(hybrid ? HYBRID : exchange.negotiated.kex)
+    return withHostCertificate(hybrid ? clientExchange(exchange) : exchange, watch)
+  })
+}
+
+/**
+ * The library hashes the certificate as what it is, and then would look for a signature by a key of that type. Between the two it asks for our public key: there
+ * the certificate, checked by then, is exchanged for the key in it.
+ */
+function withHostCertificate(exchange: KeyExchange, { subjectOf }: ClientWatch): KeyExchange {
+  if (exchange.negotiated.serverHostKey !== CERTIFICATE_ALGORITHM) return exchange
+  const getPublicKey = exchange.getPublicKey.bind(exchange)
+  return Object.assign(exchange, {
+    getPublicKey: () => {
+      const subject = exchange._hostKey === undefined ? undefined : subjectOf(exchange._hostKey)
+      if (subject !== undefined) {
+        exchange._hostKey = subject
+        exchange.negotiated.serverHostKey = KEY_ALGORITHM
+      }
+      return getPublicKey()
+    },
   })
 }
 

@@ -15,6 +15,7 @@ import type ssh2 from 'ssh2'
  * protocol._hostKeys by algorithm    an object with type, getPublicSSH() and sign()
  * protocol._handlers by message      wrapped: limits that the library does not have (guard.ts)
  * protocol._queue    packets         counted while keys are exchanged
+ * protocol._authsQueue, _packetRW.write, _cipher   a client's request to log in is written by this room: the library knows no certificates
  * client._chanMgr    channels by id  read by the guard
  * ```
  *
@@ -45,7 +46,8 @@ export interface KeyExchange {
   readonly _protocol: Protocol
   /** The other side's KEXINIT. */
   readonly _remoteKexinit: Buffer
-  readonly _keys: unknown
+  /** As the server showed it; of clients. */
+  _hostKey: Buffer | undefined
   remoteExtInfoEnabled: boolean
   sessionID: Buffer | undefined
   /** @returns the shared secret as it is hashed, or what went wrong. */
@@ -75,6 +77,10 @@ export interface Protocol {
   _kex: KeyExchange | undefined
   _hostKeys: { readonly [algorithm: string]: LibraryHostKey }
   readonly _handlers: { [message: string]: Handler | undefined }
+  /** Methods asked for and not answered yet, by their names. */
+  readonly _authsQueue: string[]
+  readonly _packetRW: { readonly write: { readonly allocStart: number; alloc(length: number): Buffer; finalize(packet: Buffer): Buffer } }
+  readonly _cipher: { encrypt(packet: Buffer): void }
   /** Packets that wait while keys are exchanged anew. */
   readonly _queue: readonly unknown[] | undefined
   readonly _destruct: unknown

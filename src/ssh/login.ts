@@ -1,8 +1,9 @@
 import type ssh2 from 'ssh2'
+import { blobFingerprint } from '../access/ssh-wire.ts'
 import type { Caller, IdentityProvider, Presentation } from '../access/types.ts'
 import type { Logger } from '../core/observe/log.ts'
 import { isUserName, shownUser } from './user-name.ts'
-import { CERTIFICATE_ALGORITHM, fingerprint, KEY_ALGORITHM, keyOfBlob, keyOfCertificate, verifySsh } from './wire.ts'
+import { CERTIFICATE_ALGORITHM, KEY_ALGORITHM, keyOfBlob, keyOfCertificate, verifySsh } from './wire.ts'
 
 /** Where a connection comes from. */
 export interface Origin {
@@ -61,7 +62,7 @@ export function createLogin(options: LoginOptions): (request: ssh2.AuthContext) 
     if (!certified && algo !== KEY_ALGORITHM) return refuse(request, '-', 'algorithm')
     const key = certified ? keyOfCertificate(data) : keyOfBlob(data)
     if (key === undefined) return refuse(request, '-', 'key')
-    const shown = fingerprint(data)
+    const shown = blobFingerprint(data)
     if (!isUserName(request.username)) return refuse(request, shown, 'user')
     const proved = request.signature !== undefined && request.blob !== undefined
     if (proved && !verifySsh(key, request.blob as Buffer, request.signature as Buffer)) return refuse(request, shown, 'signature')

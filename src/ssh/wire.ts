@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { concat, type PublicKey, plain, utf8 } from '../core/bytes.ts'
 import { isPublicKey, verify } from '../core/crypto/ed25519.ts'
 
@@ -37,10 +36,6 @@ export function readStrings(bytes: Uint8Array, count: number): { readonly string
   return { strings, rest: bytes.subarray(at) }
 }
 
-export function keyBlob(key: Uint8Array): Uint8Array {
-  return concat(sshString(KEY_ALGORITHM), sshString(key))
-}
-
 /** The Ed25519 key in a key blob; undefined for other types, wrong lengths, points that are none and bytes behind. */
 export function keyOfBlob(blob: Uint8Array): PublicKey | undefined {
   if (blob.length > MAX_KEY_BLOB) return undefined
@@ -70,11 +65,6 @@ function bareSignature(signature: Uint8Array): Uint8Array | undefined {
   const [name, bytes] = read?.strings ?? []
   if (read === undefined || name === undefined || bytes === undefined) return undefined
   return read.rest.length === 0 && isNamed(name, KEY_ALGORITHM) && bytes.length === 64 ? bytes : undefined
-}
-
-/** `SHA256:...` as `ssh-keygen -l` prints it. */
-export function fingerprint(blob: Uint8Array): string {
-  return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`
 }
 
 function isNamed(name: Uint8Array, wanted: string): boolean {

@@ -1,13 +1,13 @@
 import { createRequire } from 'node:module'
 import { Duplex } from 'node:stream'
 import type ssh2 from 'ssh2'
+import { blobFingerprint, keyBlob } from '../../src/access/ssh-wire.ts'
 import type { Caller, IdentityProvider, Presentation } from '../../src/access/types.ts'
 import { type Clock, systemClock } from '../../src/core/clock.ts'
 import { createSigner } from '../../src/core/crypto/ed25519.ts'
 import type { LogFields, Logger } from '../../src/core/observe/log.ts'
 import { Secret } from '../../src/core/secret.ts'
 import { createSshDoor, type SshDoor, type SshDoorOptions } from '../../src/ssh/door.ts'
-import { fingerprint, keyBlob } from '../../src/ssh/wire.ts'
 
 const library = createRequire(import.meta.url)('ssh2') as typeof ssh2
 
@@ -22,7 +22,7 @@ export interface UserKey {
 export function userKey(): UserKey {
   const { private: privateKey, public: line } = library.utils.generateKeyPairSync('ed25519')
   const blob = Buffer.from(line.split(' ')[1] as string, 'base64')
-  return { privateKey, blob, fingerprint: fingerprint(blob) }
+  return { privateKey, blob, fingerprint: blobFingerprint(blob) }
 }
 
 export function callerOf(id: string, extra: Partial<Caller> = {}): Caller {
@@ -43,7 +43,7 @@ export class FakeProvider implements IdentityProvider {
 
   async resolve(presentation: Presentation): Promise<Caller | undefined> {
     this.asked.push(presentation)
-    if (presentation.kind === 'ssh-key') return this.callers.get(fingerprint(keyBlob(presentation.key)))
+    if (presentation.kind === 'ssh-key') return this.callers.get(blobFingerprint(keyBlob(presentation.key)))
     if (presentation.kind === 'ssh-certificate') return this.certified?.(presentation.certificate, presentation.user, presentation.address)
     return undefined
   }
