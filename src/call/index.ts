@@ -1,5 +1,6 @@
 /** Calls: operations that machines offer each other. */
 export { type CallContext, defineOperation, Event, type InputOf, type Operation, type OperationSpec, type OutputOf } from './define.ts'
+export { calleeTarget, createTypedClient, type TypedClient } from './client.ts'
 export { createEnvelopeClient, type EnvelopeClient, type EnvelopeClientOptions } from './envelope-client.ts'
 export { createEnvelopeSession, type EnvelopeLimits, type EnvelopeSession, type EnvelopeSessionOptions } from './envelope-session.ts'
 export { CallError, isCallError } from './errors.ts'
@@ -14,6 +15,7 @@ export {
 } from './link.ts'
 export { createLocalCallee, type LocalCallee, type LocalCalleeOptions } from './local.ts'
 export { createRegistry, type Registry } from './registry.ts'
+export { createReplayLog, type ReplayLog, type ReplayLogOptions } from './replay-log.ts'
 export { type AnySchema, jsonSchema, type SchemaInput, type SchemaOutput, type TypedSchema } from './schema.ts'
 export type {
   Authorizable,

@@ -3,6 +3,7 @@ import type { Logger } from '../core/observe/log.ts'
 import type { Random } from '../core/random.ts'
 import type { Cancellable } from './cancellation.ts'
 import type { Deadlines } from './deadlines.ts'
+import type { Stragglers } from './stragglers.ts'
 import type { IncomingCall, StreamItem } from './types.ts'
 
 /** What calls that run here share. */
@@ -13,6 +14,8 @@ export interface LocalParts {
   readonly deadlines: Deadlines
   /** The calls under way, so that closing ends them. */
   readonly running: Set<Cancellable>
+  /** Handlers that run on after their call has ended, by caller. */
+  readonly stragglers: Stragglers
   /** A call made by a handler; `depth` calls stand above it here. */
   call(request: IncomingCall, depth: number): Promise<unknown>
   stream(request: IncomingCall, depth: number): AsyncIterableIterator<StreamItem>

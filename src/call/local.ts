@@ -15,6 +15,7 @@ import { parseCallPath } from './names.ts'
 import { checkedOutput, tellable } from './outcome.ts'
 import { descriptionOf, type Registry, summaryOf } from './registry.ts'
 import { type Outcome, Running } from './running.ts'
+import { Stragglers } from './stragglers.ts'
 import type { Authorizable, Authorize, Callee, IncomingCall, OperationDescription, OperationSummary, StreamItem } from './types.ts'
 
 export interface LocalCalleeOptions {
@@ -49,6 +50,7 @@ class Local implements LocalCallee, LocalParts {
   readonly logger: Logger
   readonly deadlines: Deadlines
   readonly running: Set<Cancellable> = new Set()
+  readonly stragglers: Stragglers = new Stragglers()
   readonly #registry: Registry
   readonly #authorize: Authorize
   readonly #root: () => Callee
@@ -130,6 +132,7 @@ class Local implements LocalCallee, LocalParts {
     const verdict = this.#authorize(caller, operation ?? decoy(parsed?.name))
     if (operation === undefined || verdict === 'hidden' || (operation.visibility === 'internal' && !nested)) throw unknownOperation()
     if (verdict !== 'allowed') throw operation.visibility === 'listed' ? new KithError('CALL_DENIED') : unknownOperation()
+    this.stragglers.check(caller.id)
     return operation
   }
 
@@ -147,6 +150,10 @@ class Unary implements Outcome {
   readonly #running: Running
   #resolve: (value: unknown) => void = nothing
   #reject: (error: KithError) => void = nothing
+  /** For the handler's promise. */
+  #waiting = false
+  /** Among those that run on for nobody. */
+  #counted = false
 
   constructor(parts: LocalParts, running: Running) {
     this.#parts = parts
@@ -167,18 +174,27 @@ class Unary implements Outcome {
         this.#failed(error)
         return
       }
-      if (isThenable(answer)) answer.then(this.#answered, this.#failed)
-      else this.#answered(answer)
+      if (isThenable(answer)) {
+        this.#waiting = true
+        answer.then(this.#answered, this.#failed)
+      } else this.#answered(answer)
     })
   }
 
   ended(error: KithError): void {
+    if (this.#waiting) {
+      this.#counted = true
+      this.#parts.stragglers.add(this.#running.caller.id)
+    }
     this.#reject(error)
   }
 
   readonly #answered = (value: unknown): void => {
     const running = this.#running
-    if (!running.open) return
+    if (!running.open) {
+      this.#straggled()
+      return
+    }
     running.finish()
     try {
       this.#resolve(checkedOutput(running.operation, value, this.#parts.logger))
@@ -189,9 +205,16 @@ class Unary implements Outcome {
 
   readonly #failed = (error: unknown): void => {
     const running = this.#running
-    if (!running.open) return
+    if (!running.open) {
+      this.#straggled()
+      return
+    }
     running.finish()
     this.#reject(tellable(running.operation, error, this.#parts.logger))
+  }
+
+  #straggled(): void {
+    if (this.#counted) this.#parts.stragglers.remove(this.#running.caller.id)
   }
 }
 

@@ -24,7 +24,7 @@ export function tellable(operation: AnyOperation, error: unknown, logger: Logger
     return new KithError('CALL_FAILED')
   }
   if (isKithError(error) && operation.errors.get(error.code)?.check(error.details).ok === true) return error
-  if (isOfInputs(error)) return error
+  if (isOfInputs(error) || (operation.resumable && isKithError(error, 'CALL_RESUME'))) return error
   logger.error('operation failed', { operation: operation.name, code: asKithError(error, 'CALL_FAILED').code, error })
   return new KithError('CALL_FAILED', undefined, { cause: error })
 }
