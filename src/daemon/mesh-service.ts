@@ -12,6 +12,7 @@ import type { Home } from '../identity/home.ts'
 import { splitAddress } from '../mesh/addresses.ts'
 import type { Mesh } from '../mesh/mesh-types.ts'
 import type { ProtocolOptions, StreamHandler } from '../mesh/types.ts'
+import type { Transport } from '../transport/types.ts'
 import type { ConfigHolder } from './config/holder.ts'
 import { limitOverrides } from './config/limits.ts'
 import type { Config } from './config/settings.ts'
@@ -22,7 +23,8 @@ import { choosePort, hasIpv6, rememberPort } from './ports.ts'
 import { configuredProxies } from './proxies.ts'
 import { recoveryTroubles, recoveryWarning } from './recovery/troubles.ts'
 import type { Service, Trouble } from './service.ts'
-import { createTransports } from './transports.ts'
+import type { FrontService } from './services/front.ts'
+import { createTransports, readAuthorities } from './transports.ts'
 
 /** All interfaces, IPv4. */
 const ANY = '0.0.0.0'
@@ -31,6 +33,8 @@ export interface MeshServiceOptions {
   readonly home: Home
   readonly config: ConfigHolder
   readonly identity: IdentityService
+  /** Ports that are shared with a site. */
+  readonly front: () => Pick<FrontService, 'pool' | 'token'>
   readonly events: EventHub
   readonly clock: Clock
   readonly random: Random
@@ -124,7 +128,7 @@ export class MeshService implements Service {
       device,
       store: this.#store,
       boot: await nextBoot(home, device.content.boot, clock.now()),
-      transports: createTransports({ device, clock, random, logger, proxies: configuredProxies(config) }),
+      transports: this.#transports(),
       clock,
       random,
       logger,
@@ -204,10 +208,17 @@ export class MeshService implements Service {
     const { identity, config, clock, random, logger } = this.#options
     const { device } = identity
     try {
-      await this.#assembly?.replaceDevice(device, { transports: createTransports({ device, clock, random, logger, proxies: configuredProxies(config) }) })
+      await this.#assembly?.replaceDevice(device, { transports: this.#transports() })
     } catch (cause) {
       this.#giveUp(new KithError('LINK_CLOSED', 'The node starts its links anew with the new key.', { cause, next: 'kith status' }))
     }
+  }
+
+  #transports(): readonly Transport[] {
+    const { config, identity, front, clock, random, logger } = this.#options
+    const { pool, token } = front()
+    const authorities = async (): Promise<string | undefined> => await readAuthorities(config.current['link.site_ca_file'])
+    return createTransports({ device: identity.device, clock, random, logger, proxies: configuredProxies(config), fronts: pool, token, authorities })
   }
 
   /** The binding was renewed; the keys are the same. */

@@ -14,6 +14,7 @@ import { type Home, openHome } from '../identity/home.ts'
 import { hasIdentity } from '../identity/keystore.ts'
 import type { Mesh } from '../mesh/mesh-types.ts'
 import type { ProtocolOptions, StreamHandler } from '../mesh/types.ts'
+import { withoutToken } from '../transport/wss/address.ts'
 import type { Tunnels } from '../tunnel/index.ts'
 import type { Credentials } from '../vault/credentials/credentials.ts'
 import { BackupDesk } from './backup/desk.ts'
@@ -40,6 +41,7 @@ import { createPairings, type Pairings } from './pairings.ts'
 import { CallsService } from './services/calls.ts'
 import { CertificatesService } from './services/certificates.ts'
 import { FilesService } from './services/files.ts'
+import { FrontService } from './services/front.ts'
 import { linkAccess, ownOperations } from './services/own-operations.ts'
 import { TunnelsService } from './services/tunnels.ts'
 import { countStatus, type NodeStatus, peerStatus } from './status.ts'
@@ -91,6 +93,7 @@ export class Runtime implements NodeContext {
   readonly pairings: Pairings
   readonly devices: DevicesService
   readonly certificates: CertificatesService
+  readonly front: FrontService
   readonly #mesh: MeshService
   readonly #tunnels: TunnelsService
   readonly #files: FilesService
@@ -134,7 +137,7 @@ export class Runtime implements NodeContext {
       ...(options.passphrase === undefined ? {} : { passphrase: options.passphrase }),
       ...(options.passphraseFile === undefined ? {} : { passphraseFile: options.passphraseFile }),
     })
-    this.#mesh = new MeshService({ home, config, identity: this.identity, events: this.events, clock, random, logger, metrics })
+    this.#mesh = new MeshService({ home, config, identity: this.identity, front: () => this.front, events: this.events, clock, random, logger, metrics })
     this.identity.onChange = (what) => (what === 'keys' ? this.#mesh.deviceChanged() : this.#mesh.bindingChanged()).then(() => this.devices.keysChanged())
     this.vaults = new VaultService({
       home,
@@ -157,6 +160,7 @@ export class Runtime implements NodeContext {
       logger,
       metrics,
     })
+    this.front = new FrontService({ home, config, certificates: this.certificates, clock, random, logger, metrics })
     this.devices = new DevicesService({ home, identity: this.identity, mesh: this.#mesh, clock, random, logger })
     this.#tunnels = new TunnelsService({ mesh: this.#mesh, clock, logger })
     this.#files = new FilesService({ home, config, mesh: this.#mesh, clock, logger })
@@ -175,7 +179,7 @@ export class Runtime implements NodeContext {
       logger,
       metrics,
     })
-    for (const service of [this.identity, this.vaults, this.certificates, this.#mesh, this.devices, this.#tunnels, this.#files, this.calls, this.#credentials, this.keys])
+    for (const service of [this.identity, this.vaults, this.certificates, this.front, this.#mesh, this.devices, this.#tunnels, this.#files, this.calls, this.#credentials, this.keys])
       this.supervisor.add(service)
     this.backups = new BackupDesk({
       home,
@@ -257,7 +261,7 @@ export class Runtime implements NodeContext {
   async #startServices(): Promise<void> {
     await this.supervisor.start()
     const { listen, degraded } = this.status()
-    this.logger.info('node started', { version: version(), listen, degraded: degraded.map(({ code }) => code) })
+    this.logger.info('node started', { version: version(), listen: listen.map(withoutToken), degraded: degraded.map(({ code }) => code) })
     this.#noteState()
     this.supervisor.onChange(() => this.#noteState())
   }
@@ -292,6 +296,7 @@ export class Runtime implements NodeContext {
       services: this.supervisor.services(),
       vaults: this.vaults.unlocked,
       certificate: this.certificates.status,
+      front: this.front.status,
       identity: {
         binding_expires_at: summary?.binding_expires_at ?? null,
         passphrase: summary?.passphrase ?? null,

@@ -6,6 +6,7 @@ import type { TunnelStatus } from '../tunnel/index.ts'
 import type { PairingStatus } from './pairings.ts'
 import type { ServiceStatus, Trouble } from './service.ts'
 import type { CertificateStatus } from './services/certificates.ts'
+import type { FrontStatus } from './services/front.ts'
 
 export interface PeerStatus {
   readonly did: string
@@ -66,6 +67,8 @@ export interface NodeStatus {
   readonly vaults: readonly string[]
   /** The certificate that browsers are shown; null without one. */
   readonly certificate: CertificateStatus | null
+  /** The port that looks like a website; null without one. */
+  readonly front: FrontStatus | null
   readonly identity: {
     /** When the machine's binding ends unless the identity is unlocked before; null without an identity. */
     readonly binding_expires_at: string | null

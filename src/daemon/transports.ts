@@ -1,11 +1,16 @@
+import { readFile } from 'node:fs/promises'
 import type { Clock } from '../core/clock.ts'
+import { KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Random } from '../core/random.ts'
 import type { LocalDevice } from '../identity/device.ts'
+import type { FrontPool } from '../transport/front/pool.ts'
 import type { ProxyRoute } from '../transport/proxy.ts'
 import { createQuicTransport, quicAvailability } from '../transport/quic/index.ts'
 import { createTcpTransport } from '../transport/tcp.ts'
+import { createTlsTransport } from '../transport/tls.ts'
 import type { Transport } from '../transport/types.ts'
+import { createWssTransport } from '../transport/wss.ts'
 import { besideProxies } from './proxies.ts'
 
 export interface TransportParts {
@@ -15,11 +20,33 @@ export interface TransportParts {
   readonly logger: Logger
   /** What is dialled through proxies. */
   readonly proxies: ProxyRoute
+  /** Ports that links share with a site. */
+  readonly fronts: FrontPool
+  /** What opens the site's keyed path here. */
+  readonly token: Uint8Array | undefined
+  /** PEM of the authorities that vouch for the sites of others. */
+  readonly authorities: () => Promise<string | undefined>
 }
 
 /** Every kind of path this machine can carry, made for one device key. */
-export function createTransports({ device, clock, random, logger, proxies }: TransportParts): readonly Transport[] {
-  const tcp = createTcpTransport({ signer: device.linkSigner, clock, random, logger, proxies })
-  if (!quicAvailability().ok) return [tcp]
-  return [tcp, besideProxies(createQuicTransport({ seed: device.content.seeds.ed25519, clock, random, logger }), proxies)]
+export function createTransports({ device, clock, random, logger, proxies, fronts, token, authorities }: TransportParts): readonly Transport[] {
+  const seed = device.content.seeds.ed25519
+  const shared = { clock, random, logger, proxies }
+  const transports = [
+    createTcpTransport({ signer: device.linkSigner, ...shared }),
+    createTlsTransport({ seed, fronts, ...shared }),
+    createWssTransport({ signer: device.linkSigner, fronts, authorities, ...shared, ...(token === undefined ? {} : { token }) }),
+  ]
+  if (!quicAvailability().ok) return transports
+  return [...transports, besideProxies(createQuicTransport({ seed, clock, random, logger }), proxies)]
+}
+
+/** The text of a file of authorities; undefined where none is named: the runtime has its own. @throws KithError `FILE_MISSING`. */
+export async function readAuthorities(path: string): Promise<string | undefined> {
+  if (path === '') return undefined
+  try {
+    return await readFile(path, 'latin1')
+  } catch (cause) {
+    throw new KithError('FILE_MISSING', `${path} in link.site_ca_file cannot be read.`, { details: { path }, cause, next: 'kith config show link.site_ca_file' })
+  }
 }

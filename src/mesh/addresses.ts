@@ -35,10 +35,11 @@ export function reachableAddresses(listening: readonly string[], interfaces: rea
       out.push(url)
       continue
     }
+    const rest = /^[^/]+\/\/[^/]*(.*)$/.exec(url)?.[1] ?? ''
     const usable = interfaces.filter((address) => isIP(address) === 4 || (isIP(address) === 6 && parts.host === '::'))
     const beyond = usable.filter((address) => !never(address))
     for (const address of beyond.length > 0 ? beyond : usable.filter(isLoopbackText)) {
-      out.push(`${parts.scheme}://${isIP(address) === 6 ? `[${address}]` : address}:${parts.port}`)
+      out.push(`${parts.scheme}://${isIP(address) === 6 ? `[${address}]` : address}:${parts.port}${rest}`)
     }
   }
   return [...new Set(out)].sort((a, b) => Number(isLocal(a)) - Number(isLocal(b)))

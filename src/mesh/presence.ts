@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../core/clock.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Did } from '../identity/did.ts'
 import type { Listener } from '../transport/types.ts'
-import { reachableAddresses } from './addresses.ts'
+import { reachableAddresses, schemeOf } from './addresses.ts'
 import type { Candidate } from './dialer.ts'
 import type { Announcement, Discovery, FoundPeer } from './discovery.ts'
 import { type DiscoveredPeer, FoundPeers } from './found-peers.ts'
@@ -110,7 +110,8 @@ export class Presence {
   }
 
   #announcement(): Announcement {
-    return { ...this.#components.self(), urls: this.addresses }
+    // What opens a keyed path is for those who are given it, not for everybody on the network.
+    return { ...this.#components.self(), urls: this.addresses.filter((url) => schemeOf(url) !== 'wss') }
   }
 
   /** Being found is a help: a network that does not allow it must not keep the node from running. */

@@ -6,7 +6,7 @@ import { type Logger, silentLogger } from '../core/observe/log.ts'
 import { MAX_HELLO_BYTES, readClientHello } from './front/client-hello.ts'
 import { peekFirstBytes, sshOrHttp } from './front/first-bytes.ts'
 import { FrontGuard, type FrontLimits } from './front/guard.ts'
-import { handshake, SiteTls } from './front/site-tls.ts'
+import { type CertificateFacts, handshake, SiteTls } from './front/site-tls.ts'
 import type { AlpnHandler, FrontSite, SshHandler, UpgradeHandler } from './front/types.ts'
 import { formatAddress, type HostPort, plainHost } from './tcp/address.ts'
 import { systemCode } from './tcp/connect.ts'
@@ -82,6 +82,11 @@ export class Front {
   /** Connections held at the moment. */
   get connections(): number {
     return this.#guard.held
+  }
+
+  /** Of the site's certificate; undefined without one. @throws KithError when it is none. */
+  get certificateFacts(): CertificateFacts | undefined {
+    return this.#tls?.facts
   }
 
   /** Sends connections that ask for this protocol to `handler`; the returned function ends that. @throws KithError `ADDRESS_IN_USE` when somebody has it already. */

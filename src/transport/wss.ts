@@ -25,8 +25,8 @@ export interface WssTransportOptions {
   readonly token?: Uint8Array
   /** The proxies to dial through; absent: none. */
   readonly proxies?: ProxyRoute
-  /** PEM of the authorities that vouch for sites, in place of the runtime's own. */
-  readonly authorities?: string
+  /** PEM of the authorities that vouch for sites, in place of the runtime's own; asked for each dial. Undefined: those. */
+  readonly authorities?: () => Promise<string | undefined>
 }
 
 /**
@@ -60,8 +60,8 @@ export function createWssTransport(options: WssTransportOptions): Transport {
   async function reach(address: string, signal: AbortSignal): Promise<Duplex> {
     const target = parseWssAddress(address)
     const { host, port } = target
+    const authorities = await options.authorities?.()
     const socket = await connectThrough(options.proxies?.for(host) ?? [], { host, port, signal, clock })
-    const { authorities } = options
     return await connectWebSocket(socket, target, { purpose: 'link', signal, clock, ...(authorities === undefined ? {} : { authorities }) })
   }
 

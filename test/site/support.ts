@@ -67,7 +67,7 @@ export async function openSite(
   options: Partial<SiteOptions> & { readonly clock?: Clock; readonly firstBytesMs?: number } = {},
 ): Promise<OpenSite> {
   const { clock = systemClock, firstBytesMs = 60_000, ...rest } = options
-  const { handle } = createSite({ clock, ...rest })
+  const handle = createSite({ clock, ...rest })
   const pool = new FrontPool({ clock, firstBytesMs, site: { certificate: () => certificate, handle } })
   const { front, release } = await pool.at({ host: '127.0.0.1', port: 0 })
   front.openSite()

@@ -10,6 +10,7 @@ import { type ConfiguredOpenApi, type ConfiguredTools, loopbackSchema, openapiSc
 import { apiKeysSchema, filesSchema, grantsSchema, type NamedGrant, scopesSchema } from './access.ts'
 import { acmeNamesSchema, contactSchema, directorySchema, hostPortSchema, profileSchema } from './acme.ts'
 import { formatDuration, parseDuration } from './duration.ts'
+import { folderSchema, frontListenSchema, serverNameSchema } from './front.ts'
 import { LIMIT_ROWS, type LimitPath, type LimitValues } from './limits.ts'
 import { PRIVATE_NETWORKS, proxiesSchema, withoutCredentials } from './proxies.ts'
 import { rulesSchema } from './rules.ts'
@@ -125,6 +126,12 @@ export interface Config extends LimitValues {
   readonly 'acme.http_listen': string
   readonly 'acme.profile': string
   readonly 'acme.account_key': 'vault' | 'file'
+  readonly 'front.listen': string
+  readonly 'front.site': string
+  readonly 'front.server': string
+  readonly 'front.ssh': boolean
+  readonly 'front.max_per_source': number
+  readonly 'link.site_ca_file': string
   readonly 'gateway.listen': string
   readonly 'gateway.hosts': readonly string[]
   readonly 'gateway.max_body_bytes': number
@@ -287,6 +294,42 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     dynamic: true,
     about: 'Rules behind those of kith allow and kith deny, as these print them: "allow scope:web forward db.lan:5432 --via ssh".',
     show: (rules) => JSON.stringify(rules.map(formatRule)),
+  }),
+  'front.listen': setting({
+    schema: frontListenSchema,
+    fallback: '',
+    dynamic: false,
+    about: 'Where this node looks like a website: ADDRESS:PORT such as "0.0.0.0:443". Links share the port when listen has tls:// or wss:// there. Empty: nowhere.',
+  }),
+  'front.site': setting({
+    schema: folderSchema,
+    fallback: '',
+    dynamic: false,
+    about: 'Folder of the pages that everybody gets there. Empty: one plain page.',
+  }),
+  'front.server': setting({
+    schema: serverNameSchema,
+    fallback: 'nginx/1.22.1',
+    dynamic: false,
+    about: 'What the site calls itself, in the header Server and below the pages of errors.',
+  }),
+  'front.ssh': setting({
+    schema: flag,
+    fallback: false,
+    dynamic: false,
+    about: 'Whether SSH inside TLS is answered there, to everybody who begins with its banner. At the keyed path it always is, when SSH is served.',
+  }),
+  'front.max_per_source': setting({
+    schema: whole(1, 10_000),
+    fallback: 128,
+    dynamic: false,
+    about: 'Connections that one address, or one /64 of IPv6, may have there at once.',
+  }),
+  'link.site_ca_file': setting({
+    schema: path,
+    fallback: '',
+    dynamic: true,
+    about: 'Certificates (PEM) of the authorities that vouch for the sites of wss:// addresses; empty: the public ones.',
   }),
   'certificate.file': setting({
     schema: path,

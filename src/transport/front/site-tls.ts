@@ -1,4 +1,5 @@
-import type { Socket } from 'node:net'
+import { X509Certificate } from 'node:crypto'
+import { isIP, type Socket } from 'node:net'
 import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls'
 import { KithError } from '../../core/errors.ts'
 import type { TlsCertificate } from './types.ts'
@@ -10,9 +11,16 @@ const SITE_PROTOCOLS = ['http/1.1', 'http/1.0', 'http/0.9']
 export class SiteTls {
   readonly #certificate: () => TlsCertificate | undefined
   #made: { readonly from: TlsCertificate; readonly context: SecureContext } | undefined
+  #read: { readonly from: TlsCertificate; readonly facts: CertificateFacts } | undefined
 
   constructor(certificate: () => TlsCertificate | undefined) {
     this.#certificate = certificate
+  }
+
+  get facts(): CertificateFacts | undefined {
+    const from = this.#certificate()
+    if (from !== undefined && this.#read?.from !== from) this.#read = { from, facts: factsOf(from) }
+    return from === undefined ? undefined : this.#read?.facts
   }
 
   /** @throws KithError `SCHEME_UNAVAILABLE` without a usable certificate. */
@@ -22,6 +30,26 @@ export class SiteTls {
     if (this.#made?.from !== from) this.#made = { from, context: siteContext(from) }
     return serverSocket(socket, this.#made.context, SITE_PROTOCOLS)
   }
+}
+
+/** What others need to know of a certificate in order to trust it. */
+export interface CertificateFacts {
+  /** SHA-256 of its DER. */
+  readonly pin: Uint8Array
+  /** Names and addresses it is for, wildcards left out; none of one that only vouches for itself. */
+  readonly names: readonly string[]
+}
+
+function factsOf({ cert }: TlsCertificate): CertificateFacts {
+  const leaf = new X509Certificate(cert)
+  const pin = Buffer.from(leaf.fingerprint256.replaceAll(':', ''), 'hex')
+  const own = leaf.checkIssued(leaf) && leaf.verify(leaf.publicKey)
+  const entries = own ? [] : (leaf.subjectAltName ?? '').split(', ')
+  const names = entries.flatMap((entry) => {
+    const name = /^(?:DNS|IP Address):(.+)$/.exec(entry)?.[1] ?? ''
+    return /^[A-Za-z0-9.-]{1,253}$/.test(name) || isIP(name) !== 0 ? [name] : []
+  })
+  return { pin, names }
 }
 
 /** @throws KithError `SCHEME_UNAVAILABLE` when key and certificate do not fit. */

@@ -39,17 +39,23 @@ export function parseWssAddress(address: string): WssAddress {
 
 /** An address to listen on. The listener has a token of its own: one that is written must be that. @throws KithError `ADDRESS_INVALID`. */
 export function parseWssListenAddress(address: string, token: Uint8Array): HostPort {
-  const match = /^wss:\/\/([^/?#]+)(?:\/([A-Za-z0-9_-]{32})?)?$/.exec(address)
+  const match = /^wss:\/\/([^/?#]+)(?:\/([A-Za-z0-9_-]{32}(?:\?pin=[A-Za-z0-9_-]{43})?)?)?$/.exec(address)
   const place = hostPort(match?.[1] ?? '', 0)
-  const written = match?.[2]
+  const written = match?.[2]?.slice(0, 32)
   if (place === undefined || (written !== undefined && !equalSecret(Buffer.from(written, 'base64url'), token)))
     throw invalid('A WebSocket address to listen on is written wss://HOST:PORT.', address)
   return place
 }
 
-export function formatWssAddress({ host, port }: HostPort, token?: Uint8Array): string {
+export function formatWssAddress({ host, port }: HostPort, token?: Uint8Array, pin?: Uint8Array): string {
   const place = `wss://${host.includes(':') ? `[${host}]` : host}:${port}`
-  return token === undefined ? place : `${place}/${Buffer.from(token).toString('base64url')}`
+  const keyed = token === undefined ? place : `${place}/${Buffer.from(token).toString('base64url')}`
+  return pin === undefined ? keyed : `${keyed}?pin=${Buffer.from(pin).toString('base64url')}`
+}
+
+/** An address for logs: without what opens the door. */
+export function withoutToken(address: string): string {
+  return address.startsWith('wss:') ? address.replace(/^(wss:\/\/[^/]*).*$/, '$1') : address
 }
 
 /** The path that a WebSocket for this purpose has, begins with a slash. */

@@ -9,6 +9,8 @@ import { formatWssAddress, keyedPath } from './address.ts'
 
 /** Handshakes under way when the caller keeps no budget of its own; the oldest makes room. */
 const MAX_PENDING = 4096
+/** A certificate may be for a hundred names; an address book holds few. */
+const MAX_NAMES = 4
 
 export interface WssListenerParts {
   readonly token: Uint8Array
@@ -21,7 +23,6 @@ export interface WssListenerParts {
 
 /** Links that come as WebSockets to the keyed path of a site. */
 export class WssListener implements Listener {
-  readonly addresses: readonly string[]
   readonly #lease: FrontLease
   readonly #parts: WssListenerParts
   readonly #stops: readonly (() => void)[]
@@ -33,10 +34,20 @@ export class WssListener implements Listener {
   constructor(lease: FrontLease, parts: WssListenerParts) {
     this.#lease = lease
     this.#parts = parts
-    this.addresses = [formatWssAddress(lease.front.address, parts.token)]
     const handler = keyedUpgrade(keyedPath(parts.token, 'link'), parts.clock, (stream, source) => this.#accept(stream, source))
     this.#stops = [lease.front.onUpgrade('wss', handler), lease.front.openSite()]
     parts.options.signal?.addEventListener('abort', this.#abort, { once: true })
+  }
+
+  /**
+   * As bound, with the certificate's hash since no authority vouches for a bare address; and by the names that the certificate is for, which last when it is
+   * replaced.
+   */
+  get addresses(): readonly string[] {
+    const { address, certificateFacts } = this.#lease.front
+    const { token } = this.#parts
+    const named = certificateFacts?.names.slice(0, MAX_NAMES) ?? []
+    return [formatWssAddress(address, token, certificateFacts?.pin), ...named.map((host) => formatWssAddress({ host, port: address.port }, token))]
   }
 
   async close(): Promise<void> {

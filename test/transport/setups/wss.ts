@@ -21,9 +21,9 @@ export const token: Uint8Array = systemRandom.bytes(24)
 /** A side that trusts the certificate above, and shows it when it listens. */
 export function wssSide(): Side & { readonly fronts: FrontPool } {
   const signer = createSigner('link', randomSeed(systemRandom))
-  const { handle } = createSite({ clock: systemClock })
+  const handle = createSite({ clock: systemClock })
   const fronts = new FrontPool({ clock: systemClock, site: { certificate: () => certificate, handle } })
-  const authorities = certificate.cert.toString()
+  const authorities = async () => certificate.cert.toString()
   return { transport: createWssTransport({ signer, clock: systemClock, random: systemRandom, fronts, token, authorities }), key: signer.publicKey, fronts }
 }
 
