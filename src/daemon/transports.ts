@@ -47,6 +47,10 @@ export async function readAuthorities(path: string): Promise<string | undefined>
   try {
     return await readFile(path, 'latin1')
   } catch (cause) {
-    throw new KithError('FILE_MISSING', `${path} in link.site_ca_file cannot be read.`, { details: { path }, cause, next: 'kith config show link.site_ca_file' })
+    throw new KithError('FILE_MISSING', `${path} in link.site_ca_file cannot be read.`, {
+      details: { path },
+      cause,
+      next: 'kith config show link.site_ca_file',
+    })
   }
 }

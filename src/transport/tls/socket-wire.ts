@@ -1,18 +1,18 @@
-import type { TLSSocket } from 'node:tls'
+import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../../core/clock.ts'
 import { KithError } from '../../core/errors.ts'
 
 /** How long a closing side waits for what was sent to leave and for the other side's end. */
 const LINGER_MS = 1_000
 
-/** The bytes of a TLS connection and its end, for one owner at a time. Paused until `resume`. */
+/** The bytes of a connection, usually a TLS one, and its end, for one owner at a time. Paused until `resume`. */
 export class SocketWire {
   onData: (chunk: Buffer) => void = () => {}
   /** The other side ended; everything it sent was handed out. */
   onEnd: () => void = () => {}
   /** The connection is gone: null when this side had finished. Exactly once. */
   onClose: (error: KithError | null) => void = () => {}
-  readonly #socket: TLSSocket
+  readonly #socket: Socket
   readonly #clock: Clock
   #linger: Timer | undefined
   #cause: KithError | undefined
@@ -20,7 +20,7 @@ export class SocketWire {
   #ended = false
   #closed = false
 
-  constructor(socket: TLSSocket, clock: Clock) {
+  constructor(socket: Socket, clock: Clock) {
     this.#socket = socket
     this.#clock = clock
     socket.pause()
