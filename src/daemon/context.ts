@@ -18,6 +18,7 @@ import type { LogStore } from './logs/store.ts'
 import type { CallsService } from './services/calls.ts'
 import type { CertificatesService } from './services/certificates.ts'
 import type { NodeStatus } from './status.ts'
+import type { TunnelsService } from './services/tunnels.ts'
 import type { Supervisor } from './supervisor.ts'
 import type { VaultService } from './vault/service.ts'
 
@@ -49,6 +50,8 @@ export interface NodeContext {
   readonly tunnels: Tunnels
   /** Its methods throw as `mesh`. */
   readonly calls: CallsService
+  /** Saves and forgets forwards. @throws as `mesh`. */
+  readonly forwards: TunnelsService
   /** @throws as `mesh`. */
   readonly files: Files
   status(): NodeStatus

@@ -10,6 +10,7 @@ import type { BookPeer } from '../mesh/address-book.ts'
 import type { MailboxStatus, InboxEntry as MailMessage, MailPage, TellOptions, Told } from '../mesh/mailbox/types.ts'
 import type { Joined, MeshPolicy, PeerBook } from '../mesh/mesh-types.ts'
 import type { ChainStanding, Explanation, LinkEvent, PeerClass, ProtocolOptions, StreamHandler } from '../mesh/types.ts'
+import type { TunnelStatus } from '../tunnel/index.ts'
 import type { NodeEvent } from './events.ts'
 import { openRuntime, type Runtime } from './runtime.ts'
 import type { OwnCallOptions, ReachableOperation } from './services/calls.ts'
@@ -49,15 +50,30 @@ export interface InviteOptions {
 export interface NodeForwardOptions extends Waiting {
   /** DID, unique prefix of one, or name. */
   readonly peer: string
-  /** `HOST:PORT` as seen from the other machine; an IPv6 address stands in brackets. */
+  /** `HOST:PORT` or `unix:/path` as seen from the other machine; an IPv6 address stands in brackets. */
   readonly target: string
-  /** `HOST:PORT` here. Default: 127.0.0.1 with the target's port, or any free one when that is taken. */
+  /** `HOST:PORT` or `unix:/path` here. Default: 127.0.0.1 with the target's port, or any free one when that is taken. */
   readonly local?: string
   /** Listen beyond loopback. Default false. */
   readonly allowPublicBind?: boolean
 }
 
-/** A port of this machine that ends on another. Disposing it closes it. */
+export interface NodeRemoteForwardOptions extends Waiting {
+  readonly peer: string
+  /** Where the peer listens: `HOST:PORT` with an address of its machine, port 0 for any free one, or `unix:/path`. */
+  readonly remote: string
+  /** What connections that arrive there reach on this side: `HOST:PORT` or `unix:/path`. */
+  readonly to: string
+}
+
+export interface NodeSocksOptions extends Waiting {
+  /** Where connections leave whose client chooses no other peer. */
+  readonly peer: string
+  /** `HOST:PORT` or `unix:/path` here. Default `127.0.0.1:1080`. */
+  readonly local?: string
+}
+
+/** A port of this machine that ends on another, or the other way round. Disposing it closes it. */
 export interface NodeForward extends AsyncDisposable {
   readonly id: string
   /** Where programs on this machine connect, as `HOST:PORT`. */
@@ -172,6 +188,10 @@ export interface Node extends AsyncDisposable {
    * @throws KithError `FORWARD_DENIED` (`next` is the command for the other machine), `FORWARD_TARGET`, `ADDRESS_IN_USE`, `BIND_REFUSED`, and as `open`.
    */
   forward(options: NodeForwardOptions): Promise<NodeForward>
+  /** Lets the peer listen, if its policy allows it, and carries what connects there to this side; `address` is on the peer's. @throws KithError as `forward`. */
+  forwardRemote(options: NodeRemoteForwardOptions): Promise<NodeForward>
+  /** Opens a SOCKS5 and HTTP CONNECT proxy whose connections leave at the peer, under its policy. @throws KithError `ADDRESS_IN_USE`, `BIND_REFUSED`, `PEER_UNKNOWN`. */
+  socks(options: NodeSocksOptions): Promise<NodeForward>
   /**
    * Sends a file to the peer's inbox.
    * @throws KithError `FILE_DENIED` (`next` is the command for the other machine), `FILE_MISSING`, `FILE_NAME`, `FILE_QUOTA`, `FILE_CHANGED`, `FILE_MISMATCH`,
@@ -352,7 +372,21 @@ class LocalNode implements Node {
 
   async forward({ peer, ...options }: NodeForwardOptions): Promise<NodeForward> {
     const { mesh, tunnels } = this.#runtime
-    const { id, local } = await tunnels.forward({ ...options, peer: mesh.book.resolve(peer) })
+    return this.#opened(await tunnels.forward({ ...options, peer: mesh.book.resolve(peer) }))
+  }
+
+  async forwardRemote({ peer, ...options }: NodeRemoteForwardOptions): Promise<NodeForward> {
+    const { mesh, tunnels } = this.#runtime
+    return this.#opened(await tunnels.remote({ ...options, peer: mesh.book.resolve(peer) }))
+  }
+
+  async socks({ peer, ...options }: NodeSocksOptions): Promise<NodeForward> {
+    const { mesh, tunnels } = this.#runtime
+    return this.#opened(await tunnels.socks({ ...options, peer: mesh.book.resolve(peer) }))
+  }
+
+  #opened({ id, local }: TunnelStatus): NodeForward {
+    const { tunnels } = this.#runtime
     const close = async (): Promise<void> => {
       if (tunnels.list().some((tunnel) => tunnel.id === id)) await tunnels.remove(id)
     }

@@ -162,7 +162,7 @@ export class Runtime implements NodeContext {
     })
     this.front = new FrontService({ home, config, certificates: this.certificates, clock, random, logger, metrics })
     this.devices = new DevicesService({ home, identity: this.identity, mesh: this.#mesh, clock, random, logger })
-    this.#tunnels = new TunnelsService({ mesh: this.#mesh, clock, logger })
+    this.#tunnels = new TunnelsService({ mesh: this.#mesh, config, root: home.paths.root, clock, random, logger })
     this.#files = new FilesService({ home, config, mesh: this.#mesh, clock, logger })
     this.calls = new CallsService({ mesh: this.#mesh, access: linkAccess, clock, random, logger, metrics })
     this.calls.registry.registerAll(ownOperations({ status: () => this.status() }))
@@ -242,6 +242,12 @@ export class Runtime implements NodeContext {
   }
 
   /** The port that was wanted and is taken; null when it was free. */
+  get forwards(): TunnelsService {
+    const error = this.supervisor.errorOf('tunnels')
+    if (error !== undefined) throw error
+    return this.#tunnels
+  }
+
   get insteadOfPort(): number | null {
     return this.#mesh.insteadOfPort
   }

@@ -127,7 +127,7 @@ test('a window of one-byte frames for a local socket that does not read, joined 
     return write(bytes, done)
   }) as typeof local.write
   const scene = scripted('listener')
-  scene.mux.onStream = (stream) => void splice(local, stream, { resume: () => {}, done: () => {} })
+  scene.mux.onStream = (stream) => void splice(local, stream, { meter: { bytesIn: 0, bytesOut: 0 }, resume: () => {}, done: () => {} })
   scene.pipe.feed(data(SYN, 1, ''))
   feedSingles(scene, WINDOW)
   scene.pipe.feed(credit(FIN, 1, 0))

@@ -11,6 +11,7 @@ import { apiKeysSchema, filesSchema, grantsSchema, type NamedGrant, scopesSchema
 import { acmeNamesSchema, contactSchema, directorySchema, hostPortSchema, profileSchema } from './acme.ts'
 import { formatDuration, parseDuration } from './duration.ts'
 import { folderSchema, frontListenSchema, serverNameSchema } from './front.ts'
+import { forwardsSchema, type NamedForward } from './forwards.ts'
 import { LIMIT_ROWS, type LimitPath, type LimitValues } from './limits.ts'
 import { PRIVATE_NETWORKS, proxiesSchema, withoutCredentials } from './proxies.ts'
 import { rulesSchema } from './rules.ts'
@@ -108,6 +109,10 @@ export interface Config extends LimitValues {
   readonly 'mail.kept_bytes': number
   readonly 'hardware.module': string
   readonly 'hardware.pin_file': string
+  readonly forward: readonly NamedForward[]
+  readonly 'tunnel.outbound': readonly string[]
+  readonly 'tunnel.idle': number
+  readonly 'tunnel.connect': number
   readonly 'shutdown.drain': number
   readonly 'identity.rotate_after_days': number
   readonly 'identity.rotate_unattended': boolean
@@ -250,6 +255,35 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     fallback: '',
     dynamic: false,
     about: 'File (0600) with the PIN of that token; empty: ICN_TOKEN_PIN, the credential kith.pin, or kith id hardware unlock.',
+  }),
+  forward: setting({
+    schema: forwardsSchema,
+    fallback: [],
+    dynamic: true,
+    about: 'Named forwards, a table each: [[forward]] with name, peer, kind and where they begin and end; kith forward --save writes them.',
+    show: (rows) => JSON.stringify(rows.map(({ name }) => name)),
+  }),
+  'tunnel.outbound': setting({
+    schema: proxiesSchema,
+    fallback: [],
+    dynamic: true,
+    about: 'Proxies through which connections of peers leave here, in their order; loopback, sockets and UDP never go through them.',
+    show: (proxies) => JSON.stringify(withoutCredentials(proxies)),
+    tell: withoutCredentials,
+  }),
+  'tunnel.idle': setting({
+    schema: duration(0, 604_800_000),
+    fallback: 0,
+    dynamic: true,
+    about: 'How long a forwarded connection may carry nothing before it is reset; 0 for ever.',
+    show: (ms) => JSON.stringify(formatDuration(ms)),
+  }),
+  'tunnel.connect': setting({
+    schema: duration(1_000, 120_000),
+    fallback: 10_000,
+    dynamic: true,
+    about: 'How long the target of a forward may take to answer.',
+    show: (ms) => JSON.stringify(formatDuration(ms)),
   }),
   'shutdown.drain': setting({
     schema: duration(0, 600_000),

@@ -1,23 +1,35 @@
 import { networkInterfaces } from 'node:os'
 import type { Clock } from '../../core/clock.ts'
+import { KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
-import { createTunnels, type Tunnels } from '../../tunnel/index.ts'
+import type { Random } from '../../core/random.ts'
+import { connectThrough, parseProxy } from '../../transport/proxy.ts'
+import { createTunnels, type Outbound, type Tunnels } from '../../tunnel/index.ts'
+import { forgetForward, saveForward } from '../config/edit.ts'
+import type { NamedForward } from '../config/forwards.ts'
+import type { ConfigHolder } from '../config/holder.ts'
 import type { MeshService } from '../mesh-service.ts'
 import type { Service, Trouble } from '../service.ts'
+import { NamedForwards } from './named-forwards.ts'
 
 export interface TunnelsServiceOptions {
   readonly mesh: MeshService
+  readonly config: ConfigHolder
+  /** Directory of the node, where the configuration stands. */
+  readonly root: string
   readonly clock: Clock
+  readonly random: Random
   readonly logger: Logger
 }
 
-/** Forwards of this node: its own entries, and the exits that peers may use. */
+/** Forwards of this node: its own entries, those of the configuration, and the exits that peers may use. */
 export class TunnelsService implements Service {
   readonly name = 'tunnels'
   readonly needs: readonly string[] = ['mesh']
   readonly #options: TunnelsServiceOptions
   #tunnels: Tunnels | undefined
-  #stopServing: (() => void) | undefined
+  #named: NamedForwards | undefined
+  #stopping: (() => void)[] = []
 
   constructor(options: TunnelsServiceOptions) {
     this.#options = options
@@ -29,28 +41,67 @@ export class TunnelsService implements Service {
   }
 
   async start(): Promise<void> {
-    const { mesh: service, clock, logger } = this.#options
+    const { mesh: service, config, clock, random, logger } = this.#options
     const mesh = service.running
-    this.#tunnels = createTunnels({
+    const tunnels = createTunnels({
       mesh: {
         did: mesh.did,
         nameOf: (peer) => mesh.book.get(peer)?.name,
         isHere: (peer) => mesh.links().some(({ did, path }) => did === peer && path !== null && isOwnAddress(path.address)),
+        resolve: (text) => mesh.book.resolve(text),
         openLean: (peer, protocol, options) => mesh.openLean(peer, protocol, options),
         handleLean: (protocol, handler, options) => {
-          this.#stopServing = mesh.handleLean(protocol, handler, options)
+          this.#stopping.push(mesh.handleLean(protocol, handler, options))
         },
       },
       policy: mesh.policy,
       clock,
+      random,
       logger,
+      outbound: () => this.#outbound(),
+      idleMs: () => config.current['tunnel.idle'],
+      connectMs: () => config.current['tunnel.connect'],
     })
+    this.#tunnels = tunnels
+    const named = new NamedForwards({ tunnels, resolvePeer: (text) => mesh.book.resolve(text), clock, logger })
+    this.#named = named
+    this.#stopping.push(
+      config.onChange(({ forward }, applied) => {
+        if (applied.includes('forward')) void named.apply(forward)
+      }),
+    )
+    await named.apply(config.current.forward)
+  }
+
+  /** Keeps a forward that has just been opened, so that it is there after the next start. @throws KithError `CONFIG_INVALID`. */
+  async save(row: NamedForward): Promise<void> {
+    const { root, config } = this.#options
+    await saveForward(root, row)
+    this.#named?.adopt(row)
+    await config.reload()
+  }
+
+  /** Closes a forward; with `forget` its row leaves the configuration too. Says whether it stands there still. @throws KithError `NOT_FOUND`, `CONFIG_INVALID`. */
+  async end(id: string, forget: boolean): Promise<{ readonly saved: boolean }> {
+    const { root, config } = this.#options
+    const configured = config.current.forward.some(({ name }) => name === id)
+    const named = this.#named?.forget(id) === true
+    const forgotten = forget && configured && (await forgetForward(root, id))
+    try {
+      await this.#tunnels?.remove(id)
+    } catch (error) {
+      // One that was waiting for its port was not open.
+      if (!named && !forgotten) throw error
+    }
+    if (forgotten) await config.reload()
+    return { saved: configured && !forgotten }
   }
 
   /** Takes nothing new. Connections that run share the mesh's moment to end, and are closed when it has closed its links. */
   async stop(): Promise<void> {
-    this.#stopServing?.()
-    this.#stopServing = undefined
+    for (const stop of this.#stopping.splice(0)) stop()
+    this.#named?.close()
+    this.#named = undefined
     const tunnels = this.#tunnels
     this.#tunnels = undefined
     if (tunnels === undefined) return
@@ -59,7 +110,22 @@ export class TunnelsService implements Service {
   }
 
   health(): readonly Omit<Trouble, 'service'>[] {
-    return []
+    return this.#named?.troubles() ?? []
+  }
+
+  #outbound(): Outbound | undefined {
+    const { config, clock } = this.#options
+    const proxies = config.current['tunnel.outbound'].map(parseProxy)
+    if (proxies.length === 0) return undefined
+    return async ({ host, port, signal }) => {
+      try {
+        return await connectThrough(proxies, { host, port, signal, clock })
+      } catch (error) {
+        // A password may stand in the proxy's address: what failed is said without it.
+        if (error instanceof KithError) throw error
+        throw new KithError('FORWARD_UNREACHABLE')
+      }
+    }
   }
 }
 

@@ -1,10 +1,15 @@
 import type { InboxEntry } from '../../../files/index.ts'
-import type { TunnelStatus } from '../../../tunnel/index.ts'
+import type { ServedStatus, SocksOpened, TunnelStatus } from '../../../tunnel/index.ts'
 import type { Json, Lines, Nothing } from '../route.ts'
 import type { MessageListed } from './mail-api.ts'
 
 /** A forward with the name its peer has in the address book. */
 export interface TunnelListed extends TunnelStatus {
+  readonly name: string | null
+}
+
+/** What a peer reaches through this node, with the name it has in the address book. */
+export interface ServedListed extends ServedStatus {
   readonly name: string | null
 }
 
@@ -43,9 +48,17 @@ export interface Sent {
 
 /** Port forwards and files. `peer` is a DID, a unique prefix of one, or a name. */
 export interface ServicesApi {
-  'POST /v1/forwards': Json<{ readonly peer: string; readonly target: string; readonly local?: string; readonly allow_public_bind?: boolean }, TunnelListed>
-  'GET /v1/tunnels': Json<Nothing, { readonly tunnels: readonly TunnelListed[] }>
-  'POST /v1/tunnels/close': Json<{ readonly id: string }, { readonly id: string; readonly closed: true }>
+  'POST /v1/forwards': Json<
+    { readonly peer: string; readonly target: string; readonly local?: string; readonly allow_public_bind?: boolean; readonly save?: string },
+    TunnelListed
+  >
+  'POST /v1/forwards/remote': Json<{ readonly peer: string; readonly remote: string; readonly to: string; readonly save?: string }, TunnelListed>
+  'POST /v1/socks': Json<
+    { readonly peer: string; readonly local?: string; readonly allow_public_bind?: boolean; readonly save?: string },
+    TunnelListed & Pick<SocksOpened, 'password'>
+  >
+  'GET /v1/tunnels': Json<Nothing, { readonly tunnels: readonly TunnelListed[]; readonly serving: readonly ServedListed[] }>
+  'POST /v1/tunnels/close': Json<{ readonly id: string; readonly forget?: boolean }, { readonly id: string; readonly closed: true; readonly saved: boolean }>
   /** `path` is absolute. The transfer ends when the caller goes away; what arrived stays there for `resume`. */
   'POST /v1/send': Lines<{ readonly peer: string; readonly path: string; readonly resume?: boolean }, SendLine>
   'GET /v1/inbox': Json<{ readonly limit?: number }, Inbox>

@@ -1,15 +1,19 @@
 import { isAbsolute } from 'node:path'
 import { z } from 'zod'
+import { KithError } from '../../../core/errors.ts'
 import type { SendProgress } from '../../../files/index.ts'
 import type { Mesh } from '../../../mesh/mesh-types.ts'
-import type { TunnelStatus } from '../../../tunnel/index.ts'
+import type { TunnelStatus, Tunnels } from '../../../tunnel/index.ts'
+import { forwardName, type NamedForward } from '../../config/forwards.ts'
 import type { NodeContext } from '../../context.ts'
+import type { TunnelsService } from '../../services/tunnels.ts'
 import { type CallContext, json, lines, type RoutesOf } from '../route.ts'
 import { messagesOf } from './mail.ts'
 import type { SendLine, ServicesApi, TunnelListed } from './services-api.ts'
 
 const nothing = z.object({})
 const peer = z.string().min(1).max(200)
+const place = z.string().max(300)
 /** The longest path of Linux; other systems have shorter ones. */
 const MAX_PATH = 4_096
 /** Progress is told no more often than eyes follow. */
@@ -18,23 +22,48 @@ const MAX_LISTED = 10_000
 
 export const servicesRoutes: RoutesOf<ServicesApi> = {
   'POST /v1/forwards': json(
-    z.object({ peer, target: z.string().max(300), local: z.string().max(300).optional(), allow_public_bind: z.boolean().default(false) }),
-    async ({ mesh, tunnels }, input, { signal }) => {
-      const { local } = input
+    z.object({ peer, target: place, local: place.optional(), allow_public_bind: z.boolean().default(false), save: forwardName.optional() }),
+    async ({ mesh, tunnels, forwards }, input, { signal }) => {
+      const { local, target, save, allow_public_bind: bind_public } = input
       const made = await tunnels.forward({
-        peer: mesh.book.resolve(input.peer),
-        target: input.target,
-        allowPublicBind: input.allow_public_bind,
-        signal,
+        ...{ peer: mesh.book.resolve(input.peer), target, allowPublicBind: bind_public, signal },
         ...(local === undefined ? {} : { local }),
+        ...(save === undefined ? {} : { id: save }),
       })
+      if (save !== undefined) {
+        await keep(tunnels, forwards, { name: save, kind: 'local', peer: input.peer, target, local: made.local, bind_public })
+      }
       return listed(made, mesh)
     },
   ),
-  'GET /v1/tunnels': json(nothing, ({ mesh, tunnels }) => ({ tunnels: tunnels.list().map((tunnel) => listed(tunnel, mesh)) })),
-  'POST /v1/tunnels/close': json(z.object({ id: z.string().min(1).max(64) }), async ({ tunnels }, { id }) => {
-    await tunnels.remove(id)
-    return { id, closed: true as const }
+  'POST /v1/forwards/remote': json(
+    z.object({ peer, remote: place, to: place, save: forwardName.optional() }),
+    async ({ mesh, tunnels, forwards }, { peer: who, remote, to, save }, { signal }) => {
+      const made = await tunnels.remote({ peer: mesh.book.resolve(who), remote, to, signal, ...(save === undefined ? {} : { id: save }) })
+      if (save !== undefined) await keep(tunnels, forwards, { name: save, kind: 'remote', peer: who, remote: made.local, to })
+      return listed(made, mesh)
+    },
+  ),
+  'POST /v1/socks': json(
+    z.object({ peer, local: place.optional(), allow_public_bind: z.boolean().default(false), save: forwardName.optional() }),
+    async ({ mesh, tunnels, forwards }, { peer: who, local, allow_public_bind: allowPublicBind, save }) => {
+      if (save !== undefined && allowPublicBind)
+        throw new KithError('USAGE', 'A proxy that other machines reach has a new password each time and is not saved.')
+      const made = await tunnels.socks({
+        ...{ peer: mesh.book.resolve(who), allowPublicBind },
+        ...(local === undefined ? {} : { local }),
+        ...(save === undefined ? {} : { id: save }),
+      })
+      if (save !== undefined) await keep(tunnels, forwards, { name: save, kind: 'socks', peer: who, local: made.local })
+      return { ...listed(made, mesh), password: made.password }
+    },
+  ),
+  'GET /v1/tunnels': json(nothing, ({ mesh, tunnels }) => ({
+    tunnels: tunnels.list().map((tunnel) => listed(tunnel, mesh)),
+    serving: tunnels.serving().map((served) => ({ ...served, name: mesh.book.list().find(({ did }) => did === served.peer)?.name ?? null })),
+  })),
+  'POST /v1/tunnels/close': json(z.object({ id: z.string().min(1).max(64), forget: z.boolean().default(false) }), async ({ forwards }, { id, forget }) => {
+    return { id, closed: true as const, ...(await forwards.end(id, forget)) }
   }),
   'POST /v1/send': lines(
     z.object({
@@ -53,6 +82,16 @@ export const servicesRoutes: RoutesOf<ServicesApi> = {
       older_messages: Math.max(0, assembly.mail.status().inbox.messages - messages.length),
     }
   }),
+}
+
+/** What cannot be saved is not left open under a name that the next start does not know. */
+async function keep(tunnels: Tunnels, forwards: TunnelsService, row: NamedForward): Promise<void> {
+  try {
+    await forwards.save(row)
+  } catch (error) {
+    await tunnels.remove(row.name)
+    throw error
+  }
 }
 
 function listed(tunnel: TunnelStatus, mesh: Mesh): TunnelListed {
