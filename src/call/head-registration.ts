@@ -3,7 +3,7 @@ import { asKithError, KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { LinkStream } from '../transport/types.ts'
 import type { WorkerTable } from './head-table.ts'
-import type { HeadLimits, WorkerEvent, WorkerIdentity } from './head-types.ts'
+import type { HeadLimits, OwnWorker, WorkerEvent, WorkerIdentity } from './head-types.ts'
 import type { Worker } from './head-worker.ts'
 import { decodeWorkerFrame, encodeHeadFrame, FrameReader, type HeadFrame, type Registration } from './worker-codec.ts'
 
@@ -14,6 +14,7 @@ export interface RegistrationParts {
   readonly logger: Logger
   readonly onEvent: (event: WorkerEvent) => void
   readonly ended: () => void
+  readonly own?: OwnWorker
 }
 
 /** Registrations on one stream may follow each other this often in one time between beats; more is no worker that restarts. */
@@ -58,6 +59,7 @@ class Served {
     const worker = this.#worker
     this.#worker = undefined
     if (worker !== undefined && this.#parts.table.remove(worker)) this.#tell('removed', worker.alias, worker.operations.size, error?.code)
+    this.#parts.own?.onRegistration(undefined)
     this.#parts.ended()
   }
 
@@ -84,7 +86,7 @@ class Served {
     }
     const before = this.#worker
     try {
-      this.#worker = table.register(registration, this.#identity, this.#worker, undefined)
+      this.#worker = table.register(registration, this.#identity, this.#worker, this.#parts.own?.calls)
     } catch (error) {
       const refusal = asKithError(error, 'INTERNAL')
       const detail = typeof refusal.details.target === 'string' ? refusal.details.target : ''
@@ -92,6 +94,7 @@ class Served {
       this.#tell('refused', registration.alias, registration.operations.length, refusal.code)
       return
     }
+    this.#parts.own?.onRegistration(registration)
     this.#wait(limits.lostMs)
     this.#send({ kind: 'accepted', sequence, beatMs: limits.beatMs, lostMs: limits.lostMs })
     this.#tell(this.#worker === before ? 'replaced' : 'registered', registration.alias, registration.operations.length)
@@ -107,7 +110,7 @@ class Served {
 
   #drain(): void {
     const worker = this.#worker
-    void (worker?.drain() ?? Promise.resolve()).then(() => {
+    void Promise.all([worker?.drain(), this.#parts.own?.drain()]).then(() => {
       if (!this.#over && this.#worker === worker) this.#send({ kind: 'drained' })
     })
   }

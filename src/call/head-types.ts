@@ -104,7 +104,7 @@ export interface WorkerStatus {
 /** The callee of a node with the operations of its workers. */
 export interface Head extends Callee {
   /** Serves the protocol of workers on a stream that a peer opened. */
-  accept(stream: LinkStream, worker: WorkerIdentity): void
+  accept(stream: LinkStream, worker: WorkerIdentity, own?: OwnWorker): void
   /**
    * Registers a worker of this node itself, as a process beside it: its operations are named in rules without the alias.
    * @throws KithError `WORKER_CONFLICT`, `CALL_CONFLICT` for an operation that the node has itself, `BUDGET_EXCEEDED`.
@@ -117,6 +117,15 @@ export interface Head extends Callee {
   drain(ms: number): Promise<void>
   /** Ends all registrations; calls that still run end with `WORKER_LOST`. */
   close(): void
+}
+
+/** A process of this node's own that speaks the protocol of workers. */
+export interface OwnWorker {
+  readonly calls: WorkerCalls
+  /** What it offers now; `undefined` when it is gone. */
+  readonly onRegistration: (registration: Registration | undefined) => void
+  /** Whatever else calls it takes no new calls either; resolves when theirs have ended. */
+  readonly drain: () => Promise<void>
 }
 
 export interface AttachedWorker {

@@ -14,6 +14,7 @@ import {
   type Head,
   type HeadComponents,
   type HeadLimits,
+  type OwnWorker,
   type WorkerCallOptions,
   type WorkerIdentity,
   type WorkerStatus,
@@ -149,7 +150,7 @@ class CallHead implements Head {
     }
   }
 
-  accept(stream: LinkStream, worker: WorkerIdentity): void {
+  accept(stream: LinkStream, worker: WorkerIdentity, own?: OwnWorker): void {
     const { clock, logger, onWorker } = this.#components
     const ended = (): void => void this.#streams.delete(stop)
     const stop = serveRegistration(stream, worker, {
@@ -162,6 +163,7 @@ class CallHead implements Head {
         onWorker?.(event)
       },
       ended,
+      ...(own === undefined ? {} : { own }),
     })
     this.#streams.add(stop)
   }

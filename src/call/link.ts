@@ -44,8 +44,13 @@ export interface CallServer {
   close(error?: KithError): void
 }
 
+/** Where calls come in: a mesh, or one connection. */
+export interface CallListener extends Pick<Mesh, 'handleLean'> {
+  readonly policy: Pick<Mesh['policy'], 'constraints' | 'onChange'>
+}
+
 /** Answers the calls of peers on links (`icn/call/1`). The callee decides who may call what. @throws TypeError when calls are served already. */
-export function serveCalls(mesh: Pick<Mesh, 'handleLean' | 'policy'>, callee: Callee, options: ServeCallsOptions): CallServer {
+export function serveCalls(mesh: CallListener, callee: Callee, options: ServeCallsOptions): CallServer {
   const links = new Map<ServerLink, StreamContext>()
   let running = 0
   let refusal: KithError | undefined

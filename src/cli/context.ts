@@ -45,6 +45,7 @@ export function createContext(parts: ContextParts): CommandContext {
           client.call(route, input, { signal: parts.signal, ...options }).catch((error: unknown) => Promise.reject(explain(error))),
         callWithSecret: (route, input, secret, options) =>
           client.callWithSecret(route, input, secret, { signal: parts.signal, ...options }).catch((error: unknown) => Promise.reject(explain(error))),
+        worker: (heads, options) => client.worker(heads, options).catch((error: unknown) => Promise.reject(explain(error))),
         async *lines(route, input, options) {
           try {
             yield* client.lines(route, input, { signal: parts.signal, ...options })

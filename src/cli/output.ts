@@ -20,6 +20,8 @@ export interface Output {
   readonly palette: Palette
   /** The result: one JSON value in one line, or what people read, on a terminal that many columns wide (elsewhere any line fits). With `--quiet` only `bare`, the one value that somebody would want to pipe on. */
   result(value: object, human: (palette: Palette, columns: number) => string | readonly string[], bare?: string): void
+  /** A result that is any JSON value, as an operation answers it: `text` for people, `bare` with `--quiet`. */
+  value(value: unknown, text: string, bare: string): void
   /** A remark for people; silent with `--json` and `--quiet`. */
   note(text: string): void
   /** The failure, as `error[CODE] sentence` and `next: command`, or as JSON. */
@@ -40,6 +42,10 @@ export function createOutput(options: OutputOptions): Output {
       const text = human(colours, columns)
       const lines = typeof text === 'string' ? [text] : text
       if (lines.length > 0) stdout.write(`${(options.colour ? harmlessColoured : harmless)(lines.join('\n'))}\n`)
+    },
+    value(value, text, bare) {
+      if (json) stdout.write(`${harmlessJson(value)}\n`)
+      else stdout.write(`${isTerminal(stdout) ? harmless(quiet ? bare : text) : quiet ? bare : text}\n`)
     },
     note(text) {
       if (!json && !quiet) stderr.write(`${harmless(text)}\n`)

@@ -1,10 +1,12 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import { KithError } from '../../core/errors.ts'
 import type { Secret } from '../../core/secret.ts'
 import type { ControlApi } from './api.ts'
 import { parseErrorBody } from './error-body.ts'
 import { type ControlPlace, checkControlPlace, controlPlace, endpointOf } from './place.ts'
 import { readToken } from './token.ts'
+import { WORKER_PATH, WORKER_UPGRADE } from './upgrade.ts'
 
 /** The largest answer that is not a stream. */
 const MAX_ANSWER_BYTES = 33_554_432
@@ -30,6 +32,17 @@ export interface ControlClient {
   ): Promise<ControlApi[K]['output']>
   /** Values as they come, until the daemon ends or the signal aborts. */
   lines<K extends KeyOf<'lines'>>(route: K, input: ControlApi[K]['input'], options?: CallOptions): AsyncIterable<ControlApi[K]['output']>
+  /** A connection over which this process offers operations, here and at these peers. @throws as `call`. */
+  worker(heads: readonly string[], options?: CallOptions): Promise<Upgraded>
+}
+
+/** A connection to the daemon that has left HTTP. */
+export interface Upgraded {
+  readonly socket: Socket
+  /** What came behind the answer. */
+  readonly early: Buffer
+  /** Of the node. */
+  readonly did: string
 }
 
 export interface ControlClientOptions {
@@ -54,6 +67,7 @@ export function createControlClient(options: ControlClientOptions): ControlClien
       if (answer.statusCode !== 200) await readAnswer(answer)
       yield* readLines(answer, signal) as AsyncIterable<never>
     },
+    worker: (heads, { signal } = {}) => upgrade(place, heads, signal),
   }
 }
 
@@ -64,6 +78,29 @@ async function sealedFor(place: ControlPlace, secret: Secret, signal: AbortSigna
   const key = typeof answer.key === 'string' ? Buffer.from(answer.key, 'hex') : Buffer.alloc(0)
   if (key.length !== 32) throw new KithError('CONTROL_FAILED', 'The daemon gave no key to seal the passphrase to.', { next: 'kith down' })
   return sealedBody(key, secret)
+}
+
+async function upgrade(place: ControlPlace, heads: readonly string[], signal: AbortSignal | undefined): Promise<Upgraded> {
+  signal?.throwIfAborted()
+  await checkControlPlace(place)
+  const token = await readToken(place.token)
+  const query = new URLSearchParams(heads.map((head): [string, string] => ['head', head])).toString()
+  return await new Promise((resolve, reject) => {
+    const request = httpRequest({
+      socketPath: endpointOf(place, token),
+      path: query === '' ? WORKER_PATH : `${WORKER_PATH}?${query}`,
+      agent: false,
+      headers: { authorization: `Bearer ${token}`, connection: 'upgrade', upgrade: WORKER_UPGRADE },
+      ...(signal === undefined ? {} : { signal }),
+    })
+    request.once('upgrade', (answer, socket, early) => {
+      // The connection outlives the request, and with it what aborts one.
+      resolve({ socket, early, did: String(answer.headers['x-kith-did']) })
+    })
+    request.once('response', (answer) => readAnswer(answer).then(() => reject(new KithError('CONTROL_FAILED')), reject))
+    request.once('error', (error) => reject(signal?.aborted === true ? signal.reason : connectionError(error)))
+    request.end()
+  })
 }
 
 interface Payload {

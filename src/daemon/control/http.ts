@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { asKithError, KithError } from '../../core/errors.ts'
@@ -11,6 +11,7 @@ import type { AnyRoute, CallContext, Method } from './route.ts'
 import { SEALING_KEY_PATH, Sealing } from './sealing.ts'
 import type { ControlServerOptions } from './server.ts'
 import { authorized } from './token.ts'
+import { MAX_HEADS, WORKER_PATH, WORKER_UPGRADE } from './upgrade.ts'
 
 /** An entry of the largest size in base64, and room around it. */
 const MAX_BODY_BYTES = 1_572_864
@@ -46,6 +47,9 @@ export async function openControlHttp(options: ControlServerOptions): Promise<Co
   app.server.on('checkExpectation', (_request, response: ServerResponse) => {
     response.writeHead(400, { 'content-type': 'application/json', connection: 'close' }).end(NOT_UNDERSTOOD)
   })
+  app.server.on('upgrade', (request, connection, early) => {
+    upgrade(request, connection as Socket, early, options)
+  })
   prepare(app, options)
   const sealing = new Sealing(options.random ?? systemRandom)
   app.post(SEALING_KEY_PATH, async (_request, reply) => {
@@ -69,6 +73,35 @@ export async function openControlHttp(options: ControlServerOptions): Promise<Co
       await app.close()
       sealing.close()
     },
+  }
+}
+
+/** A process that offers operations goes on in the protocol of workers, with the same token as every request. */
+function upgrade(request: IncomingMessage, connection: Socket, early: Buffer, options: ControlServerOptions): void {
+  const refused = (error: KithError): void => {
+    const body = JSON.stringify(errorBody(error))
+    const head = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`
+    connection.end(`HTTP/1.1 ${httpStatus(error.code)} Refused\r\n${head}\r\n\r\n${body}`)
+  }
+  connection.on('error', () => connection.destroy())
+  if (!authorized(request.headers.authorization, options.token)) {
+    refused(new KithError('CONTROL_UNAUTHORIZED', 'The control token is missing or wrong.'))
+    return
+  }
+  const url = new URL(request.url ?? '/', 'http://control')
+  if (url.pathname !== WORKER_PATH || request.headers.upgrade !== WORKER_UPGRADE) {
+    refused(new KithError('NOT_FOUND', 'The control interface has nothing to change to here.'))
+    return
+  }
+  try {
+    const heads = url.searchParams.getAll('head')
+    if (heads.length > MAX_HEADS) throw new KithError('USAGE', `A worker is registered at ${MAX_HEADS} heads at most.`)
+    const { did } = options.context.mesh
+    options.context.calls.attach(connection, early, heads, () => {
+      connection.write(`HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ${WORKER_UPGRADE}\r\nx-kith-did: ${did}\r\n\r\n`)
+    })
+  } catch (error) {
+    refused(asKithError(error, 'INTERNAL'))
   }
 }
 

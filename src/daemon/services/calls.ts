@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { Caller } from '../../access/types.ts'
 import type { AnyOperation } from '../../call/define.ts'
 import { createHead } from '../../call/head.ts'
@@ -21,6 +22,8 @@ import type { Did } from '../../identity/did.ts'
 import type { Mesh } from '../../mesh/mesh-types.ts'
 import type { MeshService } from '../mesh-service.ts'
 import type { Service, Trouble } from '../service.ts'
+import { attachWorker } from '../worker/attach.ts'
+import type { LocalLink } from '../worker/local-link.ts'
 import { type HeadStatus, type WorkerPhase, WorkerRegistrations } from './worker-registrations.ts'
 
 /** How long calls may go on when the node stops. */
@@ -97,6 +100,7 @@ export class CallsService implements Service {
   readonly registry: Registry = createRegistry()
   readonly registrations: WorkerRegistrations
   readonly #options: CallsServiceOptions
+  readonly #attached: Set<LocalLink> = new Set()
   #running: Running | undefined
 
   constructor(options: CallsServiceOptions) {
@@ -166,6 +170,7 @@ export class CallsService implements Service {
     await Promise.race([drained, sleep(clock, DRAIN_MS, late.signal).catch(() => undefined)])
     late.abort()
     this.#running = undefined
+    await Promise.all([...this.#attached].map((link) => link.close()))
     running.close()
   }
 
@@ -255,6 +260,27 @@ export class CallsService implements Service {
       },
       close: () => registration.drain(CLOSE_MS),
     }
+  }
+
+  /**
+   * A process beside this node offers operations over this connection, here and at the heads it names; they go with it. `begin` is called when nothing stands against
+   * it.
+   * @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS`, `DEGRADED`; the connection is the caller's then.
+   */
+  attach(socket: Socket, early: Buffer, heads: readonly string[], begin: () => void): void {
+    const { mesh, head } = this.#get()
+    const resolved = heads.map((peer) => mesh.book.resolve(peer))
+    begin()
+    const link = attachWorker(socket, early, {
+      head,
+      registrations: this.registrations,
+      heads: resolved,
+      did: mesh.did,
+      nameOf: (did) => mesh.book.get(did)?.name ?? null,
+      clock: this.#options.clock,
+    })
+    this.#attached.add(link)
+    void link.closed.then(() => this.#attached.delete(link))
   }
 
   workers(): readonly WorkerStatus[] {

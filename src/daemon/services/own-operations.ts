@@ -1,8 +1,6 @@
 import { type AnyOperation, defineOperation } from '../../call/define.ts'
 import { jsonSchema } from '../../call/schema.ts'
-import type { Authorize } from '../../call/types.ts'
 import type { NodeStatus } from '../status.ts'
-import type { CallAccess } from './calls.ts'
 
 export interface OwnOperationsParts {
   readonly status: () => NodeStatus
@@ -42,21 +40,3 @@ export function ownOperations({ status }: OwnOperationsParts): readonly AnyOpera
     }),
   ]
 }
-
-/** By what operations say about themselves alone. */
-const byScopes: Authorize = (caller, { access, visibility }) => {
-  const refused = visibility === 'listed' ? 'denied' : 'hidden'
-  if (caller.via === 'local' || access === 'everyone') return 'allowed'
-  if (access === undefined) return refused
-  const { all = [], any = [], resource } = access
-  const scoped = all.every((scope) => caller.scopes.has(scope)) && (any.length === 0 || any.some((scope) => caller.scopes.has(scope)))
-  if (!scoped) return refused
-  if (resource === undefined) return 'allowed'
-  const actions = caller.resources.get(resource.type)
-  return actions !== undefined && (resource.action === undefined || actions.includes(resource.action)) ? 'allowed' : refused
-}
-
-export const linkAccess = (): CallAccess => ({
-  authorize: byScopes,
-  callerOf: (peer) => ({ id: peer, did: peer, via: 'link', scopes: new Set(), resources: new Map() }),
-})
