@@ -1,5 +1,6 @@
 import { malformed } from '../core/codec.ts'
 import type { KithError } from '../core/errors.ts'
+import { copied } from './payload.ts'
 import { MAX_STATEMENT_BYTES } from './statement.ts'
 
 /**
@@ -152,7 +153,7 @@ export function readRequest(cursor: Cursor): RequestHead {
     const length = cursor.u16()
     if (length === 0 || length > MAX_STATEMENT_BYTES) throw malformed('length of a statement', { length })
     const at = cursor.take(length)
-    statement = Uint8Array.prototype.slice.call(cursor.data, at, at + length)
+    statement = copied(cursor.data, at, at + length)
   }
   if ((flags & FLAG_INPUTS) !== 0 && form !== 0) throw malformed('an input beside a stream of inputs')
   const total = readTotal(cursor, form)

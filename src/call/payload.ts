@@ -61,8 +61,15 @@ export function decodePayload(form: number, data: Buffer, start: number, end: nu
     case FORM_CBOR:
       return parseCbor(data.subarray(start, end))
     default:
-      return Uint8Array.prototype.slice.call(data, start, end)
+      return copied(data, start, end)
   }
+}
+
+/** Memory of its own, and no `Buffer`. */
+export function copied(data: Buffer, start: number, end: number): Uint8Array {
+  const copy = new Uint8Array(end - start)
+  copy.set(data.subarray(start, end))
+  return copy
 }
 
 /** Strict UTF-8, strict JSON, at most `MAX_DEPTH` deep, no `__proto__`. @throws KithError `WIRE_MALFORMED` */

@@ -32,6 +32,7 @@ interface Message {
   sent: number
 }
 
+const FIRST_PIECE_BYTES = 4_096
 const HEADROOM = 4 + HEAD_BYTES + 8
 const MAX_DETAILS = 16 * 1024
 const MAX_MESSAGE_BYTES = 4_096
@@ -80,7 +81,17 @@ export class Sending implements Talker {
     }
     const prefix = Buffer.alloc(requestBytes(fields))
     const payload = text === undefined ? encodePayload(input, encoding) : asPayload(text)
-    this.#wait({ kind: KIND_REQUEST, prefix: prefix.subarray(0, writeRequest(prefix, 0, fields, payload.form)), formAt: 1, payload: payload.bytes, sent: 0 })
+    const message: Message = {
+      kind: KIND_REQUEST,
+      prefix: prefix.subarray(0, writeRequest(prefix, 0, fields, payload.form)),
+      formAt: 1,
+      payload: payload.bytes,
+      sent: 0,
+    }
+    // Requests leave in the order of their numbers, so the first piece of a long one does not wait for its turn.
+    const { length } = payload.bytes
+    this.#piece(message, length <= PIECE_BYTES ? length : FIRST_PIECE_BYTES)
+    if (message.sent < length) this.#wait(message)
   }
 
   /** One of a stream. @throws TypeError for a value without that encoding. */
