@@ -9,6 +9,7 @@ import type { Home } from '../identity/home.ts'
 import type { Mesh } from '../mesh/mesh-types.ts'
 import type { Tunnels } from '../tunnel/index.ts'
 import type { Credentials } from '../vault/credentials/credentials.ts'
+import type { AccessService } from './access/service.ts'
 import type { BackupDesk } from './backup/desk.ts'
 import type { ConfigHolder } from './config/holder.ts'
 import type { DevicesService } from './devices/service.ts'
@@ -17,8 +18,10 @@ import type { IdentityService } from './identity/service.ts'
 import type { LogStore } from './logs/store.ts'
 import type { CallsService } from './services/calls.ts'
 import type { CertificatesService } from './services/certificates.ts'
-import type { NodeStatus } from './status.ts'
+import type { GatewayService } from './services/gateway.ts'
 import type { TunnelsService } from './services/tunnels.ts'
+import type { SshService } from './services/ssh.ts'
+import type { NodeStatus } from './status.ts'
 import type { Supervisor } from './supervisor.ts'
 import type { VaultService } from './vault/service.ts'
 
@@ -38,6 +41,7 @@ export interface NodeContext {
   readonly vaults: VaultService
   readonly certificates: CertificatesService
   readonly backups: BackupDesk
+  readonly ssh: SshService
   /** @throws KithError that says why the node has no mesh at the moment: `IDENTITY_MISSING`, `IDENTITY_LOCKED`, `DEGRADED`. */
   readonly mesh: Mesh
   /** @throws as `mesh`. */
@@ -48,10 +52,13 @@ export interface NodeContext {
   readonly store: Store
   /** @throws as `mesh`. */
   readonly tunnels: Tunnels
-  /** Its methods throw as `mesh`. */
-  readonly calls: CallsService
   /** Saves and forgets forwards. @throws as `mesh`. */
   readonly forwards: TunnelsService
+  /** Who comes in by which door: every door asks it. */
+  readonly access: AccessService
+  /** Its methods throw as `mesh`. */
+  readonly calls: CallsService
+  readonly gateway: GatewayService
   /** @throws as `mesh`. */
   readonly files: Files
   status(): NodeStatus

@@ -17,6 +17,7 @@ import type { ProtocolOptions, StreamHandler } from '../mesh/types.ts'
 import { withoutToken } from '../transport/wss/address.ts'
 import type { Tunnels } from '../tunnel/index.ts'
 import type { Credentials } from '../vault/credentials/credentials.ts'
+import { AccessService } from './access/service.ts'
 import { BackupDesk } from './backup/desk.ts'
 import { type ConfigHolder, openConfig } from './config/holder.ts'
 import type { ConfigInput } from './config/load.ts'
@@ -41,8 +42,10 @@ import { createPairings, type Pairings } from './pairings.ts'
 import { CallsService } from './services/calls.ts'
 import { CertificatesService } from './services/certificates.ts'
 import { FilesService } from './services/files.ts'
+import { GatewayService } from './services/gateway.ts'
 import { FrontService } from './services/front.ts'
-import { linkAccess, ownOperations } from './services/own-operations.ts'
+import { ownOperations } from './services/own-operations.ts'
+import { SshService } from './services/ssh.ts'
 import { TunnelsService } from './services/tunnels.ts'
 import { countStatus, type NodeStatus, peerStatus } from './status.ts'
 import { Supervisor } from './supervisor.ts'
@@ -97,7 +100,10 @@ export class Runtime implements NodeContext {
   readonly #mesh: MeshService
   readonly #tunnels: TunnelsService
   readonly #files: FilesService
+  readonly access: AccessService
   readonly calls: CallsService
+  readonly gateway: GatewayService
+  readonly ssh: SshService
   readonly keys: RotationSchedule
   readonly #credentials: CredentialsService
   readonly #startedMs: number
@@ -164,9 +170,32 @@ export class Runtime implements NodeContext {
     this.devices = new DevicesService({ home, identity: this.identity, mesh: this.#mesh, clock, random, logger })
     this.#tunnels = new TunnelsService({ mesh: this.#mesh, config, root: home.paths.root, clock, random, logger })
     this.#files = new FilesService({ home, config, mesh: this.#mesh, clock, logger })
-    this.calls = new CallsService({ mesh: this.#mesh, access: linkAccess, clock, random, logger, metrics })
+    this.access = new AccessService({ mesh: this.#mesh, config, clock, logger, metrics })
+    this.calls = new CallsService({ mesh: this.#mesh, access: (mesh) => this.access.callAccess(mesh), clock, random, logger, metrics })
     this.calls.registry.registerAll(ownOperations({ status: () => this.status() }))
     this.#credentials = new CredentialsService({ config, mesh: this.#mesh, vault: () => this.vaults.get(), environment: env, clock, random, logger, metrics })
+    this.gateway = new GatewayService({
+      config,
+      callee: () => this.calls.callee,
+      identities: () => this.access,
+      offer: (operations) => this.calls.offer(operations),
+      credentials: () => this.credentials,
+      clock,
+      random,
+      logger,
+    })
+    this.ssh = new SshService({
+      config,
+      vaults: this.vaults,
+      identities: () => this.access,
+      callee: () => this.calls.callee,
+      tunnels: () => this.tunnels,
+      front: this.front,
+      clock,
+      logger,
+      metrics,
+    })
+    this.vaults.onUnlocked = () => void this.supervisor.retry('ssh')
     this.keys = new RotationSchedule({
       identity: this.identity,
       settings: () => keySettings(config.current),
@@ -179,7 +208,22 @@ export class Runtime implements NodeContext {
       logger,
       metrics,
     })
-    for (const service of [this.identity, this.vaults, this.certificates, this.front, this.#mesh, this.devices, this.#tunnels, this.#files, this.calls, this.#credentials, this.keys])
+    for (const service of [
+      this.identity,
+      this.vaults,
+      this.certificates,
+      this.front,
+      this.#mesh,
+      this.devices,
+      this.#tunnels,
+      this.#files,
+      this.access,
+      this.calls,
+      this.#credentials,
+      this.gateway,
+      this.ssh,
+      this.keys,
+    ])
       this.supervisor.add(service)
     this.backups = new BackupDesk({
       home,
@@ -213,6 +257,12 @@ export class Runtime implements NodeContext {
     return this.#tunnels.tunnels as Tunnels
   }
 
+  get forwards(): TunnelsService {
+    const error = this.supervisor.errorOf('tunnels')
+    if (error !== undefined) throw error
+    return this.#tunnels
+  }
+
   get store(): Store {
     const error = this.supervisor.errorOf('mesh')
     if (error !== undefined) throw error
@@ -242,12 +292,6 @@ export class Runtime implements NodeContext {
   }
 
   /** The port that was wanted and is taken; null when it was free. */
-  get forwards(): TunnelsService {
-    const error = this.supervisor.errorOf('tunnels')
-    if (error !== undefined) throw error
-    return this.#tunnels
-  }
-
   get insteadOfPort(): number | null {
     return this.#mesh.insteadOfPort
   }

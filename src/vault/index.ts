@@ -36,7 +36,9 @@ export {
   parsePath,
   pathClass,
   SSH_HOST,
+  SSH_USER,
   sitePasswordPath,
+  TOKEN,
   workerPath,
 } from './paths.ts'
 export type { CutShares, SharesOptions } from './shares.ts'

@@ -11,6 +11,8 @@ import { KithError } from '../core/errors.ts'
  * m/74'/0'/0'/0'    identity key, generation 0: the key the DID is made of
  * m/74'/0'/0'/n'    key of worker n >= 1 (link keys of devices are random and never come from here)
  * m/74'/0'/1'/0'    SSH host key
+ * m/74'/0'/1'/1'    SSH user key: how this node logs in elsewhere
+ * m/74'/0'/1'/2'    key that signs timestamp tokens, and nothing else
  * m/74'/0'/2'/v'    identity key, generation v >= 1 (PN-6)
  * m/74'/0'/3'/v'    ML-DSA-65 seed of the identity, generation v >= 0 (PN-6)
  * m/74'/1'/v'/s'    password of a site, version v + 1; s = the first four bytes of SHA-256(site), big-endian, without the top bit
@@ -22,6 +24,8 @@ import { KithError } from '../core/errors.ts'
  */
 export const IDENTITY = "m/74'/0'/0'/0'"
 export const SSH_HOST = "m/74'/0'/1'/0'"
+export const SSH_USER = "m/74'/0'/1'/1'"
+export const TOKEN = "m/74'/0'/1'/2'"
 export const BACKUP = "m/74'/2'/1'/0'"
 export const TREASURY = "m/74'/2'/2'/0'"
 export const ETHEREUM = "m/44'/60'/0'/0/0"
@@ -82,12 +86,13 @@ export function sitePasswordPath(site: string, version = 1): string {
 }
 
 /** What a path is for: all that an audit log says of it. */
-export type PathClass = 'identity' | 'worker' | 'ssh' | 'site-password' | 'encryption' | 'backup' | 'treasury' | 'ethereum' | 'other'
+export type PathClass = 'identity' | 'worker' | 'ssh' | 'token' | 'site-password' | 'encryption' | 'backup' | 'treasury' | 'ethereum' | 'other'
 
 /** Beginnings of paths, most telling first. */
 const CLASSES: readonly (readonly [string, PathClass])[] = [
   [IDENTITY, 'identity'],
   ["m/74'/0'/0'/", 'worker'],
+  [TOKEN, 'token'],
   ["m/74'/0'/1'/", 'ssh'],
   ["m/74'/0'/2'/", 'identity'],
   ["m/74'/0'/3'/", 'identity'],

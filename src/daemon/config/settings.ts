@@ -10,10 +10,12 @@ import { type ConfiguredOpenApi, type ConfiguredTools, loopbackSchema, openapiSc
 import { apiKeysSchema, filesSchema, grantsSchema, type NamedGrant, scopesSchema } from './access.ts'
 import { acmeNamesSchema, contactSchema, directorySchema, hostPortSchema, profileSchema } from './acme.ts'
 import { formatDuration, parseDuration } from './duration.ts'
-import { folderSchema, frontListenSchema, serverNameSchema } from './front.ts'
 import { forwardsSchema, type NamedForward } from './forwards.ts'
+import { folderSchema, frontListenSchema, serverNameSchema } from './front.ts'
 import { LIMIT_ROWS, type LimitPath, type LimitValues } from './limits.ts'
 import { PRIVATE_NETWORKS, proxiesSchema, withoutCredentials } from './proxies.ts'
+import { DEFAULT_SSH_LIMITS } from '../../ssh/limits.ts'
+import { type SftpFolder, sftpSchema } from '../ssh/config.ts'
 import { rulesSchema } from './rules.ts'
 
 /**
@@ -147,6 +149,14 @@ export interface Config extends LimitValues {
   readonly 'access.authorized_keys': readonly string[]
   readonly 'access.revocations': readonly string[]
   readonly 'access.ssh_scopes': readonly string[]
+  readonly 'ssh.listen': string
+  readonly 'ssh.bind_public': boolean
+  readonly 'ssh.host_certificate': string
+  readonly 'ssh.sftp': readonly SftpFolder[]
+  readonly 'ssh.max_connections': number
+  readonly 'ssh.max_connections_per_address': number
+  readonly 'ssh.max_attempts': number
+  readonly 'ssh.max_failures_per_address': number
   readonly 'access.api_keys': readonly ApiKeyRecord[]
   readonly 'access.grants': readonly NamedGrant[]
   readonly credentials: readonly ConfiguredCredential[]
@@ -333,7 +343,8 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     schema: frontListenSchema,
     fallback: '',
     dynamic: false,
-    about: 'Where this node looks like a website: ADDRESS:PORT such as "0.0.0.0:443". Links share the port when listen has tls:// or wss:// there. Empty: nowhere.',
+    about:
+      'Where this node looks like a website: ADDRESS:PORT such as "0.0.0.0:443". Links share the port when listen has tls:// or wss:// there. Empty: nowhere.',
   }),
   'front.site': setting({
     schema: folderSchema,
@@ -489,6 +500,55 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<Config[P]> } = {
     fallback: [],
     dynamic: true,
     about: 'Lists of what does not count any more: as ssh-keygen -k makes them, or text.',
+  }),
+  'ssh.listen': setting({
+    schema: frontListenSchema,
+    fallback: '',
+    dynamic: false,
+    about: 'Where OpenSSH clients log in: ADDRESS:PORT such as "127.0.0.1:2222". Empty: nowhere.',
+  }),
+  'ssh.bind_public': setting({
+    schema: flag,
+    fallback: false,
+    dynamic: false,
+    about: 'Whether ssh.listen, and ports that clients ask for with -R, may be beyond loopback.',
+  }),
+  'ssh.host_certificate': setting({
+    schema: path,
+    fallback: '',
+    dynamic: false,
+    about: 'Certificate of the SSH host key, as ssh-keygen -s CA -h makes it; empty: none.',
+  }),
+  'ssh.sftp': setting({
+    schema: sftpSchema,
+    fallback: [],
+    dynamic: true,
+    about: 'Folders for SFTP, a table each: [[ssh.sftp]] with name, path, and who may read and write.',
+    show: (folders) => JSON.stringify(folders.map(({ name }) => name)),
+  }),
+  'ssh.max_connections': setting({
+    schema: whole(0, 100_000),
+    fallback: DEFAULT_SSH_LIMITS.connections,
+    dynamic: true,
+    about: 'Connections at the SSH door at once; 0 has no limit.',
+  }),
+  'ssh.max_connections_per_address': setting({
+    schema: whole(0, 100_000),
+    fallback: DEFAULT_SSH_LIMITS.connectionsPerAddress,
+    dynamic: true,
+    about: 'Of one address, or one /64 of IPv6; 0 has no limit.',
+  }),
+  'ssh.max_attempts': setting({
+    schema: whole(0, 100),
+    fallback: DEFAULT_SSH_LIMITS.attempts,
+    dynamic: true,
+    about: 'Refused keys after which an SSH connection ends; 0 has no limit.',
+  }),
+  'ssh.max_failures_per_address': setting({
+    schema: whole(0, 100_000),
+    fallback: DEFAULT_SSH_LIMITS.failuresPerAddress,
+    dynamic: true,
+    about: 'Refused keys of one address within ten minutes, after which its connections are not taken; 0 has no limit.',
   }),
   'access.ssh_scopes': setting({
     schema: scopesSchema,

@@ -1,3 +1,4 @@
+import type { AccessApi } from './routes/access-api.ts'
 import type { AuditApi } from './routes/audit-api.ts'
 import type { BackupApi } from './routes/backup-api.ts'
 import type { CallsApi } from './routes/calls-api.ts'
@@ -16,6 +17,7 @@ import type { PeersApi } from './routes/peers-api.ts'
 import type { PolicyApi } from './routes/policy-api.ts'
 import type { RecoveryApi } from './routes/recovery-api.ts'
 import type { ServicesApi } from './routes/services-api.ts'
+import type { ToolsApi } from './routes/tools-api.ts'
 import type { TreasuryApi } from './routes/treasury-api.ts'
 import type { TrustApi } from './routes/trust-api.ts'
 import type { VaultApi } from './routes/vault-api.ts'
@@ -33,11 +35,13 @@ export interface ControlApi
     CallsApi,
     NetworkApi,
     PolicyApi,
+    AccessApi,
     RecoveryApi,
     ServicesApi,
     AuditApi,
     BackupApi,
     CredentialsApi,
+    ToolsApi,
     TreasuryApi,
     TrustApi,
     GossipApi,

@@ -34,12 +34,20 @@ export const check: CommandHandler = async ({ home, env, output }) => {
   return undefined
 }
 
-export const reload: CommandHandler = async ({ daemon, output }) => {
-  const report = await (await daemon()).call('POST /v1/config/reload', {})
+export const reload: CommandHandler = async ({ daemon, output }, { options }) => {
+  const report = await (await daemon()).call('POST /v1/config/reload', { disconnect_revoked: options.flag('disconnect-revoked') })
   output.result(report, (palette) => {
-    const { applied, restart } = report
-    if (applied.length + restart.length === 0) return 'nothing changed'
-    return [...applied.map((path) => `${palette.good('applied')}  ${path}`), ...restart.map((path) => `${palette.warn('at next start')}  ${path}`)]
+    const { applied, restart, revoked, disconnected } = report
+    const gone =
+      revoked === 0
+        ? []
+        : [
+            disconnected
+              ? palette.good('whoever would not come in any more is out')
+              : palette.warn('some that are in would not come in any more: kith config reload --disconnect-revoked'),
+          ]
+    if (applied.length + restart.length === 0) return ['no setting changed; files of keys were read again', ...gone]
+    return [...applied.map((path) => `${palette.good('applied')}  ${path}`), ...restart.map((path) => `${palette.warn('at next start')}  ${path}`), ...gone]
   })
   return undefined
 }

@@ -25,9 +25,11 @@ export const spec: CommandSpec = {
     {
       name: 'reload',
       summary: 'Let the running node read the configuration again',
-      about: 'All or nothing: an invalid configuration changes nothing. Static settings are named and wait for the next start.',
-      examples: ['kith config reload', 'kith config reload --json'],
-      json: '{applied: [path], restart: [path]}',
+      about:
+        'All or nothing, with the files of keys it names: what is invalid is said with file and line, and changes nothing. Static settings are named and wait for the next start. Running connections go on.',
+      options: [{ flags: '--disconnect-revoked', about: 'end connections of those who would not come in any more', kind: 'flag' }],
+      examples: ['kith config reload', 'kith config reload --disconnect-revoked'],
+      json: '{applied: [path], restart: [path], revoked, disconnected}',
       load: async () => ({ run: (await import('./handler.ts')).reload }),
     },
   ],

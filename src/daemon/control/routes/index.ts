@@ -1,5 +1,6 @@
 import type { ControlApi } from '../api.ts'
 import type { RoutesOf } from '../route.ts'
+import { accessRoutes } from './access.ts'
 import { auditRoutes } from './audit.ts'
 import { backupRoutes } from './backup.ts'
 import { callsRoutes } from './calls.ts'
@@ -18,6 +19,7 @@ import { peersRoutes } from './peers.ts'
 import { policyRoutes } from './policy.ts'
 import { recoveryRoutes } from './recovery.ts'
 import { servicesRoutes } from './services.ts'
+import { toolsRoutes } from './tools.ts'
 import { treasuryRoutes } from './treasury.ts'
 import { trustRoutes } from './trust.ts'
 import { vaultRoutes } from './vault.ts'
@@ -35,11 +37,13 @@ export const controlRoutes: RoutesOf<ControlApi> = {
   ...callsRoutes,
   ...networkRoutes,
   ...policyRoutes,
+  ...accessRoutes,
   ...recoveryRoutes,
   ...servicesRoutes,
   ...auditRoutes,
   ...backupRoutes,
   ...credentialsRoutes,
+  ...toolsRoutes,
   ...treasuryRoutes,
   ...trustRoutes,
   ...gossipRoutes,

@@ -14,7 +14,8 @@ export interface NodeApi {
   'GET /v1/status': Json<Nothing, NodeStatus>
   'GET /v1/health': Json<Nothing, Health>
   'POST /v1/stop': Json<Nothing, { readonly stopped: true; readonly pid: number }>
-  'POST /v1/config/reload': Json<Nothing, ReloadReport>
+  /** `revoked`: how many of those who came in would not any more; they go on unless `disconnect_revoked`. */
+  'POST /v1/config/reload': Json<{ readonly disconnect_revoked?: boolean }, ReloadReport & { readonly revoked: number; readonly disconnected: boolean }>
   /** The newest `count` lines (default 200), then those to come when following. */
   'GET /v1/logs': Lines<{ readonly count?: number; readonly follow?: boolean; readonly level?: Level }, LogRecord>
   /** The Prometheus text exposition. */
@@ -52,7 +53,11 @@ export const nodeRoutes: RoutesOf<NodeApi> = {
     await context.stop()
     return { stopped: true as const, pid: process.pid }
   }),
-  'POST /v1/config/reload': json(nothing, ({ config }) => config.reload()),
+  'POST /v1/config/reload': json(z.object({ disconnect_revoked: z.boolean().optional() }), async ({ config, access }, { disconnect_revoked = false }) => {
+    const report = await config.reload()
+    const revoked = await access.recheck({ disconnect: disconnect_revoked })
+    return { ...report, revoked, disconnected: disconnect_revoked && revoked > 0 }
+  }),
   'GET /v1/logs': lines(
     z.object({
       count: z.coerce.number().int().min(0).max(MAX_RECENT).default(200),

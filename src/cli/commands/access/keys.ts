@@ -1,0 +1,38 @@
+import type { CommandHandler } from '../../spec.ts'
+import { keyRows, rightsWords, takenLine } from './rows.ts'
+
+export const add: CommandHandler = async ({ daemon, output }, { args, options }) => {
+  const until = options.text('until')
+  const result = await (await daemon()).call('POST /v1/access/key/add', {
+    name: args[0] ?? '',
+    scopes: options.list('scope'),
+    resources: options.list('resource'),
+    ...(until === undefined ? {} : { until }),
+  })
+  output.result(
+    result,
+    (palette) => [
+      `${palette.good('made')}  key:${result.api_key.name}  ${rightsWords(result.api_key)}`,
+      palette.strong(result.key),
+      palette.quiet('shown this once; only its hash is kept'),
+    ],
+    result.key,
+  )
+  return undefined
+}
+
+export const list: CommandHandler = async ({ daemon, output }) => {
+  const { api_keys } = await (await daemon()).call('GET /v1/access', {})
+  output.result(
+    { api_keys },
+    (palette, columns) => (api_keys.length === 0 ? palette.quiet('no API keys: kith access key add NAME') : keyRows(api_keys, palette, columns)),
+    api_keys.map(({ name }) => name).join('\n') || undefined,
+  )
+  return undefined
+}
+
+export const revoke: CommandHandler = async ({ daemon, output }, { args, options }) => {
+  const result = await (await daemon()).call('POST /v1/access/key/revoke', { name: args[0] ?? '', disconnect_revoked: options.flag('disconnect-revoked') })
+  output.result(result, (palette) => takenLine(result, palette))
+  return undefined
+}
