@@ -4,7 +4,11 @@ export type { Audit, AuditRow, AuditVerdict } from './core/observe/audit.ts'
 export { Secret } from './core/secret.ts'
 export {
   type Config,
+  type ConnectOptions,
+  connect,
   createNode,
+  type DuplexOptions,
+  type DuplexPeer,
   type InviteOptions,
   type Node,
   type NodeEvent,
@@ -13,15 +17,20 @@ export {
   type NodeForwardOptions,
   type NodeMailbox,
   type NodeOptions,
+  type NodeRemoteForwardOptions,
   type NodeSendOptions,
+  type NodeSocksOptions,
   type NodeStatus,
   type NodeTopics,
   type PairingStatus,
   type PassphraseMode,
   type PeerStatus,
+  type Served,
+  type ServeOptions,
   type ServiceState,
   type ServiceStatus,
   type SettingPath,
+  serve,
   type Trouble,
 } from './daemon/index.ts'
 export type { InboxEntry, SendProgress, SendResult } from './files/index.ts'

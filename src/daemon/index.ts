@@ -1,4 +1,5 @@
 export type { Config, SettingPath } from './config/settings.ts'
+export { type ConnectOptions, connect, type DuplexOptions, type DuplexPeer, type Served, type ServeOptions, serve } from './duplex.ts'
 export type { NodeEvent } from './events.ts'
 export {
   createNode,
@@ -9,7 +10,9 @@ export {
   type NodeForwardOptions,
   type NodeMailbox,
   type NodeOptions,
+  type NodeRemoteForwardOptions,
   type NodeSendOptions,
+  type NodeSocksOptions,
   type NodeTopics,
 } from './node.ts'
 export type { PairingStatus } from './pairings.ts'
