@@ -1,5 +1,5 @@
-import { equalSecret, toHex, utf8 } from '../core/bytes.ts'
-import { sha256 } from '../core/crypto/hash.ts'
+import { hash } from 'node:crypto'
+import { equalSecret } from '../core/bytes.ts'
 import type { Random } from '../core/random.ts'
 
 /** `alk_` and 43 characters of base64url: 256 random bits. Kept here only as SHA-256 of the whole text. */
@@ -18,7 +18,7 @@ export function isApiKey(text: string): boolean {
 
 /** SHA-256 of the whole text, in hex: what a key is looked up by, so that neither its beginning nor the order of keys matters. */
 export function apiKeyHash(text: string): string {
-  return toHex(sha256(utf8(text)))
+  return hash('sha256', text, 'hex')
 }
 
 /** In constant time. */

@@ -3,16 +3,12 @@ import { errorForm } from '../call/errors.ts'
 import { ERROR_TABLE, type ErrorCode } from '../core/error-table.ts'
 import { KithError } from '../core/errors.ts'
 
-/** Answers say what they are and belong to nobody else: no sniffing, no framing, no caching, nothing for other origins. */
+/** Answers say what they are and belong to nobody else: no sniffing, no framing, no caching. Nothing allows other origins. */
 const SECURITY: readonly string[] = [
   'cache-control',
   'no-store',
   'content-security-policy',
   "default-src 'none'; frame-ancestors 'none'",
-  'cross-origin-resource-policy',
-  'same-origin',
-  'referrer-policy',
-  'no-referrer',
   'x-content-type-options',
   'nosniff',
 ]
@@ -22,6 +18,21 @@ export function sendJson(response: ServerResponse, status: number, text: string,
   const length = Buffer.byteLength(text)
   response.writeHead(status, ['content-type', 'application/json', 'content-length', String(length), ...extra, ...SECURITY])
   response.end(text)
+}
+
+/** An answer of bytes, as they are. */
+export function sendBytes(response: ServerResponse, bytes: Uint8Array, extra: readonly string[]): void {
+  response.writeHead(200, ['content-type', 'application/octet-stream', 'content-length', String(bytes.length), ...extra, ...SECURITY])
+  response.end(bytes)
+}
+
+/** A value as it goes out: nothing is null, bytes where only text fits are base64. @throws KithError `CALL_FAILED` for what JSON has no form for. */
+export function jsonOf(value: unknown): string {
+  try {
+    return JSON.stringify(value instanceof Uint8Array ? { base64: Buffer.from(value).toString('base64') } : (value ?? null))
+  } catch (cause) {
+    throw new KithError('CALL_FAILED', 'The answer has no form in JSON.', { cause })
+  }
 }
 
 export function eventHeaders(extra: readonly string[]): string[] {

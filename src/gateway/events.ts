@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { StreamItem } from '../call/types.ts'
 import type { Clock } from '../core/clock.ts'
 import { KithError } from '../core/errors.ts'
-import { errorText, eventHeaders, outward } from './answer.ts'
+import { errorText, eventHeaders, jsonOf, outward } from './answer.ts'
 import type { GatewayLimits } from './limits.ts'
 
 export interface EventsOptions {
@@ -55,7 +55,7 @@ export async function sendEvents(response: ServerResponse, items: AsyncIterableI
 }
 
 function textOf({ id, value }: StreamItem): string {
-  const data = `data: ${JSON.stringify(value ?? null)}\n\n`
+  const data = `data: ${jsonOf(value)}\n\n`
   // An id is one line, and may not be empty or hold NUL; one that is not would say something else.
   return id === undefined || !/^[^\r\n\0]{1,256}$/.test(id) ? data : `id: ${id}\n${data}`
 }

@@ -82,5 +82,6 @@ export function wantsEvents({ accept }: IncomingHttpHeaders): boolean {
 export function checkJsonBody(headers: IncomingHttpHeaders): void {
   if (headers['content-encoding'] !== undefined && headers['content-encoding'] !== 'identity') throw malformed('A body is sent uncompressed.')
   const type = headers['content-type']
+  if (type === 'application/json') return
   if (type === undefined || !/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) throw malformed('A body is application/json.')
 }

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { KithError } from '../core/errors.ts'
 import { MAX_DEPTH } from './limits.ts'
 
@@ -10,29 +11,23 @@ const BACKSLASH = 0x5c
  * @throws KithError `REQUEST_MALFORMED`.
  */
 export function parseJson(bytes: Buffer, maxDepth: number = MAX_DEPTH): unknown {
-  checkDepth(bytes, maxDepth)
-  let value: unknown
-  try {
-    value = JSON.parse(textOf(bytes))
-  } catch {
-    throw malformed('The body is not JSON.')
-  }
+  // What has fewer bytes than that many brackets needs no counting.
+  if (bytes.length > 2 * maxDepth) checkDepth(bytes, maxDepth)
+  const text = isUtf8(bytes) ? bytes.toString('utf8') : undefined
+  const value = text === undefined ? undefined : parsed(text)
+  if (text === undefined || value === undefined) throw malformed('The body is not JSON.')
   // `__proto__` may be written with escapes: only a text that has neither needs no look at its keys.
-  if (bytes.includes('__proto__') || bytes.includes('\\u')) refuseMagicKeys(value)
+  if (text.includes('__proto__') || text.includes('\\u')) refuseMagicKeys(value)
   return value
 }
 
-const decoder: InstanceType<typeof TextDecoder> = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-
-function textOf(bytes: Buffer): string {
-  // Most bodies are small and plain; those need no decoder.
-  if (bytes.length < 512 && isAscii(bytes)) return bytes.toString('latin1')
-  return decoder.decode(bytes)
-}
-
-function isAscii(bytes: Buffer): boolean {
-  for (let at = 0; at < bytes.length; at++) if ((bytes[at] as number) > 0x7f) return false
-  return true
+/** `undefined`, which JSON has not, for what is none. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }
 
 function checkDepth(bytes: Buffer, maxDepth: number): void {

@@ -3,9 +3,8 @@ import type { Caller } from '../access/types.ts'
 import { Cancellation } from '../call/cancellation.ts'
 import { unknownOperation } from '../call/errors.ts'
 import type { CallOptions, IncomingCall, JsonSchema, OperationDescription } from '../call/types.ts'
-import { toHex } from '../core/bytes.ts'
 import { KithError } from '../core/errors.ts'
-import { errorHeaders, errorText, outward, sendJson, statusOf } from './answer.ts'
+import { errorHeaders, errorText, jsonOf, outward, sendBytes, sendJson, statusOf } from './answer.ts'
 import { hasBody, linger, readBody } from './body.ts'
 import { Budget } from './budget.ts'
 import { sendEvents } from './events.ts'
@@ -16,7 +15,9 @@ import type { McpDoor } from './mcp/door.ts'
 import { openApiDocument } from './openapi/document.ts'
 import { presentationOf } from './presentation.ts'
 import { type QueryInput, queryInput } from './query-input.ts'
+import { Revocations } from './revocations.ts'
 import { parseQuery, Targets } from './target.ts'
+import { TraceIds } from './trace.ts'
 import type { GatewayOptions } from './types.ts'
 
 /** Operations of which it is remembered what they take. */
@@ -54,11 +55,14 @@ export class RequestDesk {
   readonly #running: Set<Cancellation> = new Set()
   readonly #takesMany: Map<string, boolean> = new Map()
   readonly #stopWatching: () => void
+  readonly #revocations: Revocations = new Revocations()
+  readonly #ids: TraceIds
   #mcp: Promise<McpDoor> | undefined
   #closed = false
 
   constructor(options: GatewayOptions) {
     this.#options = options
+    this.#ids = new TraceIds(options.random)
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits }
     this.#budget = new Budget(this.#limits)
     this.#hosts = new HostGuard(options.hosts ?? [])
@@ -86,7 +90,6 @@ export class RequestDesk {
       this.#running.delete(ending)
       if (!response.writableFinished) ending.cancel(new KithError('ABORTED', 'The client went away.'))
     })
-    request.on('error', ignore)
     response.on('error', ignore)
     this.#serve(exchange, mark === -1 ? url : url.slice(0, mark)).catch((error: unknown) => this.#refuse(exchange, error))
   }
@@ -94,9 +97,8 @@ export class RequestDesk {
   async #serve(exchange: Exchange, path: string): Promise<void> {
     const { request } = exchange
     const trace = traceOf(request.headers)
-    const random = toHex(this.#options.random.bytes(trace === undefined ? 24 : 8))
-    const span = random.slice(0, 16)
-    const traceId = trace?.traceId ?? random.slice(16)
+    const span = this.#ids.span()
+    const traceId = trace?.traceId ?? this.#ids.trace()
     exchange.headers = ['request-id', span, 'traceparent', `00-${traceId}-${span}-01`]
     this.#hosts.check(request.headers)
     if (this.#closed) throw new KithError('GATEWAY_BUSY', 'The gateway closes.')
@@ -108,14 +110,14 @@ export class RequestDesk {
       const caller = await this.#callerOf(request)
       this.#budget.enterCaller(caller.id)
       try {
-        const stop = this.#follow(caller, exchange.ending)
+        if (caller.revoked !== undefined) this.#revocations.add(caller.revoked, exchange.ending)
         try {
           if (target === undefined) throw unknownOperation()
           if (target.kind === 'schema') await this.#sendSchema(exchange, caller)
           else if (target.kind === 'mcp') await this.#serveMcp(exchange, caller)
           else await this.#operation(exchange, { ...callOptions(request, traceId, trace?.parentId), caller, path: target.path, cancellation: exchange.ending })
         } finally {
-          stop()
+          if (caller.revoked !== undefined) this.#revocations.delete(caller.revoked, exchange.ending)
         }
       } finally {
         this.#budget.leaveCaller(caller.id)
@@ -132,22 +134,13 @@ export class RequestDesk {
     return caller
   }
 
-  /** What a caller proved can be taken back while it is being answered. */
-  #follow({ revoked }: Caller, ending: Cancellation): () => void {
-    if (revoked === undefined) return ignore
-    const end = (): void => ending.cancel(new KithError('GATEWAY_UNAUTHORIZED', 'What the caller showed is not valid any more.'))
-    if (revoked.aborted) end()
-    revoked.addEventListener('abort', end, { once: true })
-    return () => revoked.removeEventListener('abort', end)
-  }
-
   async #operation(exchange: Exchange, call: Call): Promise<void> {
     const { request } = exchange
     const events = wantsEvents(request.headers)
     if (request.method === 'POST') {
       if (exchange.query !== '') throw malformed('The input of a POST is its body.')
-      await this.#refuseClientStream(call)
-      const input = await this.#body(exchange)
+      if (this.#takesMany.get(call.path) !== false) await this.#refuseClientStream(call)
+      const input = hasBody(request) ? await this.#body(exchange) : undefined
       if (events) return await this.#stream(exchange, call, input)
       return await this.#once(exchange, call, input)
     }
@@ -199,7 +192,6 @@ export class RequestDesk {
 
   async #body(exchange: Exchange): Promise<unknown> {
     const { request, response, expects } = exchange
-    if (!hasBody(request)) return undefined
     checkJsonBody(request.headers)
     const announced = Number(request.headers['content-length'] ?? 0)
     if (expects && announced <= this.#limits.bodyBytes) response.writeContinue()
@@ -210,7 +202,8 @@ export class RequestDesk {
   async #once({ response, headers, ending }: Exchange, call: Call, input: unknown): Promise<void> {
     const value = await this.#options.callee.call({ ...call, input })
     if (ending.error !== undefined) throw ending.error
-    sendJson(response, 200, JSON.stringify(value ?? null), headers)
+    if (value instanceof Uint8Array) sendBytes(response, value, headers)
+    else sendJson(response, 200, jsonOf(value), headers)
   }
 
   async #stream(exchange: Exchange, call: Call, input: unknown): Promise<void> {
@@ -237,7 +230,7 @@ export class RequestDesk {
     // What speaks this protocol is large, so it is loaded when the first client comes.
     this.#mcp ??= import('./mcp/door.ts').then(({ openMcpDoor }) => openMcpDoor(this.#options))
     const door = await this.#mcp
-    const body = request.method === 'POST' ? await this.#body(exchange) : undefined
+    const body = request.method === 'POST' && hasBody(request) ? await this.#body(exchange) : undefined
     await door.serve(request, response, { caller, signal: exchange.ending.signal, headers, body })
   }
 

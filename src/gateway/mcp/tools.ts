@@ -5,7 +5,7 @@ import type { Caller } from '../../access/types.ts'
 import type { Callee, OperationDescription } from '../../call/types.ts'
 import { KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
-import { errorText, outward } from '../answer.ts'
+import { errorText, jsonOf, outward } from '../answer.ts'
 import { refuseMagicKeys } from '../json.ts'
 import { exportSchema } from './tool-schema.ts'
 
@@ -117,10 +117,13 @@ function toolOf(name: string, described: OperationDescription): Tool {
 }
 
 function resultOf(value: unknown, { output }: OperationDescription): CallToolResult {
-  const text = JSON.stringify(value)
+  const text = jsonOf(value)
   if (text.length > MAX_RESULT_CHARACTERS) {
     throw new KithError('MESSAGE_TOO_LARGE', `The result has more than ${MAX_RESULT_CHARACTERS} characters.`, { details: { limit: MAX_RESULT_CHARACTERS } })
   }
   const { wrapped } = exportSchema(output, 'output')
-  return { content: [{ type: 'text', text }], structuredContent: wrapped ? { output: value } : (value as { [name: string]: unknown }) }
+  return {
+    content: [{ type: 'text', text }],
+    structuredContent: wrapped ? { output: value instanceof Uint8Array ? JSON.parse(text) : value } : (value as { [name: string]: unknown }),
+  }
 }
