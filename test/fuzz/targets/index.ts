@@ -2,11 +2,13 @@ import type { FuzzTarget } from '../mutate.ts'
 import { assemblyTargets } from './assembly.ts'
 import { backupTargets } from './backup.ts'
 import { blobTargets } from './blobs.ts'
+import { callTargets } from './calls.ts'
 import { conductTargets } from './conduct.ts'
 import { coreTargets } from './core.ts'
 import { credentialTargets } from './credentials.ts'
 import { daemonTargets } from './daemon.ts'
 import { deviceTargets } from './devices.ts'
+import { doorTargets } from './doors.ts'
 import { gossipTargets } from './gossip.ts'
 import { hardwareTargets } from './hardware.ts'
 import { helloTargets } from './hello.ts'
@@ -24,6 +26,7 @@ import { serviceTargets } from './services.ts'
 import { streamTargets } from './stream.ts'
 import { trustTargets } from './trust.ts'
 import { vaultTargets } from './vault.ts'
+import { workerTargets } from './workers.ts'
 
 /** Every target, for the replay of the kept corpus. */
 export const allTargets: readonly FuzzTarget[] = [
@@ -42,6 +45,9 @@ export const allTargets: readonly FuzzTarget[] = [
   ...hardwareTargets,
   ...deviceTargets,
   ...serviceTargets,
+  ...callTargets,
+  ...workerTargets,
+  ...doorTargets,
   ...gossipTargets,
   ...blobTargets,
   ...trustTargets,
