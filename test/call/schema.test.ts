@@ -53,10 +53,6 @@ describe('schemas', () => {
   it('depth, parts and length are bounded', () => {
     compileSchema(nested(20), 'input')
     refuses(nested(100), /too deeply/)
-    refuses(
-      { type: 'object', properties: Object.fromEntries(Array.from({ length: SCHEMA_LIMITS.nodes + 1 }, (_, i) => [`p${i}`, true])) },
-      /too many parts|too long/,
-    )
     refuses({ enum: ['x'.repeat(SCHEMA_LIMITS.bytes)] }, /too long/)
     refuses({ properties: Object.fromEntries(Array.from({ length: SCHEMA_LIMITS.nodes + 1 }, (_, i) => [`p${i}`, {}])), type: 'object' }, /too many parts/)
   })
