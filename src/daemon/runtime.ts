@@ -42,13 +42,14 @@ import { createPairings, type Pairings } from './pairings.ts'
 import { CallsService } from './services/calls.ts'
 import { CertificatesService } from './services/certificates.ts'
 import { FilesService } from './services/files.ts'
-import { GatewayService } from './services/gateway.ts'
 import { FrontService } from './services/front.ts'
+import { GatewayService } from './services/gateway.ts'
 import { ownOperations } from './services/own-operations.ts'
 import { SshService } from './services/ssh.ts'
 import { TunnelsService } from './services/tunnels.ts'
 import { countStatus, type NodeStatus, peerStatus } from './status.ts'
 import { Supervisor } from './supervisor.ts'
+import { vaultOperations } from './vault/calls.ts'
 import { VaultService } from './vault/service.ts'
 import { version } from './version.ts'
 
@@ -173,6 +174,15 @@ export class Runtime implements NodeContext {
     this.access = new AccessService({ mesh: this.#mesh, config, clock, logger, metrics })
     this.calls = new CallsService({ mesh: this.#mesh, access: (mesh) => this.access.callAccess(mesh), clock, random, logger, metrics })
     this.calls.registry.registerAll(ownOperations({ status: () => this.status() }))
+    this.calls.registry.registerAll(
+      vaultOperations({
+        opened: (name) => this.vaults.opened(name),
+        policy: () => this.#mesh.running.policy,
+        audit: () => this.#mesh.assembly?.audit,
+        clock,
+        logger,
+      }),
+    )
     this.#credentials = new CredentialsService({ config, mesh: this.#mesh, vault: () => this.vaults.get(), environment: env, clock, random, logger, metrics })
     this.gateway = new GatewayService({
       config,

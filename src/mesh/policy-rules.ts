@@ -17,7 +17,7 @@ import {
   parseMoment,
   type RuleConditions,
 } from './policy-conditions.ts'
-import { ACTIONS, formatPattern, type Guard, matchesTarget, mayDecide, parsePattern, type Target, type TargetPattern } from './policy-target.ts'
+import { ACTIONS, formatPattern, type Guard, matchesTarget, mayDecide, namesKey, parsePattern, type Target, type TargetPattern } from './policy-target.ts'
 import type { PeerClass } from './types.ts'
 
 export type Effect = 'allow' | 'deny'
@@ -61,12 +61,20 @@ export function parseRule(text: RuleText, guard: Guard, now?: number): Rule {
   if (DEVICES_ONLY.has(action) && isNeverLinked(principal, conditions)) {
     throw new TypeError(`only the devices of peers ${action} here, over links, so this rule would never match`)
   }
+  if (effect === 'allow' && pattern.kind === 'text' && namesKey({ kind: 'text', text: pattern.pattern }) && !isOne(principal)) {
+    throw new TypeError('a private key is given to one caller by name, not to a class or a scope, so this rule would never match')
+  }
   const { window: _, ...told } = conditions
   return { effect, principal, action, target: formatPattern(pattern, text.target), pattern, conditions, ...told }
 }
 
+/** Somebody, not whoever has something. */
+function isOne(principal: string): boolean {
+  return isDid(principal) || isForeignPrincipal(principal)
+}
+
 /** What is asked about devices on links, and about nobody else. */
-const DEVICES_ONLY: ReadonlySet<string> = new Set(['link', 'ping', 'open', 'publish', 'subscribe', 'mailbox'])
+const DEVICES_ONLY: ReadonlySet<string> = new Set(['link', 'ping', 'open', 'publish', 'subscribe', 'mailbox', 'offer'])
 
 function isNeverLinked(principal: string, { via }: Conditions): boolean {
   return looksForeign(principal) || (via !== undefined && !via.includes('link'))
@@ -115,6 +123,7 @@ export function matchesPeer(rule: RuleText, { peer, also }: PolicySubject, held:
 export function matchesRequest(rule: Rule, request: RuleRequest, held: PeerClass, guard: Guard): boolean {
   if (rule.action !== '*' && rule.action !== request.action) return false
   if (!conditionsHold(rule.conditions, request)) return false
+  if (rule.effect === 'allow' && namesKey(request.target) && !isOne(rule.principal)) return false
   return matchesPeer(rule, request, held) && matchesTarget(rule.pattern, request.target, rule.effect === 'allow', guard)
 }
 

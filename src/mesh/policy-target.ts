@@ -8,7 +8,7 @@ import { type IpAddress, type IpNetwork, inNetwork, networkContains, networkNeve
  *           unix:/path      exactly this socket
  * listen, datagram          the same: where a peer lets this node listen for it, and where it sends UDP
  * open      a/protocol/1    `*` stands for any run of characters
- * call      service/op      the same
+ * call      service/op      the same; vault/derive/PATH is a private key, which no wildcard reaches
  * offer     alias/service   the same: a worker registers operations of the service under the alias
  * publish, subscribe        a topic's name, the same; `:` belongs to it
  * link, ping, file, mailbox no target
@@ -59,6 +59,7 @@ export const ACTIONS: ReadonlyMap<string, TargetKind> = new Map([
   ['mailbox', 'none'],
 ])
 
+const KEY_TARGET = 'vault/derive/'
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/
 const TEXT = /^[A-Za-z0-9._/-]{1,128}$/
 const TEXT_PATTERN = /^[A-Za-z0-9._/*-]{1,128}$/
@@ -98,6 +99,8 @@ export function parsePattern(action: string, text: string | undefined, allow: bo
   if (kind === 'none') throw new TypeError(`the action ${action} takes no target, so this rule would never match`)
   if (kind === 'text') {
     if (!TEXT_PATTERN.test(text)) throw new TypeError('a target of this action is 1 to 128 letters, digits and . _ / - with * for any run of them')
+    if (allow && text.startsWith(KEY_TARGET) && text.includes('*'))
+      throw new TypeError('no wildcard reaches private keys, so this rule would never match; write the path in full')
     return { kind: 'text', pattern: text }
   }
   if (kind === 'topic') {
@@ -173,7 +176,8 @@ export function matchesTarget(pattern: TargetPattern, target: Target, allow: boo
     case 'any':
       return !allow || !guardedTarget(target, guard)
     case 'text':
-      return target.kind === 'text' && globMatches(pattern.pattern, target.text)
+      if (target.kind !== 'text') return false
+      return allow && namesKey(target) ? pattern.pattern === target.text : globMatches(pattern.pattern, target.text)
     case 'unix':
       return target.kind === 'unix' && target.path === pattern.path
     case 'endpoint':
@@ -213,8 +217,15 @@ function matchesHost(host: HostPattern, target: Target & { kind: 'endpoint' }): 
   return host.kind === 'name' ? host.name === target.name : hostGlobMatches(host.pattern, target.name)
 }
 
+/**
+ * Private keys of the vault, as the action `call` names them: `vault/derive/m/74h/0h/0h/3h`. A rule that allows names the path in full and the one who may have it.
+ */
+export function namesKey(target: Target): boolean {
+  return target.kind === 'text' && target.text.startsWith(KEY_TARGET)
+}
+
 function guardedTarget(target: Target, guard: Guard): boolean {
-  if (target.kind === 'unix') return true
+  if (target.kind === 'unix' || namesKey(target)) return true
   if (target.kind !== 'endpoint') return false
   if (target.name !== undefined && guardedName(target.name, guard)) return true
   return target.address !== undefined && (neverByRange(target.address) || guard.ownPort(target.address, target.port))

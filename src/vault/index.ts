@@ -25,6 +25,8 @@ export { isEncryptedData, parseEncryptedData } from './encrypted-data.ts'
 export type { IdentitySeeds } from './identity-seeds.ts'
 export { deriveIdentitySeeds } from './identity-seeds.ts'
 export type { DerivedKey, KeyType } from './key-cache.ts'
+export type { KeyLease, KeyLeaseEvent } from './key-lease.ts'
+export { holdKey } from './key-lease.ts'
 export type { PathClass, PathIndices } from './paths.ts'
 export {
   BACKUP,

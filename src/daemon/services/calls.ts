@@ -32,7 +32,7 @@ const DRAIN_MS = 5_000
 /** How long calls of a head may go on when its registration is given up. */
 const CLOSE_MS = 10_000
 /** Every node has these itself. */
-const OF_EVERY_NODE: readonly string[] = ['services/', 'node/']
+const OF_EVERY_NODE: readonly string[] = ['services/', 'node/', 'vault/']
 
 /** Access as the node decides it: set while the mesh runs. */
 export interface CallAccess {

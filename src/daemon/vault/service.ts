@@ -48,6 +48,8 @@ export interface VaultServiceOptions {
  */
 export class VaultService implements Service {
   readonly name = 'vault'
+  /** Runs after somebody opened a vault: what waited for a key of it can go on. */
+  onUnlocked: (() => void) | undefined
   readonly #options: VaultServiceOptions
   readonly #vaults: Map<string, Vault> = new Map()
   readonly #opened: (vault: Vault) => void
@@ -130,6 +132,7 @@ export class VaultService implements Service {
       phrase.wipe()
     }
     this.#opened(vault)
+    this.onUnlocked?.()
     return viewOf(vault)
   }
 
