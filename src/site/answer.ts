@@ -29,7 +29,7 @@ export async function answer(request: SiteRequest, pages: Pages): Promise<Answer
   if (found.kind === 'forbidden') return status(403)
   if (found.kind === 'directory') {
     const query = target.query === undefined ? '' : `?${target.query}`
-    return { kind: 'status', status: 301, location: `${request.origin}${target.path.toString('latin1')}/${query}` }
+    return { kind: 'status', status: 301, location: `${request.origin}${headerText(target.path)}/${query}` }
   }
   if (method === 'POST') {
     await found.close()
@@ -69,6 +69,11 @@ function partial(file: FoundFile, ranges: readonly ByteRange[], head: { type: st
   const boundary = String(boundaries).padStart(20, '0')
   const { length, parts } = multipart(ranges, file.size, head.type, boundary)
   return { kind: 'file', head: { ...head, status: 206, type: `multipart/byteranges; boundary=${boundary}`, length, more: [tag] }, file, parts }
+}
+
+/** Bytes that would end a header line stay escaped. */
+function headerText(path: Buffer): string {
+  return [...path].map((byte) => (byte < 0x20 || byte === 0x7f ? `%${byte.toString(16).padStart(2, '0')}` : String.fromCharCode(byte))).join('')
 }
 
 function status(code: number): Answer {
