@@ -38,6 +38,7 @@ export function readCertificate({ key, cert, identifiers = [], now }: ReadOption
   const missing = identifiers.find(({ type, value }) => (type === 'dns' ? leaf.checkHost(value, { subject: 'never' }) : leaf.checkIP(value)) === undefined)
   if (missing !== undefined) throw invalid('names', `The certificate is not for ${missing.value}.`)
   const [notBefore, notAfter] = [Date.parse(leaf.validFrom), Date.parse(leaf.validTo)]
+  if (!Number.isFinite(notBefore) || !(notAfter > notBefore)) throw invalid('dates', 'The dates of the certificate are none.')
   if (now !== undefined && now >= notAfter) throw invalid('dates', 'The certificate has run out.')
   return { key, cert: `${chain.join('\n')}\n`, names: namesOf(leaf), notBefore, notAfter }
 }
