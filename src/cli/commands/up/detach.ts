@@ -25,6 +25,9 @@ export async function detach(context: CommandContext, options: Options): Promise
   mkdirSync(log, { recursive: true, mode: 0o700 })
   const file = openSync(join(log, 'up.log'), 'a', 0o600)
   const args = ['up', '--home', root, '--json', ...options.list('listen').flatMap((url) => ['--listen', url])]
+  if (options.flag('no-gateway')) args.push('--no-gateway')
+  const gateway = options.text('gateway')
+  if (gateway !== undefined) args.push('--gateway', gateway)
   const passphraseFile = options.text('passphrase-file')
   if (passphraseFile !== undefined) args.push('--passphrase-file', passphraseFile)
   const child = spawn(process.execPath, [...process.execArgv, process.argv[1] as string, ...args], {

@@ -37,9 +37,16 @@ export async function openNode(context: CommandContext, options: Options): Promi
   return await openRuntime({
     home: context.home,
     env: context.env,
-    ...(listen.length === 0 ? {} : { flags: { listen } }),
+    flags: { ...(listen.length === 0 ? {} : { listen }), ...gatewayFlag(options) },
     ...(file === undefined ? {} : { passphraseFile: file }),
   })
+}
+
+/** What was said of the gateway; nothing: the configuration decides. */
+function gatewayFlag(options: Options): { readonly 'gateway.listen'?: string } {
+  if (options.flag('no-gateway')) return { 'gateway.listen': '' }
+  const address = options.text('gateway')
+  return address === undefined ? {} : { 'gateway.listen': address }
 }
 
 /** Asks for the passphrase where that helps, then says what the node is. Whoever answers with Ctrl-C wants no node. */

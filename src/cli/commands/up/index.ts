@@ -7,6 +7,12 @@ export const UP_OPTIONS: readonly OptionSpec[] = [
     about: 'address to listen on in this run, such as tcp://0.0.0.0:4433; may be repeated (listen in config.toml keeps it)',
     kind: 'list',
   },
+  {
+    flags: '--gateway <address>',
+    about: 'answer calls by HTTP on this address of the machine, such as 127.0.0.1:8787 (gateway.listen in config.toml keeps it)',
+    kind: 'text',
+  },
+  { flags: '--no-gateway', about: 'answer none by HTTP in this run', kind: 'flag' },
   { flags: '--passphrase-file <file>', about: 'read the passphrase from a file (0600)', kind: 'text' },
 ]
 

@@ -21,7 +21,17 @@ export interface Ready {
 
 export function readyOf(runtime: Runtime): Ready {
   const { did, name, listen, pid, degraded } = runtime.status()
-  return { event: 'ready', did, name, listen, gateway: null, control: runtime.control, pid, degraded, instead_of_port: runtime.insteadOfPort }
+  return {
+    event: 'ready',
+    did,
+    name,
+    listen,
+    gateway: runtime.gateway.address,
+    control: runtime.control,
+    pid,
+    degraded,
+    instead_of_port: runtime.insteadOfPort,
+  }
 }
 
 const LISTENS = 'listens on '
@@ -40,6 +50,7 @@ export function tellReady({ output, command }: CommandContext, ready: Ready): vo
       ...(ready.listen.length === 0
         ? []
         : wrapped(ready.listen.join('  '), columns - LISTENS.length).map((part, index) => (index === 0 ? LISTENS : INDENT) + part)),
+      ...(ready.gateway === null ? [] : [`gateway    ${ready.gateway}`]),
       ...(ready.instead_of_port === null
         ? []
         : [palette.quiet(`port ${ready.instead_of_port} is taken by another program; this one is remembered for this home`)]),
