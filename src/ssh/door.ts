@@ -4,7 +4,7 @@ import type { Caller, IdentityProvider } from '../access/types.ts'
 import type { Callee } from '../call/types.ts'
 import type { Clock, Timer } from '../core/clock.ts'
 import type { Logger } from '../core/observe/log.ts'
-import { type Metrics, silentMetrics } from '../core/observe/metrics.ts'
+import { silentMetrics } from '../core/observe/metrics.ts'
 import type { Signer } from '../core/signer.ts'
 import { Admission, type Place } from './admission.ts'
 import { type DialTarget, serveForwards } from './forwards.ts'
@@ -14,6 +14,7 @@ import { HYBRID, offerFor, patchServer, serverOffer } from './key-exchange.ts'
 import { DISCONNECT, type ServerConnection, ssh2Library } from './library.ts'
 import { DEFAULT_SSH_LIMITS, type SshLimits } from './limits.ts'
 import { createLogin, type Origin } from './login.ts'
+import { type SshMetrics, sshMetrics } from './metrics.ts'
 import { watchOpenings } from './openings.ts'
 import { Outlet } from './outlet.ts'
 import { type MayListen, serveRemoteForwards } from './remote-forwards.ts'
@@ -40,7 +41,7 @@ export interface SshDoorOptions {
   readonly sftp?: ServeSftp
   readonly clock: Clock
   readonly logger: Logger
-  readonly metrics?: Metrics
+  readonly metrics?: SshMetrics
 }
 
 /** Somebody who is logged in. */
@@ -99,7 +100,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
   const { IncomingClient } = ssh2Library()
   const { hostKey, hostCertificate, identity, clock, logger } = options
   const limits = options.limits ?? (() => DEFAULT_SSH_LIMITS)
-  const count = doorMetrics(options.metrics ?? silentMetrics)
+  const count = options.metrics ?? sshMetrics(silentMetrics)
   const hostKeys = libraryHostKeys(hostKey, hostCertificate)
   const offer = serverOffer(hostCertificate !== undefined)
   const admission = new Admission(limits, clock)
@@ -323,25 +324,5 @@ function rekeyAfter(connection: ServerConnection, socket: Duplex, limit: number)
   return () => {
     socket.off('data', counted)
     socket.write = write
-  }
-}
-
-interface DoorMetrics {
-  connections(change: number): void
-  sessions(change: number): void
-  logins(result: 'accept' | 'reject'): void
-  refused(reason: string): void
-}
-
-function doorMetrics(metrics: Metrics): DoorMetrics {
-  const connections = metrics.gauge('kith_ssh_connections', 'Connections at the SSH door, logged in or not.')
-  const sessions = metrics.gauge('kith_ssh_sessions', 'Those that are logged in.')
-  const logins = metrics.counter('kith_ssh_logins_total', 'Keys that were shown at the SSH door, by what came of it.', ['result'])
-  const refused = metrics.counter('kith_ssh_refused_total', 'Connections that the SSH door did not take or cut off, by why.', ['reason'])
-  return {
-    connections: (change) => connections.add(change),
-    sessions: (change) => sessions.add(change),
-    logins: (result) => logins.add(1, { result }),
-    refused: (reason) => refused.add(1, { reason }),
   }
 }

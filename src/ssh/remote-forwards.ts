@@ -9,12 +9,11 @@ export interface ListenRequest {
   readonly caller: Caller
   /** An address of this machine. */
   readonly host: string
-  /** 0: any free one. */
   readonly port: number
 }
 
 /** Whether the owner's rules let this caller listen there. */
-export type MayListen = (request: ListenRequest) => boolean
+export type MayListen = (request: ListenRequest) => Promise<boolean>
 
 export interface RemoteForwardsOptions {
   readonly caller: Caller
@@ -38,6 +37,8 @@ export function serveRemoteForwards(connection: ssh2.Connection, options: Remote
   const { caller, mayListen, outlet, most, signal, count } = options
   /** By address and port as the client names them. */
   const listening = new Map<string, Server>()
+  /** Those that the client was told of. */
+  const open = new WeakSet<Server>()
 
   connection.on('request', (accept, reject, name, info) => {
     if (name === 'tcpip-forward') void listen(info as TcpipBindInfo, accept, reject)
@@ -56,26 +57,33 @@ export function serveRemoteForwards(connection: ssh2.Connection, options: Remote
       host === undefined ||
       !Number.isInteger(bindPort) ||
       bindPort > MAX_PORT ||
-      mayListen === undefined ||
       listening.size >= most ||
       (bindPort !== 0 && listening.has(wanted)) ||
-      (!isLoopback(host) && !options.public()) ||
-      !mayListen({ caller, host, port: bindPort })
-    if (refused) return reject?.()
+      (!isLoopback(host) && !options.public())
+    if (refused || mayListen === undefined || host === undefined) return reject?.()
     const server = createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: true }, (socket) => arrived(server, socket, bindAddr))
     server.maxConnections = MAX_CONNECTIONS
     // Taken at once, so that requests that come together are counted together.
     const place = bindPort === 0 ? `${wanted} ${listening.size} ${Math.floor(performance.now())}` : wanted
     listening.set(place, server)
     try {
+      if (bindPort !== 0 && !(await mayListen({ caller, host, port: bindPort }))) throw new Error('not allowed')
       await new Promise<void>((resolve, fail) => server.once('error', fail).listen({ host, port: bindPort, exclusive: true }, resolve))
     } catch {
       listening.delete(place)
       return reject?.()
     }
     server.on('error', () => {})
-    if (signal.aborted || !listening.has(place)) return void server.close()
     const { port } = server.address() as AddressInfo
+    // Which one a free port is, is known only now; nobody is let in before the answer.
+    const allowed = bindPort !== 0 || (await mayListen({ caller, host, port }))
+    if (signal.aborted || !listening.has(place) || !allowed) {
+      server.close()
+      listening.delete(place)
+      reject?.()
+      return
+    }
+    open.add(server)
     listening.delete(place)
     listening.set(keyOf(bindAddr, port), server)
     accept?.(port)
@@ -95,7 +103,7 @@ export function serveRemoteForwards(connection: ssh2.Connection, options: Remote
   function arrived(server: Server, socket: Socket, bindAddr: string): void {
     const drop = (): void => void socket.destroy()
     socket.on('error', drop)
-    if (signal.aborted) {
+    if (signal.aborted || !open.has(server)) {
       drop()
       return
     }

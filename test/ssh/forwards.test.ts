@@ -100,7 +100,7 @@ test('ports beyond 65,535 and 0, and hosts that are none, are refused and never 
 })
 
 test('a certificate without permit-port-forwarding, opens nothing', async () => {
-  const at = await loggedIn({ dial: async () => assert.fail('dialled'), mayListen: () => true }, { noForwarding: true })
+  const at = await loggedIn({ dial: async () => assert.fail('dialled'), mayListen: async () => true }, { noForwarding: true })
   await assert.rejects(forwardOut(at.client, 'h', 22), (error: Error & { reason?: number }) => error.reason === 1)
   await assert.rejects(
     new Promise((resolve, reject) => at.client.forwardIn('127.0.0.1', 0, (error, port) => (error === undefined ? resolve(port) : reject(error)))),
@@ -213,7 +213,7 @@ function forwardIn(client: ssh2.Client, host: string, port: number): Promise<num
 }
 
 test('a remote forward, brings connections to the client and ends when it is cancelled', async () => {
-  const at = await loggedIn({ mayListen: ({ host }) => host === '127.0.0.1' })
+  const at = await loggedIn({ mayListen: async ({ host }) => host === '127.0.0.1' })
   const port = await forwardIn(at.client, 'localhost', 0)
   at.client.on('tcp connection', (_info, accept) => {
     const channel = accept()
@@ -231,7 +231,7 @@ test('a remote forward, brings connections to the client and ends when it is can
 test('a remote forward, beyond loopback, of a bad port, or against the rules, is refused', async () => {
   const asked: string[] = []
   const at = await loggedIn({
-    mayListen: ({ host, port }) => {
+    mayListen: async ({ host, port }) => {
       asked.push(`${host}:${port}`)
       return false
     },
@@ -251,7 +251,7 @@ test('a remote forward, beyond loopback, of a bad port, or against the rules, is
 })
 
 test('remote forwards, are no more than their limit and end with the connection', async () => {
-  const at = await loggedIn({ mayListen: () => true, limits: () => ({ ...DEFAULT_SSH_LIMITS, remoteForwards: 2 }) })
+  const at = await loggedIn({ mayListen: async () => true, limits: () => ({ ...DEFAULT_SSH_LIMITS, remoteForwards: 2 }) })
   const ports = [await forwardIn(at.client, '127.0.0.1', 0), await forwardIn(at.client, '127.0.0.1', 0)]
   await assert.rejects(forwardIn(at.client, '127.0.0.1', 0))
   at.client.end()

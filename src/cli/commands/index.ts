@@ -14,6 +14,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'ping', load: () => import('./ping/index.ts') },
   { name: 'why', load: () => import('./why/index.ts') },
   { name: 'forward', load: () => import('./forward/index.ts') },
+  { name: 'ssh', load: () => import('./ssh/index.ts') },
   { name: 'socks', load: () => import('./socks/index.ts') },
   { name: 'tunnels', load: () => import('./tunnels/index.ts') },
   { name: 'send', load: () => import('./send/index.ts') },

@@ -16,6 +16,7 @@ import type { NodeApi } from './routes/node.ts'
 import type { PeersApi } from './routes/peers-api.ts'
 import type { PolicyApi } from './routes/policy-api.ts'
 import type { RecoveryApi } from './routes/recovery-api.ts'
+import type { SshApi } from './routes/ssh-api.ts'
 import type { ServicesApi } from './routes/services-api.ts'
 import type { ToolsApi } from './routes/tools-api.ts'
 import type { TreasuryApi } from './routes/treasury-api.ts'
@@ -38,6 +39,7 @@ export interface ControlApi
     AccessApi,
     RecoveryApi,
     ServicesApi,
+    SshApi,
     AuditApi,
     BackupApi,
     CredentialsApi,

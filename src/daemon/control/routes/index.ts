@@ -18,6 +18,7 @@ import { nodeRoutes } from './node.ts'
 import { peersRoutes } from './peers.ts'
 import { policyRoutes } from './policy.ts'
 import { recoveryRoutes } from './recovery.ts'
+import { sshRoutes } from './ssh.ts'
 import { servicesRoutes } from './services.ts'
 import { toolsRoutes } from './tools.ts'
 import { treasuryRoutes } from './treasury.ts'
@@ -40,6 +41,7 @@ export const controlRoutes: RoutesOf<ControlApi> = {
   ...accessRoutes,
   ...recoveryRoutes,
   ...servicesRoutes,
+  ...sshRoutes,
   ...auditRoutes,
   ...backupRoutes,
   ...credentialsRoutes,
