@@ -34,10 +34,10 @@ export function readTarget(target: string): Target | undefined {
       const hex = target.slice(at + 1, at + 3)
       if (!/^[0-9a-fA-F]{2}$/.test(hex)) return undefined
       byte = Number.parseInt(hex, 16)
-      if (byte === 0) return undefined
       at += 2
       literal = byte === 0x25 || byte === 0x23 || byte === 0x3f
     }
+    if (byte === 0) return undefined
     if (byte === SLASH && !literal) {
       if (state === 'slash') continue
       if (state === 'dot') out.pop()

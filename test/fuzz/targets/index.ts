@@ -9,6 +9,7 @@ import { credentialTargets } from './credentials.ts'
 import { daemonTargets } from './daemon.ts'
 import { deviceTargets } from './devices.ts'
 import { doorTargets } from './doors.ts'
+import { frontTargets } from './front.ts'
 import { gossipTargets } from './gossip.ts'
 import { hardwareTargets } from './hardware.ts'
 import { helloTargets } from './hello.ts'
@@ -48,6 +49,7 @@ export const allTargets: readonly FuzzTarget[] = [
   ...callTargets,
   ...workerTargets,
   ...doorTargets,
+  ...frontTargets,
   ...gossipTargets,
   ...blobTargets,
   ...trustTargets,
