@@ -241,6 +241,7 @@ test('what an HTTP proxy answers, decided by the three digits alone', async (t) 
     ['HTTP/1.1 502 Bad gateway, try 200\r\n\r\n', 'ADDRESS_UNREACHABLE status-502'],
     ['HTTP/1.1 403 not 200\r\nServer: x\r\n\r\n', 'PROXY_REFUSED status-403'],
     ['HTTP/1.1 407 \r\nProxy-Authenticate: Basic realm="x"\r\n\r\n', 'PROXY_AUTH status-407'],
+    ['HTTP/1.0 401 Unauthorized\r\n\r\n', 'PROXY_AUTH status-401'],
     ['HTTP/1.1 301 Moved\r\nLocation: /\r\n\r\n', 'PROXY_REFUSED status-301'],
     ['HTTP/1.1 101 Switching\r\n\r\n', 'PROXY_REFUSED status-101'],
     ['HTTP/2 200 OK\r\n\r\n', 'PROXY_INVALID status-line'],

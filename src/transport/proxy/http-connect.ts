@@ -67,7 +67,8 @@ async function readLine(bytes: ProxyBytes, proxy: ProxyUrl, budget: { left: numb
 
 function unsuccessful(proxy: ProxyUrl, status: number): KithError {
   const details = { proxy: proxy.toString(), status, reason: `status-${status}` }
-  if (status === 407) {
+  // 401 is what tinyproxy says to wrong credentials.
+  if (status === 407 || status === 401) {
     const message = `The proxy ${proxy} ${proxy.credentials === undefined ? 'wants a user and a password' : 'does not accept the user and password'}.`
     return new KithError('PROXY_AUTH', message, { details, next: 'kith config show' })
   }
