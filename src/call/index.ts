@@ -1,6 +1,9 @@
 /** Calls: operations that machines offer each other. */
-export { type CallContext, defineOperation, Event, type InputOf, type Operation, type OperationSpec, type OutputOf } from './define.ts'
+export { type Clock, systemClock } from '../core/clock.ts'
+export { type Logger, silentLogger } from '../core/observe/log.ts'
+export { type Random, systemRandom } from '../core/random.ts'
 export { calleeTarget, createTypedClient, type TypedClient } from './client.ts'
+export { type CallContext, defineOperation, Event, type InputOf, type Operation, type OperationSpec, type OutputOf } from './define.ts'
 export { createEnvelopeClient, type EnvelopeClient, type EnvelopeClientOptions } from './envelope-client.ts'
 export { createEnvelopeSession, type EnvelopeLimits, type EnvelopeSession, type EnvelopeSessionOptions } from './envelope-session.ts'
 export { CallError, isCallError } from './errors.ts'
