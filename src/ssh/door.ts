@@ -268,7 +268,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
         outlet,
         most: current.remoteForwards,
       })
-      serveSessions(connection, { ...common, callee: options.callee, sftp: options.sftp, logger })
+      serveSessions(connection, { ...common, callee: options.callee, sftp: options.sftp, outlet, logger })
       stopRekeying = rekeyAfter(connection, socket, current.rekeyBytes)
     }
   }

@@ -4,7 +4,7 @@ import type { Caller } from '../access/types.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import { join } from './join.ts'
 import { failureReason, type Openings } from './openings.ts'
-import type { Outlet } from './outlet.ts'
+import { heldBack, type Outlet } from './outlet.ts'
 
 /** Somewhere a caller wants to go: `HOST:PORT`, `[IPv6]:PORT` or `unix:/path`. */
 export interface DialRequest {
@@ -74,7 +74,7 @@ async function open(target: () => string, accept: () => ssh2.Channel, reject: ()
     if (dial === undefined) throw new KithError('FORWARD_DENIED')
     const { stream, close } = await dial({ caller, target: target(), signal })
     if (signal.aborted) return close()
-    const channel = accept()
+    const channel = heldBack(accept(), outlet)
     count(1)
     const end = join(channel, stream, outlet, () => {
       signal.removeEventListener('abort', end)
@@ -90,12 +90,12 @@ async function open(target: () => string, accept: () => ssh2.Channel, reject: ()
 }
 
 function openControl(accept: () => ssh2.Channel, reject: () => void, sender: number, options: ForwardsOptions): void {
-  const { control, caller, openings, count, signal } = options
+  const { control, caller, openings, outlet, count, signal } = options
   if (control === undefined) {
     openings.refuse(sender, reject, failureReason('CALL_DENIED'), 'no calls over this door')
     return
   }
-  const channel = accept()
+  const channel = heldBack(accept(), outlet)
   count(1)
   channel.on('error', () => channel.close())
   const end = (): void => void channel.destroy()

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { Channel } from 'ssh2'
 import type { Protocol, ServerConnection } from './library.ts'
 
 /** Above this, sources wait: the library itself writes on however much is waiting. */
@@ -35,4 +36,11 @@ export class Outlet {
     if (this.full) this.#waiting.push(run)
     else run()
   }
+}
+
+/** Holds the writers of a channel back while the way out is full; the library lets them go on as long as the client's window has room, which the client chooses. */
+export function heldBack<C extends Channel>(channel: C, outlet: Outlet): C {
+  const write = channel._write
+  channel._write = (data, encoding, done) => write.call(channel, data, encoding, (error) => outlet.whenFree(() => done(error)))
+  return channel
 }

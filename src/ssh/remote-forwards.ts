@@ -3,7 +3,7 @@ import type ssh2 from 'ssh2'
 import type { TcpipBindInfo } from 'ssh2'
 import type { Caller } from '../access/types.ts'
 import { join } from './join.ts'
-import type { Outlet } from './outlet.ts'
+import { heldBack, type Outlet } from './outlet.ts'
 
 export interface ListenRequest {
   readonly caller: Caller
@@ -113,7 +113,7 @@ export function serveRemoteForwards(connection: ssh2.Connection, options: Remote
     connection.forwardOut(bindAddr, port, socket.remoteAddress ?? '', socket.remotePort ?? 0, (error, channel) => {
       if (error !== undefined) return drop()
       count(1)
-      join(channel, socket, outlet, () => count(-1))
+      join(heldBack(channel, outlet), socket, outlet, () => count(-1))
       socket.resume()
     })
   }

@@ -5,6 +5,7 @@ import type { Callee } from '../call/types.ts'
 import type { Logger } from '../core/observe/log.ts'
 import { runExec } from './exec.ts'
 import { EXEC_HELP } from './exec-line.ts'
+import { heldBack, type Outlet } from './outlet.ts'
 
 /** Serves SFTP on a channel; resolves when the client is done. */
 export type ServeSftp = (channel: Duplex, caller: Caller, signal: AbortSignal) => Promise<void>
@@ -13,6 +14,7 @@ export interface SessionsOptions {
   readonly caller: Caller
   readonly callee: Callee | undefined
   readonly sftp: ServeSftp | undefined
+  readonly outlet: Outlet
   /** Aborts when the connection is over. */
   readonly signal: AbortSignal
   readonly logger: Logger
@@ -55,7 +57,12 @@ export function serveSessions(connection: ssh2.Connection, options: SessionsOpti
 }
 
 /** One command on its channel, with an end of its own when the client closes it. */
-async function run(channel: ssh2.ServerChannel, { signal, count, logger }: SessionsOptions, work: (signal: AbortSignal) => Promise<number>): Promise<void> {
+async function run(
+  channel: ssh2.ServerChannel,
+  { signal, count, logger, outlet }: SessionsOptions,
+  work: (signal: AbortSignal) => Promise<number>,
+): Promise<void> {
+  heldBack(channel, outlet)
   const over = new AbortController()
   const end = (): void => over.abort()
   count(1)
