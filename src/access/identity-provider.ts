@@ -48,7 +48,7 @@ class Refused extends Error {}
 export interface OpenIdentityProvider extends IdentityProvider {
   /**
    * Looks at everything that came in with a key, certificate or API key: whether it would still come in, with no fewer scopes.
-   * @param options disconnect: what would not is told so by `Caller.revoked`. @returns how many would not.
+   * @param options disconnect: what would not is told so by `Caller.revoked`. @returns how many would not, each counted once without `disconnect`.
    */
   recheck(options: { readonly disconnect: boolean }): Promise<number>
   /** Ends the watch over what expires. */

@@ -13,6 +13,8 @@ interface Entry {
   readonly controller: AbortController
   readonly timer: Timer | undefined
   use: Use
+  /** Counted as taken back already. */
+  gone: boolean
 }
 
 /** Credentials in use or used, each once, however often. */
@@ -34,6 +36,7 @@ export class Tracked {
   add(credential: string, use: Use): AbortSignal {
     const known = this.#entries.get(credential)
     if (known !== undefined) {
+      known.gone = false
       known.use = { ...use, scopes: new Set([...known.use.scopes, ...use.scopes]) }
       return known.controller.signal
     }
@@ -42,17 +45,18 @@ export class Tracked {
     const timer =
       use.expiresMs === undefined ? undefined : this.#clock.after(Math.max(0, use.expiresMs - this.#clock.now()), () => void this.#expired(credential))
     const controller = new AbortController()
-    this.#entries.set(credential, { controller, timer, use })
+    this.#entries.set(credential, { controller, timer, use, gone: false })
     return controller.signal
   }
 
-  /** How many would not come in any more, or with fewer scopes; with `disconnect` they are told and forgotten. */
+  /** How many would not come in any more, or with fewer scopes, each counted once; with `disconnect` all of those are told and forgotten. */
   async recheck({ disconnect }: { readonly disconnect: boolean }): Promise<number> {
     let gone = 0
-    for (const [credential, { use }] of [...this.#entries]) {
-      const now = await use.still()
-      if (now !== undefined && [...use.scopes].every((scope) => now.has(scope))) continue
-      gone++
+    for (const [credential, entry] of [...this.#entries]) {
+      const now = await entry.use.still()
+      if (now !== undefined && [...entry.use.scopes].every((scope) => now.has(scope))) continue
+      if (disconnect || !entry.gone) gone++
+      entry.gone = true
       if (disconnect) this.#end(credential)
     }
     return gone

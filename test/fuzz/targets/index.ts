@@ -1,4 +1,5 @@
 import type { FuzzTarget } from '../mutate.ts'
+import { accessTargets } from './access.ts'
 import { assemblyTargets } from './assembly.ts'
 import { backupTargets } from './backup.ts'
 import { blobTargets } from './blobs.ts'
@@ -10,6 +11,7 @@ import { daemonTargets } from './daemon.ts'
 import { deviceTargets } from './devices.ts'
 import { doorTargets } from './doors.ts'
 import { frontTargets } from './front.ts'
+import { gatewayTargets } from './gateway.ts'
 import { gossipTargets } from './gossip.ts'
 import { hardwareTargets } from './hardware.ts'
 import { helloTargets } from './hello.ts'
@@ -32,6 +34,7 @@ import { workerTargets } from './workers.ts'
 /** Every target, for the replay of the kept corpus. */
 export const allTargets: readonly FuzzTarget[] = [
   ...coreTargets,
+  ...accessTargets,
   ...streamTargets,
   ...postQuantumTargets,
   ...muxTargets,
@@ -50,6 +53,7 @@ export const allTargets: readonly FuzzTarget[] = [
   ...workerTargets,
   ...doorTargets,
   ...frontTargets,
+  ...gatewayTargets,
   ...gossipTargets,
   ...blobTargets,
   ...trustTargets,

@@ -48,10 +48,10 @@ export function rightsWords({ scopes, resources }: Pick<GrantView, 'scopes' | 'r
 }
 
 export function takenLine({ revoked, disconnected }: { readonly revoked: number; readonly disconnected: boolean }, palette: Palette): string {
-  if (revoked === 0) return `${palette.good('taken back')}  nobody was in by it`
+  if (revoked === 0) return `${palette.good('taken back')}`
   return disconnected
-    ? `${palette.good('taken back')}  whoever was in by it is out`
-    : `${palette.good('taken back')}  whoever is in by it stays in: kith config reload --disconnect-revoked`
+    ? `${palette.good('taken back')}  connections that came in by it have ended`
+    : `${palette.good('taken back')}  connections that came in by it go on: kith config reload --disconnect-revoked`
 }
 
 function limits({ from, expires_at, forwarding }: SshKeyView): string {

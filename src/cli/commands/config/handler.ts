@@ -43,8 +43,8 @@ export const reload: CommandHandler = async ({ daemon, output }, { options }) =>
         ? []
         : [
             disconnected
-              ? palette.good('whoever would not come in any more is out')
-              : palette.warn('some that are in would not come in any more: kith config reload --disconnect-revoked'),
+              ? palette.good('connections of those who would not come in any more have ended')
+              : palette.warn('connections of those who would not come in any more go on: kith config reload --disconnect-revoked'),
           ]
     if (applied.length + restart.length === 0) return ['no setting changed; files of keys were read again', ...gone]
     return [...applied.map((path) => `${palette.good('applied')}  ${path}`), ...restart.map((path) => `${palette.warn('at next start')}  ${path}`), ...gone]
