@@ -9,6 +9,6 @@ export function callsOverLinks(client: CallClient): WorkerCalls {
   }
 }
 
-function linkOptions(linkKey: string, { caller, cancellation, ...rest }: WorkerCallOptions): PeerCallOptions {
-  return { ...rest, linkKey, signal: cancellation.signal, ...(caller.via === 'local' ? {} : { onBehalfOf: caller }) }
+function linkOptions(linkKey: string, { caller, ...rest }: WorkerCallOptions): PeerCallOptions {
+  return { ...rest, linkKey, ...(caller.via === 'local' ? {} : { onBehalfOf: caller }) }
 }

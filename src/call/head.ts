@@ -61,7 +61,7 @@ interface Attempts {
   readonly request: IncomingCall
   readonly path: CallPath
   readonly startedAt: number
-  readonly tried: Set<Worker>
+  readonly tried: Worker[]
   repeated: boolean
   /** Of the last attempt. */
   choice: Choice | undefined
@@ -267,7 +267,7 @@ class CallHead implements Head {
     if (!choice.worker.serving) throw attempts.last ?? new KithError('WORKER_DRAINING')
     this.#table.chosen(choice.worker)
     attempts.choice = choice
-    attempts.tried.add(choice.worker)
+    attempts.tried.push(choice.worker)
     attempts.began = this.#components.clock.monotonic()
     return choice
   }
@@ -285,7 +285,7 @@ class CallHead implements Head {
       const offered = worker?.operations.get(name)
       const verdict = this.#components.authorize(caller, offered?.authorizable ?? nothingCalled(worker, node, name))
       if (worker === undefined || offered === undefined) continue
-      if (verdict === 'allowed' && !tried.has(worker)) return { worker, offered }
+      if (verdict === 'allowed' && !tried.includes(worker)) return { worker, offered }
       if (verdict === 'denied' && offered.operation.listed) listed = true
     }
     return listed ? new KithError('CALL_DENIED') : unknownOperation()
@@ -317,7 +317,7 @@ class CallHead implements Head {
   #mayRepeat({ request, choice, tried, startedAt }: Attempts, { kind }: Outcome): boolean {
     const idempotent = choice?.offered.operation.idempotent === true
     // What was read of a stream of inputs cannot be read again.
-    if (request.inputs !== undefined || tried.size > MAX_RETRIES || !(kind === 'not-begun' || (kind === 'lost' && idempotent))) return false
+    if (request.inputs !== undefined || tried.length > MAX_RETRIES || !(kind === 'not-begun' || (kind === 'lost' && idempotent))) return false
     return this.#timeLeft(request, choice, startedAt) !== 0
   }
 
@@ -345,7 +345,7 @@ class CallHead implements Head {
 
   #attempts(request: IncomingCall, path: CallPath): Attempts {
     const now = this.#components.clock.monotonic()
-    return { request, path, startedAt: now, tried: new Set(), repeated: false, choice: undefined, began: now, last: undefined }
+    return { request, path, startedAt: now, tried: [], repeated: false, choice: undefined, began: now, last: undefined }
   }
 
   /** With the name of this node itself taken off. */

@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../core/clock.ts'
 import { malformed } from '../core/codec.ts'
 import { asKithError, isKithError, KithError } from '../core/errors.ts'
 import type { LinkStream } from '../transport/types.ts'
-import { abortReason, onAbort } from './cancellation.ts'
+import { abortReason, type Cancellation, onAbort } from './cancellation.ts'
 import { type CallCarrier, type ClientCall, StreamCall, UnaryCall } from './client-call.ts'
 import type { Deadlines } from './deadlines.ts'
 import { FrameReader } from './frame-reader.ts'
@@ -40,6 +40,8 @@ export interface LinkCallOptions extends CallOptions {
   /** A stream of inputs instead of one. */
   readonly inputs?: AsyncIterable<unknown>
   readonly statement?: Uint8Array
+  /** Instead of `signal`, by whoever makes many calls. */
+  readonly cancellation?: Cancellation
 }
 
 export interface ClientLinkParts {
@@ -146,12 +148,13 @@ export class ClientLink implements CallCarrier {
   }
 
   #begin(call: ClientCall, path: string, input: unknown, options: LinkCallOptions, items: boolean): void {
-    const { signal, deadlineMs, traceId, parentId, lastEventId, repeated, statement, inputs, encoding } = options
+    const { signal, cancellation, deadlineMs, traceId, parentId, lastEventId, repeated, statement, inputs, encoding } = options
     const fields: RequestFields = { path, traceId, parentId, deadlineMs, lastEventId, repeated, statement, items, inputs: inputs !== undefined }
     checkRequest(fields)
-    if (signal?.aborted === true) {
+    const before = cancellation?.error ?? (signal?.aborted === true ? abortReason(signal) : undefined)
+    if (before !== undefined) {
       this.#last--
-      call.endWith(abortReason(signal))
+      call.endWith(before)
       return
     }
     call.request(fields, input, encoding ?? 'json')
@@ -160,7 +163,10 @@ export class ClientLink implements CallCarrier {
       call.expiresAt = this.#parts.clock.monotonic() + deadlineMs
       this.#parts.deadlines.add(call)
     }
-    if (signal !== undefined) call.stopListening = onAbort(signal, call)
+    if (cancellation !== undefined) {
+      cancellation.add(call)
+      call.stopListening = () => cancellation.remove(call)
+    } else if (signal !== undefined) call.stopListening = onAbort(signal, call)
     if (inputs !== undefined) call.sendInputs(inputs)
   }
 

@@ -9,7 +9,7 @@ import { CALL_PROTOCOL } from './frames.ts'
 import { ClientLink, type LinkCallOptions } from './link-client.ts'
 import { type ServeLimits, ServerLink } from './link-server.ts'
 import { encodeStatement } from './statement.ts'
-import type { Callee, CallOptions, ForwardOptions, StreamItem } from './types.ts'
+import type { Callee, ForwardOptions, StreamItem } from './types.ts'
 
 const MIB: number = 1024 * 1024
 /** Calls of one peer at once per request that its class may have open (`outstandingRequests`). */
@@ -271,8 +271,14 @@ export function createCallClient(mesh: Pick<Mesh, 'openLean' | 'onEvent'>, optio
 }
 
 /** Waits for the link no longer than the call may take; several calls wait for one dial, so it goes on without one of them. */
-function withinLimits<T, O extends CallOptions>(given: O, clock: Clock, link: Promise<ClientLink>, use: (link: ClientLink, left: O) => Promise<T>): Promise<T> {
-  const { signal, deadlineMs } = given
+function withinLimits<T, O extends PeerCallOptions>(
+  given: O,
+  clock: Clock,
+  link: Promise<ClientLink>,
+  use: (link: ClientLink, left: O) => Promise<T>,
+): Promise<T> {
+  const { deadlineMs } = given
+  const signal = given.cancellation?.signal ?? given.signal
   if (signal === undefined && deadlineMs === undefined) return link.then((opened) => use(opened, given))
   const until = deadlineMs === undefined ? undefined : clock.monotonic() + deadlineMs
   return new Promise<T>((resolve, reject) => {
