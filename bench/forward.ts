@@ -1,11 +1,11 @@
-/** `kith forward` between two daemons against OpenSSH `-L`, default ciphers: the same target, the same load, each through its own tunnel. */
+/** `kith forward` and `kith socks` between two daemons against OpenSSH `-L` and `-D`, default ciphers, and against the library `ssh2` on both ends: the same target, the same load, each through its own tunnel. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { BenchRow } from './harness.ts'
-import { download, requests, upload } from './support/load.ts'
+import { download, requests, upload, type Way } from './support/load.ts'
 import { freePort, reachable, startJson, stop } from './support/processes.ts'
 import { processTree } from './support/stopwatch.ts'
 
@@ -20,6 +20,8 @@ interface Ports {
 }
 
 interface Tunnels extends Ports {
+  /** The same bulk target through a SOCKS5 proxy. */
+  readonly socks: Way
   /** The processes on the way, for `--cpu`. */
   readonly pids: () => readonly number[]
 }
@@ -28,6 +30,7 @@ interface World {
   readonly kith: Tunnels
   readonly ssh: Tunnels
   readonly sshGcm: Tunnels
+  readonly ssh2: Tunnels
   close(): Promise<void>
 }
 
@@ -38,13 +41,15 @@ async function open(): Promise<World> {
   const { child: target, ready: direct } = await startJson<Ports>([join(import.meta.dirname, 'support', 'target.mjs')])
   const kith = await openKith(folder, direct)
   const ssh = await openSsh(folder, direct)
+  const library = await openSsh2(direct)
   return {
     kith: kith.tunnels,
     ssh: ssh.plain,
     sshGcm: ssh.gcm,
+    ssh2: library.tunnels,
     async close() {
       await kith.close()
-      for (const child of ssh.children) await stop(child)
+      for (const child of [...ssh.children, ...library.children]) await stop(child)
       await stop(target)
       rmSync(folder, { recursive: true, force: true })
     },
@@ -72,8 +77,10 @@ async function openKith(folder: string, target: Ports): Promise<{ tunnels: Tunne
     const { local } = await kith('near', 'forward', `${far}:127.0.0.1:${port}`, '--local', '127.0.0.1:0')
     return Number(String(local).split(':').at(-1))
   }
+  const [bulk, http] = [await forward(target.bulk), await forward(target.http)]
+  const { local: proxy } = await kith('near', 'socks', String(far), '--local', '127.0.0.1:0')
   return {
-    tunnels: { bulk: await forward(target.bulk), http: await forward(target.http), pids: () => pids },
+    tunnels: { bulk, http, socks: { port: target.bulk, socks: Number(String(proxy).split(':').at(-1)) }, pids: () => pids },
     async close() {
       await kith('near', 'down')
       await kith('far', 'down')
@@ -121,13 +128,30 @@ async function openSsh(folder: string, target: Ports): Promise<{ plain: Tunnels;
       '-o',
       'LogLevel=ERROR',
     ]
-    const child = spawn('ssh', [...options, '-i', join(folder, 'user'), '-p', String(port), ...ciphers, ...forwards, '127.0.0.1'], { stdio: 'ignore' })
+    const dynamic = await freePort()
+    const child = spawn(
+      'ssh',
+      [...options, '-D', `127.0.0.1:${dynamic}`, '-i', join(folder, 'user'), '-p', String(port), ...ciphers, ...forwards, '127.0.0.1'],
+      { stdio: 'ignore' },
+    )
     await reachable(tunnels.http)
-    return { child, tunnels: { ...tunnels, pids: () => [child.pid as number, ...processTree(sshd.pid as number)] } }
+    return {
+      child,
+      tunnels: { ...tunnels, socks: { port: target.bulk, socks: dynamic }, pids: () => [child.pid as number, ...processTree(sshd.pid as number)] },
+    }
   }
   const plain = await connect()
   const gcm = await connect('-c', 'aes128-gcm@openssh.com')
   return { plain: plain.tunnels, gcm: gcm.tunnels, children: [plain.child, gcm.child, sshd] }
+}
+
+async function openSsh2(target: Ports): Promise<{ tunnels: Tunnels; children: ChildProcess[] }> {
+  const script = join(import.meta.dirname, 'support', 'ssh2-ends.mjs')
+  const server = await startJson<{ port: number }>([script, 'server'])
+  const client = await startJson<Ports & { socks: number }>([script, 'client', String(server.ready.port), JSON.stringify(target)])
+  const pids = [client.child.pid as number, server.child.pid as number]
+  const { bulk, http, socks } = client.ready
+  return { tunnels: { bulk, http, socks: { port: target.bulk, socks }, pids: () => pids }, children: [client.child, server.child] }
 }
 
 function row(
@@ -167,7 +191,7 @@ export const rows: readonly BenchRow[] = [
     0.85,
     1.1,
     ({ ssh }) => ssh,
-    ({ bulk, pids }, quick) => upload(bulk, bytes(quick), ...pids()),
+    ({ bulk, pids }, quick) => upload({ port: bulk }, bytes(quick), ...pids()),
   ),
   row(
     'kith forward, bulk down',
@@ -175,7 +199,7 @@ export const rows: readonly BenchRow[] = [
     0.85,
     1.1,
     ({ ssh }) => ssh,
-    ({ bulk, pids }, quick) => download(bulk, bytes(quick), ...pids()),
+    ({ bulk, pids }, quick) => download({ port: bulk }, bytes(quick), ...pids()),
   ),
   row(
     'kith forward, bulk down beside aes128-gcm',
@@ -183,7 +207,7 @@ export const rows: readonly BenchRow[] = [
     undefined,
     undefined,
     ({ sshGcm }) => sshGcm,
-    ({ bulk, pids }, quick) => download(bulk, bytes(quick), ...pids()),
+    ({ bulk, pids }, quick) => download({ port: bulk }, bytes(quick), ...pids()),
     'OpenSSH -L, aes128-gcm',
   ),
   row(
@@ -192,7 +216,7 @@ export const rows: readonly BenchRow[] = [
     1,
     1.3,
     ({ ssh }) => ssh,
-    ({ http, pids }, quick) => requests(http, quick ? 1_000 : 6_000, false, ...pids()),
+    ({ http, pids }, quick) => requests(http, quick ? 1_000 : 6_000, false, 100, ...pids()),
   ),
   row(
     'kith forward, 100 HTTP requests at once, kept connections',
@@ -200,7 +224,51 @@ export const rows: readonly BenchRow[] = [
     0.95,
     undefined,
     ({ ssh }) => ssh,
-    ({ http, pids }, quick) => requests(http, quick ? 5_000 : 30_000, true, ...pids()),
+    ({ http, pids }, quick) => requests(http, quick ? 5_000 : 30_000, true, 100, ...pids()),
+  ),
+  row(
+    'kith forward, 200 short HTTP requests at once',
+    'req/s',
+    1.2,
+    undefined,
+    ({ ssh }) => ssh,
+    ({ http, pids }, quick) => requests(http, quick ? 1_000 : 6_000, false, 200, ...pids()),
+  ),
+  row(
+    'kith socks, bulk down',
+    'MB/s',
+    0.9,
+    undefined,
+    ({ ssh }) => ssh,
+    ({ socks, pids }, quick) => download(socks, bytes(quick), ...pids()),
+    'OpenSSH -D, default ciphers',
+  ),
+  row(
+    'kith socks, bulk up',
+    'MB/s',
+    0.9,
+    undefined,
+    ({ ssh }) => ssh,
+    ({ socks, pids }, quick) => upload(socks, bytes(quick), ...pids()),
+    'OpenSSH -D, default ciphers',
+  ),
+  row(
+    'kith socks, bulk down beside ssh2',
+    'MB/s',
+    2,
+    undefined,
+    ({ ssh2 }) => ssh2,
+    ({ socks, pids }, quick) => download(socks, bytes(quick), ...pids()),
+    'ssh2, SOCKS5',
+  ),
+  row(
+    'kith forward, bulk down beside ssh2',
+    'MB/s',
+    2,
+    undefined,
+    ({ ssh2 }) => ssh2,
+    ({ bulk, pids }, quick) => download({ port: bulk }, bytes(quick), ...pids()),
+    'ssh2, local forward',
   ),
 ]
 

@@ -1,13 +1,47 @@
 import { Agent, request } from 'node:http'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { type Far, stopwatch } from './stopwatch.ts'
 
-/** Uploads `bytes` and waits until the far end has counted them. MB/s. */
-export function upload(port: number, bytes: number, ...far: readonly Far[]): Promise<number> {
-  const chunk = Buffer.alloc(65_536, 7)
+/** A connection to a port, or through a SOCKS5 proxy to a port of 127.0.0.1. */
+export interface Way {
+  readonly port: number
+  readonly socks?: number
+}
+
+/** The connection, once its target is connected. */
+function open({ port, socks }: Way, allowHalfOpen = false): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const elapsed = stopwatch(...far)
-    const socket = connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
+    const socket = connect({ port: socks ?? port, host: '127.0.0.1', noDelay: true, allowHalfOpen })
+    socket.on('error', reject)
+    socket.once('connect', () => {
+      if (socks === undefined) return resolve(socket)
+      const request = Buffer.from([5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1, 0, 0])
+      request.writeUInt16BE(port, 11)
+      socket.write(request.subarray(0, 3))
+      let answer = Buffer.alloc(0)
+      let asked = false
+      const take = (data: Buffer): void => {
+        answer = Buffer.concat([answer, data])
+        if (!asked && answer.length >= 2) {
+          asked = true
+          socket.write(request.subarray(3))
+        }
+        if (answer.length < 12) return
+        socket.off('data', take)
+        if (answer[3] === 0) resolve(socket)
+        else reject(new Error(`the proxy answered ${answer[3]}`))
+      }
+      socket.on('data', take)
+    })
+  })
+}
+
+/** Uploads `bytes` and waits until the far end has counted them. MB/s. */
+export async function upload(way: Way, bytes: number, ...far: readonly Far[]): Promise<number> {
+  const chunk = Buffer.alloc(65_536, 7)
+  const elapsed = stopwatch(...far)
+  const socket = await open(way, true)
+  return await new Promise((resolve, reject) => {
     let answer = ''
     let left = bytes
     const more = (): void => {
@@ -28,18 +62,16 @@ export function upload(port: number, bytes: number, ...far: readonly Far[]): Pro
       if (Number(answer) !== bytes) reject(new Error(`the far end counted '${answer}' of ${bytes}`))
       else resolve(bytes / 1e6 / elapsed())
     })
-    socket.on('connect', () => {
-      socket.write(head('u', bytes))
-      more()
-    })
+    socket.write(head('u', bytes))
+    more()
   })
 }
 
 /** Downloads `bytes`. MB/s. */
-export function download(port: number, bytes: number, ...far: readonly Far[]): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const elapsed = stopwatch(...far)
-    const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+export async function download(way: Way, bytes: number, ...far: readonly Far[]): Promise<number> {
+  const elapsed = stopwatch(...far)
+  const socket = await open(way)
+  return await new Promise((resolve, reject) => {
     let count = 0
     socket.on('error', reject)
     socket.on('data', (data) => {
@@ -60,9 +92,9 @@ function head(mode: 'u' | 'd', bytes: number): Buffer {
   return out
 }
 
-/** GET requests, 100 at once; a connection each, or 100 kept ones. Requests/s. */
-export async function requests(port: number, count: number, keepAlive: boolean, ...far: readonly Far[]): Promise<number> {
-  const agent = new Agent({ keepAlive, maxSockets: 100 })
+/** GET requests, so many at once; a connection each, or kept ones. Requests/s. */
+export async function requests(port: number, count: number, keepAlive: boolean, atOnce: number, ...far: readonly Far[]): Promise<number> {
+  const agent = new Agent({ keepAlive, maxSockets: atOnce })
   const elapsed = stopwatch(...far)
   let left = count
   const worker = async (): Promise<void> => {
@@ -77,7 +109,7 @@ export async function requests(port: number, count: number, keepAlive: boolean, 
       })
     }
   }
-  await Promise.all(Array.from({ length: 100 }, worker))
+  await Promise.all(Array.from({ length: atOnce }, worker))
   agent.destroy()
   return count / elapsed()
 }

@@ -74,6 +74,9 @@ export class AddressBook {
    * @throws KithError `PEER_UNKNOWN` with the nearest name, `PEER_AMBIGUOUS` with all that match.
    */
   resolve(text: string): Did {
+    // Every stream asks here: what is in the book was parsed once.
+    const known = this.#peers.get(text as Did)
+    if (known !== undefined) return known.did
     const did = asDid(text)
     if (did !== undefined) return did
     const byName = [...this.#peers.values()].filter((peer) => peer.name.toLowerCase() === text.toLowerCase())

@@ -49,8 +49,8 @@ const WARN_EVERY_MS = 60_000
 
 /** Windows of strangers stay at the protocol's initial size. */
 const STRANGER_WINDOW_BYTES = 256 * 1024
-/** 100 streams of protocols, and the control stream beside them: it takes nobody's place. */
-const LINK_STREAMS = 101
+/** 250 streams of protocols (a browser behind a proxy opens more than a hundred), and the control stream beside them: it takes nobody's place. */
+const LINK_STREAMS = 251
 
 /**
  * The way from a channel to a connection in the link table: source budget, Hello, bans, policy, budget of the class, rules for duplicates. Nothing here believes

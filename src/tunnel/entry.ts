@@ -6,7 +6,7 @@ import type { LinkStream } from '../transport/types.ts'
 import type { Connections } from './connections.ts'
 import { Attempt } from './dial.ts'
 import { type LocalListener, listenLocal } from './listener.ts'
-import { readLocal } from './local-socket.ts'
+import { abortSocket, readLocal } from './local-socket.ts'
 import { explain, type Opener, type StreamOpener } from './opener.ts'
 import { splice } from './splice.ts'
 import type { ForwardTarget } from './target.ts'
@@ -35,7 +35,7 @@ async function carry(options: EntryOptions, socket: Socket): Promise<void> {
   const attempt = new Attempt()
   const { meter, leave } = connections.enter(() => {
     attempt.abort()
-    socket.resetAndDestroy()
+    abortSocket(socket)
   })
   socket.once('close', () => {
     attempt.abort()
@@ -47,7 +47,7 @@ async function carry(options: EntryOptions, socket: Socket): Promise<void> {
     stream = await opener.open(peer, { kind: 'connect', ...target }, attempt)
   } catch (error) {
     if (!attempt.aborted) failed(asKithError(error, 'PEER_UNREACHABLE'))
-    socket.resetAndDestroy()
+    abortSocket(socket)
     return
   }
   join(socket, stream, meter, (error) => {

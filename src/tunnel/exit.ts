@@ -8,6 +8,7 @@ import { type DatagramExit, serveDatagrams } from './datagram-exit.ts'
 import { Attempt, dialChecked, type Outbound } from './dial.ts'
 import { type Checked, createGate, type Gate, type GateOptions, type Subject } from './gate.ts'
 import { HeldStream } from './held-stream.ts'
+import { abortSocket } from './local-socket.ts'
 import { receiveRequest } from './reception.ts'
 import type { Meter } from './splice.ts'
 import { formatTarget, isReserved, parseTarget } from './target.ts'
@@ -60,6 +61,11 @@ export interface Exit {
   close(): void
 }
 
+/** What was decided, and after how many changes of the rules. */
+interface Decided extends Checked {
+  readonly changes: number
+}
+
 /** A connection under way, and what was decided for it. */
 interface Running {
   readonly checked: Checked
@@ -79,6 +85,8 @@ export function createExit(options: ExitOptions): Exit {
   const { policy, clock, logger } = options
   const gate = createGate(options)
   const running = new Set<Running>()
+  /** How often the rules have changed. */
+  let changes = 0
   const reserved = new Map<string, ReservedHandler>()
   const connections = new Connections({ clock, idleMs: options.idleMs ?? (() => 0) })
 
@@ -86,9 +94,9 @@ export function createExit(options: ExitOptions): Exit {
     return dialChecked(checked, { attempt, lean, clock, timeoutMs: options.connectMs?.() ?? CONNECT_TIMEOUT_MS, outbound: options.outbound?.() })
   }
 
-  /** Counts a connection and ends it when the rules do not allow it any more; they may have changed while its target was dialled. */
-  function run(checked: Checked, end: Running['end'], live?: Running['meter'] | null): { meter: Meter; leave(): void } | undefined {
-    if (!gate.still(checked)) return undefined
+  /** Counts a connection, unless the rules that changed while its target was dialled do not allow it any more. */
+  function run(checked: Decided, end: Running['end'], live?: Running['meter'] | null): { meter: Meter; leave(): void } | undefined {
+    if ((checked.changes !== changes || policy.onChange === undefined) && !gate.still(checked)) return undefined
     const entered = connections.enter((idle) => end(idle ? 'FORWARD_IDLE' : 'CLOSED'), live)
     const entry: Running = { checked, meter: live ?? entered.meter, end }
     running.add(entry)
@@ -135,7 +143,8 @@ export function createExit(options: ExitOptions): Exit {
     const attempt = new Attempt()
     const held = new HeldStream(stream, attempt, rest)
     try {
-      const checked = await gate.check(subject, 'forward', request)
+      const before = changes
+      const checked = { ...(await gate.check(subject, 'forward', request)), changes: before }
       if (attempt.aborted) return
       const handler = reserved.get(request.host)
       if (isReserved(request.host) && handler === undefined) throw new KithError('FORWARD_UNREACHABLE')
@@ -156,10 +165,10 @@ export function createExit(options: ExitOptions): Exit {
       }
       const entered = run(checked, (code) => {
         stream.reset(new KithError(code).number)
-        socket.resetAndDestroy()
+        abortSocket(socket)
       })
       if (entered === undefined) {
-        socket.resetAndDestroy()
+        abortSocket(socket)
         throw new KithError('FORWARD_DENIED')
       }
       if (request.kind === 'dial') stream.write(Uint8Array.of(0))
@@ -172,7 +181,7 @@ export function createExit(options: ExitOptions): Exit {
   }
 
   /** Gives a connection to a door inside the node. */
-  function hand(duplex: Duplex, subject: Subject, handler: ReservedHandler, checked: Checked): void {
+  function hand(duplex: Duplex, subject: Subject, handler: ReservedHandler, checked: Decided): void {
     const entered = run(checked, (code) => duplex.destroy(new KithError(code)), null)
     duplex.on('error', () => {})
     if (entered === undefined) {
@@ -190,11 +199,12 @@ export function createExit(options: ExitOptions): Exit {
     signal?.addEventListener('abort', abort, { once: true })
     try {
       signal?.throwIfAborted()
-      const checked = await gate.check(subject, 'forward', target)
+      const before = changes
+      const checked = { ...(await gate.check(subject, 'forward', target)), changes: before }
       signal?.throwIfAborted()
       if (isReserved(target.host)) return openReserved(subject, target.host, checked)
       const socket = await dial(checked, attempt, false)
-      const entered = run(checked, () => socket.resetAndDestroy(), socketMeter(socket))
+      const entered = run(checked, () => abortSocket(socket), socketMeter(socket))
       if (entered === undefined) {
         socket.destroy()
         throw new KithError('FORWARD_DENIED')
@@ -210,7 +220,7 @@ export function createExit(options: ExitOptions): Exit {
     }
   }
 
-  function openReserved(subject: Subject, name: string, checked: Checked): DialedTarget {
+  function openReserved(subject: Subject, name: string, checked: Decided): DialedTarget {
     const handler = reserved.get(name)
     if (handler === undefined) throw new KithError('FORWARD_UNREACHABLE')
     const [outside, inside] = duplexPair({ allowHalfOpen: true })
@@ -224,6 +234,7 @@ export function createExit(options: ExitOptions): Exit {
 
   /** The owner changed the rules: connections that would not be allowed now end now. */
   function recheck(): void {
+    changes++
     for (const entry of [...running]) if (!gate.still(entry.checked)) entry.end('FORWARD_DENIED')
     for (const association of served) association.recheck()
   }

@@ -4,7 +4,7 @@ import { KithError } from '../core/errors.ts'
 import { JoinedBytes } from '../core/joined-bytes.ts'
 import type { LinkStream } from '../transport/types.ts'
 import type { Attempt } from './dial.ts'
-import { readLocal } from './local-socket.ts'
+import { abortSocket, readLocal } from './local-socket.ts'
 import { type Meter, splice } from './splice.ts'
 
 /**
@@ -63,7 +63,7 @@ export class HeldStream {
     const { stream } = this
     if (this.#failure !== undefined || socket.destroyed) {
       stream.reset(new KithError('ABORTED').number)
-      socket.resetAndDestroy()
+      abortSocket(socket)
       done(this.#failure ?? null)
       return
     }

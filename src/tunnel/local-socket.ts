@@ -19,3 +19,12 @@ export function readLocal(socket: Socket, take: (data: Uint8Array, length: numbe
   })
   socket.resume()
 }
+
+/** Ends a connection so that the program behind it takes it for failed. A socket of the file system knows no reset: its program sees an end. */
+export function abortSocket(socket: Socket): void {
+  try {
+    socket.resetAndDestroy()
+  } catch {
+    socket.destroy()
+  }
+}

@@ -11,6 +11,7 @@ import type { ServedStatus } from './exit.ts'
 import type { Checked, Gate } from './gate.ts'
 import { encodeAccepted, encodeListening, LISTEN_PROTOCOL, type ListenRequest } from './listen-wire.ts'
 import { type LocalListener, listenLocal } from './listener.ts'
+import { abortSocket } from './local-socket.ts'
 import type { StreamOpener } from './opener.ts'
 import { type ForwardTarget, formatTarget, socketPath } from './target.ts'
 
@@ -100,7 +101,7 @@ export function createRemoteExit(options: RemoteExitOptions): RemoteExit {
   }
 
   async function carry(socket: Socket, { peer, linkKey }: StreamContext, token: Uint8Array, connections: Connections): Promise<void> {
-    const { meter, leave } = connections.enter(() => socket.resetAndDestroy())
+    const { meter, leave } = connections.enter(() => abortSocket(socket))
     socket.once('close', leave)
     try {
       const stream = await mesh.openLean(peer, LISTEN_PROTOCOL, { signal: AbortSignal.timeout(OPEN_TIMEOUT_MS), linkKey: toHex(linkKey) })
@@ -108,7 +109,7 @@ export function createRemoteExit(options: RemoteExitOptions): RemoteExit {
       join(socket, stream, meter, () => {})
     } catch (error) {
       connections.lastError = asKithError(error, 'PEER_UNREACHABLE')
-      socket.resetAndDestroy()
+      abortSocket(socket)
     }
   }
 

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { KithError } from '../core/errors.ts'
 import { JoinedBytes } from '../core/joined-bytes.ts'
 import type { LinkStream } from '../transport/types.ts'
+import { abortSocket } from './local-socket.ts'
 import { borrowBuffer, POOLED_BYTES, returnBuffer } from './pool.ts'
 
 /** A piece below this waits while the local socket is busy, and is joined with what follows: the peer chooses the size of its pieces. */
@@ -81,7 +82,7 @@ export function splice(socket: Socket, stream: LinkStream, options: SpliceOption
   stream.onError = (error, direction) => {
     failure ??= error
     // A whole stream that failed becomes a reset of the local connection, so that the program behind it does not take it for a clean end.
-    if (direction === 'both') socket.resetAndDestroy()
+    if (direction === 'both') abortSocket(socket)
   }
   stream.onClose = () => {
     if (socket.destroyed || socket.writableFinished) finish()

@@ -159,7 +159,7 @@ test('forwards over the control interface, are made, listed with the name of the
     tunnels.map(({ id }) => id),
     [made.id],
   )
-  assert.deepEqual(await client.call('POST /v1/tunnels/close', { id: made.id }), { id: made.id, closed: true })
+  assert.deepEqual(await client.call('POST /v1/tunnels/close', { id: made.id }), { id: made.id, closed: true, saved: false })
   await assert.rejects(client.call('POST /v1/tunnels/close', { id: made.id }), (error) => isKithError(error, 'NOT_FOUND'))
 })
 

@@ -10,6 +10,7 @@ export class ClientHead {
   #held: Buffer = Buffer.alloc(0)
   #wake: (() => void) | undefined
   #ended: KithError | undefined
+  #released = false
   readonly #onData = (data: Buffer): void => {
     this.#held = this.#held.length === 0 ? data : Buffer.concat([this.#held, data])
     this.#socket.pause()
@@ -46,6 +47,8 @@ export class ClientHead {
 
   /** Nothing more is expected: what has arrived behind the last message, and whatever follows, belongs to the connection that was asked for. */
   release(): Buffer {
+    if (this.#released) return Buffer.alloc(0)
+    this.#released = true
     this.#timer.cancel()
     const socket = this.#socket
     socket.off('data', this.#onData)

@@ -8,6 +8,7 @@ import { Attempt } from '../dial.ts'
 import { type CarrierOptions, noteFailure } from '../entry.ts'
 import { HeldStream } from '../held-stream.ts'
 import { type LocalListener, listenLocal } from '../listener.ts'
+import { abortSocket } from '../local-socket.ts'
 import { explain } from '../opener.ts'
 import { type ForwardTarget, isTarget } from '../target.ts'
 import { ClientHead } from './client-head.ts'
@@ -42,7 +43,7 @@ async function serve(options: DoorOptions, socket: Socket): Promise<void> {
   const attempt = new Attempt()
   const { meter, leave } = options.connections.enter(() => {
     attempt.abort()
-    socket.resetAndDestroy()
+    abortSocket(socket)
   })
   socket.once('close', () => {
     attempt.abort()
