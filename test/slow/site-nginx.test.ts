@@ -145,7 +145,7 @@ describe('the site and nginx, asked the same', { skip: missing }, () => {
     const certificate = await siteCertificate(root)
     const folder = await sitePages(root)
     nginxPort = await freePort()
-    await startNginx(root, folder, certificate, nginxPort, cleanups)
+    await startNginx(root, folder, certificate, nginxPort, (run) => cleanups.push(run), HEAD_MS)
     const times = { headMs: HEAD_MS, idleMs: IDLE_MS, lingerMs: LINGER_MS }
     sitePort = (await openSite(scope as never, certificate, { folder, times, firstBytesMs: HEAD_MS })).port
   })
@@ -160,6 +160,25 @@ describe('the site and nginx, asked the same', { skip: missing }, () => {
       assert.equal(ours.ended, real.ended)
     })
   }
+
+  test('nmap names both alike', { skip: spawnSync('nmap', ['-V']).error !== undefined ? 'nmap is not installed' : false }, async (t) => {
+    // It waits for a banner for longer than the servers above wait for a request.
+    const root = temporaryFolder(t)
+    const certificate = await siteCertificate(root)
+    const folder = await sitePages(root)
+    const port = await freePort()
+    await startNginx(root, folder, certificate, port, (run) => t.after(run), 60_000)
+    const own = (await openSite(t, certificate, { folder })).port
+    const child = spawn('nmap', ['-n', '-Pn', '-sT', '-sV', '-oX', '-', '-p', `${port},${own}`, '127.0.0.1'], { stdio: ['ignore', 'pipe', 'ignore'] })
+    let said = ''
+    child.stdout.on('data', (chunk) => {
+      said += chunk
+    })
+    await once(child, 'close')
+    const named = (at: number): string | undefined => new RegExp(`<port protocol="tcp" portid="${at}">.*?(<service .*?)</port>`).exec(said)?.[1]
+    assert.match(named(port) ?? said, /product="nginx" version="1\.22\.1".* tunnel="ssl"/)
+    assert.equal(named(own), named(port))
+  })
 })
 
 /** Dates, ports and boundaries are each server's own. */
@@ -172,7 +191,7 @@ function show(bytes: Buffer, port: number): string {
     .replaceAll(boundary, 'BOUNDARY')
 }
 
-export async function freePort(): Promise<number> {
+async function freePort(): Promise<number> {
   const server = createServer()
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -186,18 +205,19 @@ async function startNginx(
   folder: string,
   files: { keyFile: string; certFile: string },
   port: number,
-  cleanups: (() => unknown)[],
+  whenDone: (run: () => Promise<void>) => unknown,
+  headMs: number,
 ): Promise<void> {
   const place = join(root, 'nginx')
   await mkdir(place)
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${place}/${name};`).join(' ')
   const config = `daemon off; pid ${place}/pid; error_log ${place}/error.log; user ${process.getuid?.() === 0 ? 'root' : 'nobody'};
 events {} http { include /etc/nginx/mime.types; default_type application/octet-stream; access_log off; ${temporary}
-client_header_timeout ${HEAD_MS}ms; client_body_timeout ${HEAD_MS}ms; keepalive_timeout ${IDLE_MS}ms; lingering_timeout ${LINGER_MS}ms; lingering_time ${6 * LINGER_MS}ms;
+client_header_timeout ${headMs}ms; client_body_timeout ${headMs}ms; keepalive_timeout ${IDLE_MS}ms; lingering_timeout ${LINGER_MS}ms; lingering_time ${6 * LINGER_MS}ms;
 server { listen 127.0.0.1:${port} ssl; ssl_certificate ${files.certFile}; ssl_certificate_key ${files.keyFile}; root ${folder}; index index.html; } }`
   await writeFile(join(place, 'nginx.conf'), config)
   const child = spawn('nginx', ['-p', place, '-c', join(place, 'nginx.conf')], { stdio: 'ignore' })
-  cleanups.push(async () => {
+  whenDone(async () => {
     const exit = once(child, 'exit')
     child.kill('SIGTERM')
     await exit
