@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts'
 import { asKithError, KithError } from '../../core/errors.ts'
-import type { Audit } from '../../core/observe/audit.ts'
+import type { Audit, AuditEvent } from '../../core/observe/audit.ts'
 import type { Logger } from '../../core/observe/log.ts'
 import type { Counter, MetricsRegistry } from '../../core/observe/metrics.ts'
 import type { Random } from '../../core/random.ts'
@@ -47,6 +47,8 @@ const DAY_MS = 86_400_000
 const NOTICE_MS = 14 * DAY_MS
 /** One that is renewed by itself is told of when that did not happen for this share of its life. */
 const NOTICE_SHARE = 1 / 6
+const RECORD_TRIES = 60
+const RECORD_PAUSE_MS = 1_000
 
 /** The certificate of the front door: from files, by ACME, or none. Asks no authority unless the owner agreed to its terms. */
 export class CertificatesService implements Service {
@@ -175,9 +177,20 @@ export class CertificatesService implements Service {
     void closing.finally(() => this.#closing.delete(closing))
   }
 
+  /** An authority next door answers before the log of this node is open. */
+  #record(event: AuditEvent, tries = 0): void {
+    const { audit, clock, logger } = this.#options
+    const log = audit()
+    if (log === undefined) {
+      if (tries < RECORD_TRIES && this.#stopWatching !== undefined) clock.after(RECORD_PAUSE_MS, () => this.#record(event, tries + 1))
+      return
+    }
+    log.append(event).catch((cause: unknown) => logger.error('audit failed', { message: cause instanceof Error ? cause.message : 'unknown' }))
+  }
+
   async #makeKeeper(config: Config): Promise<CertificateKeeper> {
     checkAgreement(config)
-    const { clock, random, logger, audit } = this.#options
+    const { clock, random, logger } = this.#options
     const wanted = config['acme.directory']
     const keeper = new CertificateKeeper({
       identifiers: config['acme.names'].map(parseIdentifier),
@@ -193,10 +206,7 @@ export class CertificatesService implements Service {
       logger,
       onOutcome: (outcome, error) => {
         this.#attempts.add(1, { result: outcome })
-        const subject = config['acme.names'][0] ?? ''
-        audit()
-          ?.append({ actor: 'node', action: `certificate.${outcome}`, subject, reason: error?.code ?? '' })
-          .catch((cause: unknown) => logger.error('audit failed', { message: cause instanceof Error ? cause.message : 'unknown' }))
+        this.#record({ actor: 'node', action: `certificate.${outcome}`, subject: config['acme.names'][0] ?? '', reason: error?.code ?? '' })
       },
     })
     await keeper.load()
