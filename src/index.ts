@@ -17,6 +17,7 @@ export {
   type NodeForwardOptions,
   type NodeMailbox,
   type NodeOptions,
+  type NodeRegistration,
   type NodeRemoteForwardOptions,
   type NodeSendOptions,
   type NodeSocksOptions,

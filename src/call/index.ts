@@ -7,6 +7,19 @@ export { type CallContext, defineOperation, Event, type InputOf, type Operation,
 export { createEnvelopeClient, type EnvelopeClient, type EnvelopeClientOptions } from './envelope-client.ts'
 export { createEnvelopeSession, type EnvelopeLimits, type EnvelopeSession, type EnvelopeSessionOptions } from './envelope-session.ts'
 export { CallError, isCallError } from './errors.ts'
+export { createHead } from './head.ts'
+export { callsOverLinks } from './head-calls.ts'
+export type {
+  AttachedWorker,
+  Head,
+  HeadComponents,
+  HeadLimits,
+  WorkerCallOptions,
+  WorkerCalls,
+  WorkerEvent,
+  WorkerIdentity,
+  WorkerStatus,
+} from './head-types.ts'
 export {
   type CallClient,
   type CallServer,
@@ -20,6 +33,8 @@ export { createLocalCallee, type LocalCallee, type LocalCalleeOptions } from './
 export { createRegistry, type Registry } from './registry.ts'
 export { createReplayLog, type ReplayLog, type ReplayLogOptions } from './replay-log.ts'
 export { type AnySchema, jsonSchema, type SchemaInput, type SchemaOutput, type TypedSchema } from './schema.ts'
+export { decodeStatement } from './statement.ts'
+export { throughHeads } from './through.ts'
 export type {
   Authorizable,
   Authorize,
@@ -34,3 +49,5 @@ export type {
   StreamItem,
   Visibility,
 } from './types.ts'
+export { createWorkerSession, offeredOperations, type WorkerOptions, type WorkerSession, type WorkerState } from './worker.ts'
+export { type OfferedOperation, type Registration, WORKER_PROTOCOL } from './worker-codec.ts'

@@ -10,6 +10,7 @@ export {
   type NodeForwardOptions,
   type NodeMailbox,
   type NodeOptions,
+  type NodeRegistration,
   type NodeRemoteForwardOptions,
   type NodeSendOptions,
   type NodeSocksOptions,

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Caller } from '../../access/types.ts'
+import { countedCallee } from '../../call/counted.ts'
 import type { AnyOperation } from '../../call/define.ts'
 import { createHead } from '../../call/head.ts'
 import { callsOverLinks } from '../../call/head-calls.ts'
@@ -76,6 +77,8 @@ interface Running {
   readonly mesh: Mesh
   readonly local: LocalCallee
   readonly head: Head
+  /** The head, counted. */
+  readonly callee: Callee
   readonly client: CallClient
   readonly server: CallServer
   readonly close: () => void
@@ -110,7 +113,7 @@ export class CallsService implements Service {
 
   /** What every door calls. @throws KithError `DEGRADED` while it does not run. */
   get callee(): Callee {
-    return this.head
+    return this.#get().callee
   }
 
   /** @throws KithError `DEGRADED` while it does not run. */
@@ -145,7 +148,8 @@ export class CallsService implements Service {
       mesh.handleLean(WORKER_PROTOCOL, (stream, { peer, linkKey }) => head.accept(stream, { peer, linkKey: toHex(linkKey) })),
       mesh.policy.onChange?.(() => head.recheck()),
     ]
-    const server = serveCalls(mesh, head, {
+    const callee = countedCallee(head, metrics)
+    const server = serveCalls(mesh, callee, {
       callerOf: (context, statement) => this.#callerOf(access, context.peer, statement),
       ...(access.onChange === undefined ? {} : { onChange: access.onChange }),
     })
@@ -156,7 +160,7 @@ export class CallsService implements Service {
       local.close()
       client.close()
     }
-    this.#running = { mesh, local, head, client, server, close }
+    this.#running = { mesh, local, head, callee, client, server, close }
     this.registrations.start(mesh)
   }
 
@@ -190,10 +194,10 @@ export class CallsService implements Service {
    * @throws KithError what the operation answered, `PEER_UNKNOWN`, `CALL_UNKNOWN`, and what becomes of links.
    */
   async call(path: string, input: unknown, options: OwnCallOptions = {}): Promise<unknown> {
-    const { head, client } = this.#get()
+    const { callee, client } = this.#get()
     const to = this.#resolve(path)
     try {
-      if (to.kind === 'here') return await head.call(ownCall(to.path, input, options))
+      if (to.kind === 'here') return await callee.call(ownCall(to.path, input, options))
       return await client.call(to.peer, to.path, input, options)
     } catch (error) {
       throw this.#inWords(error, to)
@@ -201,10 +205,10 @@ export class CallsService implements Service {
   }
 
   async *stream(path: string, input: unknown, options: OwnCallOptions = {}): AsyncGenerator<StreamItem> {
-    const { head, client } = this.#get()
+    const { callee, client } = this.#get()
     const to = this.#resolve(path)
     try {
-      yield* to.kind === 'here' ? head.stream(ownCall(to.path, input, options)) : client.stream(to.peer, to.path, input, options)
+      yield* to.kind === 'here' ? callee.stream(ownCall(to.path, input, options)) : client.stream(to.peer, to.path, input, options)
     } catch (error) {
       throw this.#inWords(error, to)
     }

@@ -8,7 +8,7 @@ export const spec: CommandSpec = {
     'The rule goes before every rule that allows, so it takes effect at once, whatever was allowed before. Someone at a door without a link is named by its key or by what it has: ssh:SHA256:..., key:NAME, scope:NAME, ssh-user:NAME.',
   arguments: [
     { name: '<peer>', about: PRINCIPAL },
-    { name: '<action>', about: 'forward, file, call, open, ping, link, publish, subscribe or mailbox' },
+    { name: '<action>', about: 'forward, file, call, offer, open, ping, link, publish, subscribe or mailbox' },
     { name: '[target]', about: 'what it acts on: HOST:PORT for forward, a protocol for open, a topic for publish and subscribe' },
   ],
   options: RULE_OPTIONS,

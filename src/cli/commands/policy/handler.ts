@@ -11,7 +11,7 @@ export const list: CommandHandler = async ({ daemon, output }) => {
     result,
     (palette, columns) =>
       result.rules.length === 0
-        ? palette.quiet('no rules: forward, file, call and mailbox are denied to everyone, topics follow their own access')
+        ? palette.quiet('no rules: forward, file, call, offer and mailbox are denied to everyone, topics follow their own access')
         : ruleLines(result.rules, palette, columns),
     result.rules.map(plainRule).join('\n') || undefined,
   )

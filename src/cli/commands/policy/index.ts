@@ -4,7 +4,7 @@ export const spec: CommandSpec = {
   name: 'policy',
   summary: 'List the rules of this node, or try what they say',
   about:
-    'The first rule that matches decides. Without one: ping and link are open, protocols and topics follow their own setting, forward, file, call and mailbox are denied. Rules of the configuration (policy.rules) come last.',
+    'The first rule that matches decides. Without one: ping and link are open, protocols and topics follow their own setting, forward, file, call, offer and mailbox are denied. Rules of the configuration (policy.rules) come last.',
   examples: ['kith policy', 'kith policy test laptop forward localhost:5432'],
   json: 'as kith policy list',
   load: async () => ({ run: (await import('./handler.ts')).list }),
@@ -22,7 +22,7 @@ export const spec: CommandSpec = {
       about: 'Exit status 0 when allowed, 4 when denied.',
       arguments: [
         { name: '<peer>', about: 'DID, a prefix of it, name, or at a door without a link ssh:SHA256:... or key:NAME' },
-        { name: '<action>', about: 'forward, file, call, open, ping, link, publish, subscribe or mailbox' },
+        { name: '<action>', about: 'forward, file, call, offer, open, ping, link, publish, subscribe or mailbox' },
         { name: '[target]', about: 'what it acts on' },
       ],
       options: [
