@@ -50,6 +50,13 @@ export function readBody(request: IncomingMessage, maxBytes: number, budget: Bud
   })
 }
 
+/** A body that came in one piece with its head, as most do: there already, and had without waiting for anything. */
+export function bodyAtHand(request: IncomingMessage, maxBytes: number): Buffer | undefined {
+  const { readableLength } = request
+  if (readableLength === 0 || readableLength > maxBytes || request.headers['content-length'] !== String(readableLength)) return undefined
+  return (request.read() as Buffer | null) ?? undefined
+}
+
 /** Reads on for a moment and throws it away: closing a socket with unread bytes in it takes the answer back. */
 export function linger(request: IncomingMessage): Promise<void> {
   if (request.complete || request.destroyed) return Promise.resolve()

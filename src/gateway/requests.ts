@@ -5,7 +5,7 @@ import { unknownOperation } from '../call/errors.ts'
 import type { CallOptions, IncomingCall, JsonSchema, OperationDescription } from '../call/types.ts'
 import { KithError } from '../core/errors.ts'
 import { errorHeaders, errorText, jsonOf, outward, sendBytes, sendJson, statusOf } from './answer.ts'
-import { hasBody, linger, readBody } from './body.ts'
+import { bodyAtHand, hasBody, linger, readBody } from './body.ts'
 import { Budget } from './budget.ts'
 import { sendEvents } from './events.ts'
 import { bearerOf, checkJsonBody, deadlineOf, HostGuard, lastEventIdOf, traceOf, wantsEvents } from './guards.ts'
@@ -21,7 +21,7 @@ import { TraceIds } from './trace.ts'
 import type { GatewayOptions } from './types.ts'
 
 /** Operations of which it is remembered what they take. */
-const MAX_REMEMBERED = 1_024
+const MAX_REMEMBERED = 4_096
 
 /** One request on its way. */
 interface Exchange {
@@ -35,7 +35,8 @@ interface Exchange {
   headers: readonly string[]
 }
 
-type Call = IncomingCall & { readonly cancellation: Cancellation }
+/** Filled as the request is read; made once, for one call. */
+type Call = { -readonly [K in keyof IncomingCall]: IncomingCall[K] }
 
 /**
  * What happens to a request, in this order, each step refusing for all the later ones:
@@ -53,7 +54,7 @@ export class RequestDesk {
   readonly #targets: Targets = new Targets()
   readonly #queries: WeakMap<object, QueryInput> = new WeakMap()
   readonly #running: Set<Cancellation> = new Set()
-  readonly #takesMany: Map<string, boolean> = new Map()
+  readonly #takesOne: Set<string> = new Set()
   readonly #stopWatching: () => void
   readonly #revocations: Revocations = new Revocations()
   readonly #ids: TraceIds
@@ -66,7 +67,7 @@ export class RequestDesk {
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits }
     this.#budget = new Budget(this.#limits)
     this.#hosts = new HostGuard(options.hosts ?? [])
-    this.#stopWatching = options.callee.onChange(() => this.#takesMany.clear())
+    this.#stopWatching = options.callee.onChange(() => this.#takesOne.clear())
   }
 
   get inFlight(): number {
@@ -115,7 +116,7 @@ export class RequestDesk {
           if (target === undefined) throw unknownOperation()
           if (target.kind === 'schema') await this.#sendSchema(exchange, caller)
           else if (target.kind === 'mcp') await this.#serveMcp(exchange, caller)
-          else await this.#operation(exchange, { ...callOptions(request, traceId, trace?.parentId), caller, path: target.path, cancellation: exchange.ending })
+          else await this.#operation(exchange, callOf(exchange, caller, target.path, traceId, trace?.parentId))
         } finally {
           if (caller.revoked !== undefined) this.#revocations.delete(caller.revoked, exchange.ending)
         }
@@ -139,10 +140,12 @@ export class RequestDesk {
     const events = wantsEvents(request.headers)
     if (request.method === 'POST') {
       if (exchange.query !== '') throw malformed('The input of a POST is its body.')
-      if (this.#takesMany.get(call.path) !== false) await this.#refuseClientStream(call)
-      const input = hasBody(request) ? await this.#body(exchange) : undefined
-      if (events) return await this.#stream(exchange, call, input)
-      return await this.#once(exchange, call, input)
+      if (!this.#takesOne.has(knownAs(call))) await this.#refuseClientStream(call)
+      if (hasBody(request)) {
+        const ready = this.#bodyAtHand(request)
+        call.input = ready === undefined ? await this.#body(exchange) : ready.value
+      }
+      return await (events ? this.#stream(exchange, call) : this.#once(exchange, call))
     }
     if (request.method !== 'GET') throw wrongMethod('GET, POST')
     if (hasBody(request)) throw malformed('A GET has no body.')
@@ -153,9 +156,8 @@ export class RequestDesk {
     if (described.kind === 'subscription' && !events) throw new KithError('REQUEST_MALFORMED', 'A subscription is asked for with Accept: text/event-stream.')
     const pairs = parseQuery(exchange.query)
     if (pairs === undefined) throw malformed('The parameters are not understood.')
-    const input = this.#queryOf(described.input).read(pairs)
-    if (described.kind === 'subscription') return await this.#stream(exchange, call, input)
-    await this.#once(exchange, call, input)
+    call.input = this.#queryOf(described.input).read(pairs)
+    await (described.kind === 'subscription' ? this.#stream(exchange, call) : this.#once(exchange, call))
   }
 
   /** @throws KithError `CALL_UNKNOWN` for what the caller may not know of. */
@@ -165,17 +167,15 @@ export class RequestDesk {
     return described
   }
 
-  /** HTTP carries one input. Whether an operation takes a stream of them is asked once, until the operations change. @throws KithError `UNSUPPORTED`. */
-  async #refuseClientStream({ path, caller }: Call): Promise<void> {
-    let takesMany = this.#takesMany.get(path)
-    if (takesMany === undefined) {
-      const described = await this.#options.callee.describe(path, caller)
-      // What the caller may not know of is refused by the call itself.
-      if (described === undefined) return
-      takesMany = described.clientStream
-      if (this.#takesMany.size < MAX_REMEMBERED) this.#takesMany.set(path, takesMany)
-    }
-    if (takesMany)
+  /** HTTP carries one input. Whether an operation takes a stream of them is asked once by each caller, until the operations change:
+   * what one knows of it makes no difference to another. @throws KithError `UNSUPPORTED`. */
+  async #refuseClientStream(call: Call): Promise<void> {
+    const { path, caller } = call
+    const described = await this.#options.callee.describe(path, caller)
+    // What the caller may not know of is refused by the call itself.
+    if (described === undefined) return
+    if (!described.clientStream && this.#takesOne.size < MAX_REMEMBERED) this.#takesOne.add(knownAs(call))
+    if (described.clientStream)
       throw new KithError('UNSUPPORTED', 'The operation takes a stream of inputs, which HTTP does not carry.', {
         next: 'call it over a link or by raw framing',
       })
@@ -190,6 +190,12 @@ export class RequestDesk {
     return made
   }
 
+  #bodyAtHand(request: IncomingMessage): { readonly value: unknown } | undefined {
+    checkJsonBody(request.headers)
+    const bytes = bodyAtHand(request, this.#limits.bodyBytes)
+    return bytes === undefined ? undefined : { value: parseJson(bytes) }
+  }
+
   async #body(exchange: Exchange): Promise<unknown> {
     const { request, response, expects } = exchange
     checkJsonBody(request.headers)
@@ -199,19 +205,20 @@ export class RequestDesk {
     return bytes.length === 0 ? undefined : parseJson(bytes)
   }
 
-  async #once({ response, headers, ending }: Exchange, call: Call, input: unknown): Promise<void> {
-    const value = await this.#options.callee.call({ ...call, input })
+  async #once({ response, headers, ending }: Exchange, call: Call): Promise<void> {
+    const value = await this.#options.callee.call(call)
     if (ending.error !== undefined) throw ending.error
     if (value instanceof Uint8Array) sendBytes(response, value, headers)
     else sendJson(response, 200, jsonOf(value), headers)
   }
 
-  async #stream(exchange: Exchange, call: Call, input: unknown): Promise<void> {
+  async #stream(exchange: Exchange, call: Call): Promise<void> {
     const { request, response, headers, ending } = exchange
     const lastEventId = lastEventIdOf(request.headers)
     this.#budget.enterStream(call.caller.id)
     try {
-      const items = this.#options.callee.stream({ ...call, input, ...(lastEventId === undefined ? {} : { lastEventId }) })
+      if (lastEventId !== undefined) call.lastEventId = lastEventId
+      const items = this.#options.callee.stream(call)
       await sendEvents(response, items, { clock: this.#options.clock, limits: this.#limits, signal: ending.signal, headers })
     } finally {
       this.#budget.leaveStream(call.caller.id)
@@ -252,9 +259,17 @@ export class RequestDesk {
   }
 }
 
-function callOptions({ headers }: IncomingMessage, traceId: string, parentId: string | undefined): CallOptions {
-  const deadlineMs = deadlineOf(headers)
-  return { traceId, ...(parentId === undefined ? {} : { parentId }), ...(deadlineMs === undefined ? {} : { deadlineMs }) }
+function callOf({ request, ending }: Exchange, caller: Caller, path: string, traceId: string, parentId: string | undefined): Call {
+  const call: Call = { caller, path, cancellation: ending, traceId, input: undefined }
+  const deadlineMs = deadlineOf(request.headers)
+  if (deadlineMs !== undefined) call.deadlineMs = deadlineMs
+  if (parentId !== undefined) call.parentId = parentId
+  return call
+}
+
+/** No id has a line break in it. */
+function knownAs({ caller, path }: Call): string {
+  return `${caller.id}\n${path}`
 }
 
 function wrongMethod(allow: string): KithError {
