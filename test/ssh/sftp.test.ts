@@ -53,7 +53,7 @@ const code = (wanted: number) => (error: Error & { code?: number }) => error.cod
 test('files, are read, written, listed, renamed and removed', { skip }, async (context) => {
   const { sftp, inside } = await folder(context)
   assert.equal((await ask<Buffer>((done) => sftp.readFile('/f/file', done))).toString(), 'hello')
-  await ask((done) => sftp.writeFile('new', Buffer.alloc(300_000, 1), done))
+  await ask((done) => sftp.writeFile('new', Buffer.alloc(300_000, 1), done as ssh2.Callback))
   assert.equal((await readFile(join(inside, 'new'))).length, 300_000)
   await ask((done) => sftp.rename('/f/new', '/f/dir/moved', done as never))
   await ask((done) => sftp.mkdir('/f/dir/sub', done as never))
