@@ -1,5 +1,6 @@
 import { isKithError, KithError } from '../core/errors.ts'
-import type { Cancellable } from './cancellation.ts'
+import type { Numbered } from './call-table.ts'
+import type { Expiring } from './deadlines.ts'
 import { type ErrorForm, errorOfForm } from './errors.ts'
 import { FORM_CHUNKED, FORM_MASK, KIND_CANCEL, KIND_END, KIND_ITEM, violation } from './frames.ts'
 import { ItemQueue, type ItemSource } from './item-queue.ts'
@@ -21,8 +22,11 @@ export interface CallCarrier {
 }
 
 /** One call of ours: what is asked, and what comes back. */
-export abstract class ClientCall extends Sending implements Cancellable {
+export abstract class ClientCall extends Sending implements Expiring, Numbered<ClientCall> {
   expiresAt: number = Number.POSITIVE_INFINITY
+  earlier: Expiring | undefined
+  later: Expiring | undefined
+  nextInSlot: ClientCall | undefined
   stopListening: (() => void) | undefined
   protected readonly carrier: CallCarrier
   protected readonly encoding: Encoding

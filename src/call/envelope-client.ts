@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../core/clock.ts'
 import { asKithError, KithError } from '../core/errors.ts'
-import { type Cancellable, onAbort } from './cancellation.ts'
+import { onAbort } from './cancellation.ts'
 import { Deadlines, type Expiring } from './deadlines.ts'
 import { DEFAULT_ENVELOPE_BYTES, type Envelope, EnvelopeReader, encodeEnvelope, errorOfOpen, isRecord } from './envelope.ts'
 import type { EnvelopeLimits } from './envelope-session.ts'
@@ -72,7 +72,7 @@ class Client implements EnvelopeClient {
     const bytes = encodeEnvelope({ type: 'call.requested', id: call.id, payload: { operationId: path, input, deadline, traceId, lastEventId } }, this.#limit)
     this.#calls.set(call.id, call)
     this.#duplex.write(bytes)
-    if (deadlineMs !== undefined) this.#deadlines.add(call)
+    this.#deadlines.add(call)
     if (signal !== undefined) call.stopListening = onAbort(signal, call)
     return call.items
   }
@@ -119,8 +119,10 @@ class Client implements EnvelopeClient {
   }
 }
 
-class Asked implements ItemSource, Cancellable, Expiring {
+class Asked implements ItemSource, Expiring {
   readonly id: string
+  earlier: Expiring | undefined
+  later: Expiring | undefined
   readonly expiresAt: number
   readonly items: ItemQueue<StreamItem> = new ItemQueue<StreamItem>(this)
   stopListening: (() => void) | undefined

@@ -56,13 +56,18 @@ export function errorForm(error: unknown): ErrorForm {
 
 /** An error that the other side reported. */
 export function errorOfForm(form: ErrorForm): KithError {
-  const message = shortened(form.message)
+  const message = shortened(printable(form.message))
   const { code, details } = form
   if (!Object.hasOwn(ERROR_TABLE, code) || code === 'CALL_ERROR') {
     return isErrorCode(code) ? new CallError(code, message, { data: details, remote: true }) : new KithError('REMOTE_ERROR', message, { remote: true })
   }
   const plain = typeof details === 'object' && details !== null && !Array.isArray(details) ? (details as { readonly [name: string]: Detail }) : {}
   return new KithError(code as ErrorCode, message, { remote: true, details: plain })
+}
+
+/** Another machine's words reach terminals and logs. */
+function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ' ')
 }
 
 function shortened(text: string): string {

@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../core/clock.ts'
 import { malformed } from '../core/codec.ts'
 import { asKithError, isKithError, KithError } from '../core/errors.ts'
 import type { LinkStream } from '../transport/types.ts'
+import { CallTable } from './call-table.ts'
 import { abortReason, type Cancellation, onAbort } from './cancellation.ts'
 import { type CallCarrier, type ClientCall, StreamCall, UnaryCall } from './client-call.ts'
 import type { Deadlines } from './deadlines.ts'
@@ -64,7 +65,7 @@ export class ClientLink implements CallCarrier {
   readonly #parts: ClientLinkParts
   readonly #frames: FrameReader
   readonly #cursor: Cursor = new Cursor()
-  readonly #calls: Map<number, ClientCall> = new Map()
+  readonly #calls: CallTable<ClientCall> = new CallTable()
   /** Given up here, and not yet ended by the other side. */
   readonly #cancelled: Set<number> = new Set()
   #last = 0
@@ -91,7 +92,7 @@ export class ClientLink implements CallCarrier {
     stream.onError = (error) => this.#gone(error, true)
     stream.onClose = () => this.#gone(new KithError('LINK_LOST'), false)
     this.outbox.onRoom = () => {
-      for (const call of this.#calls.values()) call.onReady()
+      for (const call of this.#calls.all()) call.onReady()
     }
     this.#watch()
   }
@@ -134,8 +135,8 @@ export class ClientLink implements CallCarrier {
   }
 
   settled(call: ClientCall): void {
-    this.#calls.delete(call.call)
-    if (call.expiresAt !== Number.POSITIVE_INFINITY) this.#parts.deadlines.delete(call)
+    this.#calls.delete(call)
+    this.#parts.deadlines.delete(call)
     if (this.#retired) this.#endWhenIdle()
   }
 
@@ -158,7 +159,7 @@ export class ClientLink implements CallCarrier {
       return
     }
     call.request(fields, input, encoding ?? 'json')
-    this.#calls.set(call.call, call)
+    this.#calls.add(call)
     if (deadlineMs !== undefined) {
       call.expiresAt = this.#parts.clock.monotonic() + deadlineMs
       this.#parts.deadlines.add(call)
@@ -209,8 +210,13 @@ export class ClientLink implements CallCarrier {
     }
   }
 
+  /** The error counts, whatever its details are. */
   #details(form: number, cursor: Cursor): unknown {
-    return decodePayload(form, cursor.data, cursor.at, cursor.end)
+    try {
+      return decodePayload(form, cursor.data, cursor.at, cursor.end)
+    } catch {
+      return undefined
+    }
   }
 
   /** For a call that is over here: legal only until the other side has said its last word about one that was given up. */
@@ -244,7 +250,7 @@ export class ClientLink implements CallCarrier {
     this.#idle?.cancel()
     const refused = REFUSALS.includes(error.code) || isKithError(error, 'CLOSED')
     const told = refused || isKithError(error, 'LINK_LOST') ? error : new KithError('LINK_LOST', undefined, { cause: error })
-    const calls = [...this.#calls.values()]
+    const calls = this.#calls.all()
     this.#cancelled.clear()
     if (!this.#retired) {
       this.#retired = true

@@ -2,6 +2,7 @@ import type { Caller } from '../access/types.ts'
 import { malformed } from '../core/codec.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import type { LinkStream } from '../transport/types.ts'
+import { CallTable } from './call-table.ts'
 import { FrameReader } from './frame-reader.ts'
 import { Cursor, KIND_CANCEL, KIND_CHUNK, KIND_CREDIT, KIND_END, KIND_ITEM, KIND_REQUEST, readRequest, readTotal, violation } from './frames.ts'
 import { Outbox } from './outbox.ts'
@@ -46,7 +47,7 @@ export class ServerLink implements CallHome {
   readonly #stream: LinkStream
   readonly #frames: FrameReader
   readonly #cursor: Cursor = new Cursor()
-  readonly #calls: Map<number, ServerCall> = new Map()
+  readonly #calls: CallTable<ServerCall> = new CallTable()
   /** Received and not begun, oldest first. */
   readonly #queue: ServerCall[] = []
   #queuedBytes = 0
@@ -73,7 +74,7 @@ export class ServerLink implements CallHome {
     stream.onClose = () => this.#gone(new KithError('LINK_LOST'))
     this.outbox.onRoom = () => {
       this.#giveBack()
-      for (const call of this.#calls.values()) call.onReady()
+      for (const call of this.#calls.all()) call.onReady()
     }
   }
 
@@ -128,7 +129,7 @@ export class ServerLink implements CallHome {
 
   /** Everything was said about a call. */
   forget(call: ServerCall): void {
-    if (this.#calls.get(call.call) === call) this.#calls.delete(call.call)
+    this.#calls.delete(call)
     this.#endWhenIdle()
   }
 
@@ -199,7 +200,7 @@ export class ServerLink implements CallHome {
       call.refuse(refusal)
       return
     }
-    this.#calls.set(id, call)
+    this.#calls.add(call)
     const limit = this.parts.limits().payloadBytes
     if (head.total > limit) call.refuse(tooLarge(head.total, limit))
     else call.first(head, data, head.at, end)
@@ -233,7 +234,7 @@ export class ServerLink implements CallHome {
     this.#over = true
     this.outbox.drop()
     this.#queue.length = 0
-    const calls = [...this.#calls.values()]
+    const calls = this.#calls.all()
     this.#calls.clear()
     for (const call of calls) call.lost(error)
     this.#giveBack()

@@ -1,7 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Random } from '../core/random.ts'
-import type { Cancellable } from './cancellation.ts'
 import type { Deadlines } from './deadlines.ts'
 import type { Stragglers } from './stragglers.ts'
 import type { IncomingCall, StreamItem } from './types.ts'
@@ -11,9 +10,8 @@ export interface LocalParts {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
+  /** The calls under way. */
   readonly deadlines: Deadlines
-  /** The calls under way, so that closing ends them. */
-  readonly running: Set<Cancellable>
   /** Handlers that run on after their call has ended, by caller. */
   readonly stragglers: Stragglers
   /** A call made by a handler; `depth` calls stand above it here. */

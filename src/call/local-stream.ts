@@ -1,8 +1,10 @@
 import { asKithError, type KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import { Event } from './define.ts'
+import type { LocalParts } from './local-parts.ts'
 import { checkedOutput, tellable } from './outcome.ts'
 import type { Outcome, Running } from './running.ts'
+import type { Stragglers } from './stragglers.ts'
 import type { StreamItem } from './types.ts'
 
 type Item = IteratorResult<StreamItem>
@@ -14,6 +16,7 @@ const nothing = (): void => {}
 export class LocalStream implements AsyncIterableIterator<StreamItem>, Outcome {
   readonly #running: Running
   readonly #logger: Logger
+  readonly #stragglers: Stragglers
   readonly #start: () => unknown
   #iterator: AsyncIterator<unknown> | undefined
   #over = false
@@ -25,9 +28,10 @@ export class LocalStream implements AsyncIterableIterator<StreamItem>, Outcome {
   #last: Promise<Item> | undefined
 
   /** @param start runs the handler; called at the first request. */
-  constructor(running: Running, logger: Logger, start: () => unknown) {
+  constructor(running: Running, { logger, stragglers }: Pick<LocalParts, 'logger' | 'stragglers'>, start: () => unknown) {
     this.#running = running
     this.#logger = logger
+    this.#stragglers = stragglers
     this.#start = start
     running.begin(this)
   }
@@ -123,12 +127,21 @@ export class LocalStream implements AsyncIterableIterator<StreamItem>, Outcome {
     this.#over = true
     this.#running.finish(error)
     const { resolve, reject } = { resolve: this.#resolve, reject: this.#reject }
+    const working = resolve !== undefined
     this.#resolve = undefined
     this.#reject = undefined
     if (error === undefined) resolve?.(OVER)
     else if (reject === undefined) this.#error = error
     else reject(error)
     // An iterator that fails while it ends fails for nobody.
-    void (async () => this.#iterator?.return?.())().catch(nothing)
+    const iterator = this.#iterator
+    if (iterator === undefined) return
+    const caller = this.#running.caller.id
+    if (working) this.#stragglers.add(caller)
+    void (async () => iterator.return?.())()
+      .catch(nothing)
+      .then(() => {
+        if (working) this.#stragglers.remove(caller)
+      })
   }
 }

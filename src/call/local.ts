@@ -3,7 +3,6 @@ import type { Clock } from '../core/clock.ts'
 import { KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Random } from '../core/random.ts'
-import type { Cancellable } from './cancellation.ts'
 import { Deadlines } from './deadlines.ts'
 import type { AnyOperation } from './define.ts'
 import { discoveryOperations } from './discovery.ts'
@@ -49,7 +48,6 @@ class Local implements LocalCallee, LocalParts {
   readonly random: Random
   readonly logger: Logger
   readonly deadlines: Deadlines
-  readonly running: Set<Cancellable> = new Set()
   readonly stragglers: Stragglers = new Stragglers()
   readonly #registry: Registry
   readonly #authorize: Authorize
@@ -111,7 +109,7 @@ class Local implements LocalCallee, LocalParts {
     if (this.#closed !== undefined) return
     this.#closed = error
     this.#withdraw()
-    for (const running of [...this.running]) running.cancelled(error)
+    for (const running of this.deadlines.all()) running.cancelled(error)
     this.deadlines.close()
   }
 
@@ -140,7 +138,7 @@ class Local implements LocalCallee, LocalParts {
     if (operation.kind !== 'subscription') return oneItem(() => this.call(request, depth))
     const input = checkedInput(operation, request)
     const running = new Running(this, operation, request, depth)
-    return new LocalStream(running, this.logger, () => operation.handler(input, running))
+    return new LocalStream(running, this, () => operation.handler(input, running))
   }
 }
 

@@ -23,6 +23,8 @@ export class Running implements CallContext, Cancellable, Expiring {
   readonly operation: AnyOperation
   readonly expiresAt: number
   readonly depth: number
+  earlier: Expiring | undefined
+  later: Expiring | undefined
   readonly #parts: LocalParts
   readonly #request: IncomingCall
   #outcome: Outcome | undefined
@@ -50,8 +52,7 @@ export class Running implements CallContext, Cancellable, Expiring {
   /** From here on it may end early. */
   begin(outcome: Outcome): void {
     this.#outcome = outcome
-    this.#parts.running.add(this)
-    if (this.expiresAt !== Number.POSITIVE_INFINITY) this.#parts.deadlines.add(this)
+    this.#parts.deadlines.add(this)
     const { cancellation, signal } = this.#request
     if (cancellation !== undefined) cancellation.add(this)
     else if (signal !== undefined) this.#stopListening = onAbort(signal, this)
@@ -62,8 +63,7 @@ export class Running implements CallContext, Cancellable, Expiring {
     if (!this.#open) return
     this.#open = false
     this.#outcome = undefined
-    this.#parts.running.delete(this)
-    if (this.expiresAt !== Number.POSITIVE_INFINITY) this.#parts.deadlines.delete(this)
+    this.#parts.deadlines.delete(this)
     this.#request.cancellation?.remove(this)
     this.#stopListening?.()
     if (error !== undefined) this.#error = error

@@ -1,5 +1,6 @@
 import type { Caller } from '../access/types.ts'
 import { isKithError, KithError } from '../core/errors.ts'
+import type { Numbered } from './call-table.ts'
 import { Cancellation } from './cancellation.ts'
 import { errorForm } from './errors.ts'
 import { FLAG_INPUTS, FLAG_ITEMS, FLAG_REPEATED, FORM_CHUNKED, FORM_MASK, KIND_ITEM, KIND_REQUEST, type RequestHead, violation } from './frames.ts'
@@ -28,7 +29,8 @@ const NOBODY: Caller = { id: 'nobody', via: 'link', scopes: new Set(), resources
 const nothing = (): void => {}
 
 /** One call of the peer: what the callee is asked, and how it is answered. Answered exactly once, whatever happens first. */
-export class ServerCall extends Sending implements IncomingCall, ItemSource {
+export class ServerCall extends Sending implements IncomingCall, ItemSource, Numbered<ServerCall> {
+  nextInSlot: ServerCall | undefined
   caller: Caller = NOBODY
   readonly path: string
   readonly cancellation: Cancellation = new Cancellation()

@@ -306,6 +306,31 @@ describe('deadlines and cancellation', () => {
     assert.equal(await give(), 'ABORTED')
   })
 
+  it('nor any number of streams whose handlers do not listen', async () => {
+    const gate = deferred()
+    const { callee } = localWorld([
+      op(
+        'feed/deaf',
+        async function* () {
+          await gate.promise
+          yield 1
+        },
+        { kind: 'subscription' },
+      ),
+    ])
+    const give = async (): Promise<unknown> => {
+      const abort = new AbortController()
+      const next = callee.stream({ caller: owner, path: '/feed/deaf', signal: abort.signal }).next()
+      abort.abort()
+      return await next.catch((error: unknown) => (isKithError(error) ? error.code : error))
+    }
+    for (let i = 0; i < MAX_STRAGGLERS; i++) assert.equal(await give(), 'ABORTED')
+    assert.equal(await give(), 'BUDGET_EXCEEDED')
+    gate.resolve()
+    for (let i = 0; i < 5; i++) await turn()
+    assert.equal(await give(), 'ABORTED')
+  })
+
   it('closing ends what runs', async () => {
     const { callee } = localWorld([hanging([])])
     const call = assert.rejects(callee.call({ caller: owner, path: '/slow/wait' }), (error) => isKithError(error, 'CLOSED'))

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
+import { errorOfForm, isCallError } from '../../src/call/errors.ts'
 import { FrameReader } from '../../src/call/frame-reader.ts'
 import { Cursor, KIND_REQUEST, type RequestFields, readRequest, requestBytes, writeRequest } from '../../src/call/frames.ts'
 import { Outbox } from '../../src/call/outbox.ts'
@@ -33,6 +34,19 @@ describe('values on the wire', () => {
     )
     assert.ok(read(JSON.stringify('[{"\\'.repeat(500))))
     assert.ok(read(`[${'{"a":[]},'.repeat(200)}1]`))
+  })
+})
+
+describe('errors from elsewhere', () => {
+  it('are remote, known by their code, and safe to print', () => {
+    const error = errorOfForm({ code: 'CALL_DENIED', message: `no\u001b[2J\u0007\nway\u202e${'x'.repeat(2_000)}`, details: { a: 1 } })
+    assert.deepEqual([error.code, error.remote, error.details], ['CALL_DENIED', true, { a: 1 }])
+    assert.match(error.message, /^no \[2J {2} ?way x+\.\.\.$/)
+    assert.ok(error.message.length < 1_100)
+    assert.ok(isCallError(errorOfForm({ code: 'OUT_OF_STOCK', message: 'gone', details: { left: 0 } }), 'OUT_OF_STOCK'))
+    assert.equal(errorOfForm({ code: 'no code at all', message: '' }).code, 'REMOTE_ERROR')
+    assert.equal(errorOfForm({ code: '__proto__', message: '' }).code, 'REMOTE_ERROR')
+    assert.deepEqual(errorOfForm({ code: 'CALL_FAILED', message: '', details: ['x'] }).details, {})
   })
 })
 
