@@ -1,4 +1,5 @@
 import { createSocket } from 'node:dgram'
+import { withoutToken } from '../../transport/wss/address.ts'
 import { bindUdp, closeUdp, reasonOf, tryListen, wantedAddresses } from './sockets.ts'
 import { bad, type Check, type DoctorCheck, fine } from './types.ts'
 
@@ -7,7 +8,7 @@ const MDNS_GROUP = '224.0.0.251'
 
 /** The addresses the node would listen on: free, or taken by whom it matters. */
 export const checkPorts: Check = async ({ home, config, daemon }) => {
-  if (daemon !== undefined && daemon.listen.length > 0) return fine('ports', `the node listens on ${daemon.listen.join(', ')}`)
+  if (daemon !== undefined && daemon.listen.length > 0) return fine('ports', `the node listens on ${daemon.listen.map(withoutToken).join(', ')}`)
   const wanted = await wantedAddresses(home, config)
   const found: DoctorCheck[] = []
   for (const address of wanted) {

@@ -10,11 +10,12 @@ export interface ListenAddress {
   readonly port: number
 }
 
-/** Where a node of this home would listen: as configured, else the peer port that it had last, over TCP and UDP. */
+/** Where a node of this home would listen: as configured, else the peer port that it had last, over TCP and UDP; and where it looks like a website. */
 export async function wantedAddresses(home: string, config: Config): Promise<readonly ListenAddress[]> {
-  if (config.listen.length > 0) return config.listen.map(parseListen)
+  const front = config['front.listen'] === '' ? [] : [parseListen(`https://${config['front.listen']}`)]
+  if (config.listen.length > 0) return [...config.listen.map(parseListen), ...front]
   const port = (await rememberedPort(home)) ?? PEER_PORT
-  return ['tcp', 'quic'].map((scheme) => ({ scheme, host: '0.0.0.0', port }))
+  return [...['tcp', 'quic'].map((scheme) => ({ scheme, host: '0.0.0.0', port })), ...front]
 }
 
 export function parseListen(url: string): ListenAddress {

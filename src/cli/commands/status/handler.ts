@@ -34,6 +34,12 @@ function certificateRow({ certificate }: NodeStatus, palette: Palette): Paramete
   return [[{ text: 'certificate', style: palette.quiet }, `${names.join(', ')}, ${until}`]]
 }
 
+function frontRow({ front }: NodeStatus, palette: Palette): Parameters<typeof table>[0] {
+  if (front === null) return []
+  const ssh = front.ssh_path === null ? '' : `, SSH by WebSocket at ${front.ssh_path}`
+  return [[{ text: 'front door', style: palette.quiet }, `${front.listen}, ${front.connections} connections${ssh}`]]
+}
+
 function self(status: NodeStatus, palette: Palette, columns: number): string[] {
   const expires = status.identity.binding_expires_at
   const soon = expires !== null && Date.parse(expires) - Date.now() < SOON_MS
@@ -48,6 +54,7 @@ function self(status: NodeStatus, palette: Palette, columns: number): string[] {
       [{ text: 'up', style: palette.quiet }, `${duration(status.uptime_s * 1000)}, version ${status.version}, pid ${status.pid}`],
       ...mailRow(status, palette),
       ...(status.vaults.length === 0 ? [] : [[{ text: 'vaults', style: palette.quiet }, `open: ${status.vaults.join(', ')}`]]),
+      ...frontRow(status, palette),
       ...certificateRow(status, palette),
       ...(expires === null
         ? []
