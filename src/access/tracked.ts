@@ -37,7 +37,9 @@ export class Tracked {
     const known = this.#entries.get(credential)
     if (known !== undefined) {
       known.gone = false
-      known.use = { ...use, scopes: new Set([...known.use.scopes, ...use.scopes]) }
+      // Usually the same again, and asked for with every request.
+      const { scopes } = known.use
+      known.use = [...use.scopes].every((scope) => scopes.has(scope)) ? { ...use, scopes } : { ...use, scopes: new Set([...scopes, ...use.scopes]) }
       return known.controller.signal
     }
     const [oldest] = this.#entries.keys()
