@@ -230,7 +230,7 @@ export interface Node extends AsyncDisposable {
   /** What can be called here, or at a peer. @throws as `open`. */
   operations(peer?: string, options?: Waiting): Promise<readonly ReachableOperation[]>
   /**
-   * Registers the operations of this node, except its own `node/...`, at a head, and keeps that up until it is closed. The head's owner has to allow it:
+   * Registers what `operation` added at a head, and keeps that up until it is closed. The head's owner has to allow it:
    * `kith allow PEER offer alias/service`. @throws KithError `WORKER_CONFLICT`, `PEER_UNKNOWN`. @throws TypeError for a bad alias.
    */
   offerAt(head: string, options: { readonly alias: string }): NodeRegistration
@@ -419,7 +419,7 @@ class LocalNode implements Node {
   }
 
   operation(operation: AnyOperation): () => void {
-    return this.#runtime.calls.offer([operation])
+    return this.#runtime.calls.offer([operation], { elsewhere: true })
   }
 
   async call<T extends AnyOperation>(path: string, input?: InputOf<T>, options?: OwnCallOptions): Promise<OutputOf<T>> {

@@ -120,8 +120,8 @@ test('a module beside the daemon, registered here and at a head, answers the own
   )
   assert.equal(await codeOf(laptop.call('/hub/dev1/echo/say', {})), 'CALL_UNKNOWN')
   assert.deepEqual(
-    (await box.operations()).map(({ path }) => path),
-    ['node/about', 'node/status', 'services/list', 'services/schema'],
+    (await box.operations()).filter(({ name }) => name.startsWith('echo/')),
+    [],
   )
 })
 

@@ -32,8 +32,6 @@ const DRAIN_MS = 5_000
 
 /** How long calls of a head may go on when its registration is given up. */
 const CLOSE_MS = 10_000
-/** Every node has these itself. */
-const OF_EVERY_NODE: readonly string[] = ['services/', 'node/', 'vault/']
 
 /** Access as the node decides it: set while the mesh runs. */
 export interface CallAccess {
@@ -103,6 +101,7 @@ export class CallsService implements Service {
   readonly registry: Registry = createRegistry()
   readonly registrations: WorkerRegistrations
   readonly #options: CallsServiceOptions
+  readonly #elsewhere: Set<AnyOperation> = new Set()
   readonly #attached: Set<LocalLink> = new Set()
   #running: Running | undefined
 
@@ -245,19 +244,28 @@ export class CallsService implements Service {
     }
   }
 
-  /** Adds operations of this node, all or none; the returned function takes them out. @throws KithError `CALL_CONFLICT`, also for those of a worker beside this node. */
-  offer(operations: readonly AnyOperation[]): () => void {
+  /**
+   * Adds operations of this node, all or none; the returned function takes them out. `elsewhere`: they are registered at heads too (`offerAt`).
+   * @throws KithError `CALL_CONFLICT`.
+   */
+  offer(operations: readonly AnyOperation[], { elsewhere = false }: { readonly elsewhere?: boolean } = {}): () => void {
     const withdraw = this.registry.registerAll(operations)
+    if (elsewhere) for (const operation of operations) this.#elsewhere.add(operation)
     this.registrations.update()
     return () => {
       withdraw()
+      for (const operation of operations) this.#elsewhere.delete(operation)
       this.registrations.update()
     }
   }
 
-  /** Registers what was offered with `offer` at a head. @throws as `WorkerRegistrations.add`. */
+  /** Registers what was offered for elsewhere at a head. @throws as `WorkerRegistrations.add`. */
   offerAt(head: Did, alias: string): { readonly phase: WorkerPhase; close(): Promise<void> } {
-    const registration = this.registrations.add({ head, alias, operations: () => offeredOperations(withoutOwn(this.registry.all())) })
+    const registration = this.registrations.add({
+      head,
+      alias,
+      operations: () => offeredOperations([...this.#elsewhere].sort((a, b) => (a.name < b.name ? -1 : 1))),
+    })
     return {
       get phase() {
         return registration.phase
@@ -369,10 +377,6 @@ export class CallsService implements Service {
   #nameOf(did: Did): string {
     return this.#options.mesh.mesh?.book.get(did)?.name ?? did
   }
-}
-
-function withoutOwn(operations: readonly AnyOperation[]): readonly AnyOperation[] {
-  return operations.filter(({ name }) => !OF_EVERY_NODE.some((service) => name.startsWith(service)))
 }
 
 function ownCall(path: string, input: unknown, options: OwnCallOptions): IncomingCall {
