@@ -26,6 +26,7 @@ import { postQuantumTargets } from './postquantum.ts'
 import { quicTargets } from './quic.ts'
 import { recoveryTargets } from './recovery.ts'
 import { serviceTargets } from './services.ts'
+import { sshTargets } from './ssh.ts'
 import { streamTargets } from './stream.ts'
 import { trustTargets } from './trust.ts'
 import { vaultTargets } from './vault.ts'
@@ -53,6 +54,7 @@ export const allTargets: readonly FuzzTarget[] = [
   ...workerTargets,
   ...doorTargets,
   ...frontTargets,
+  ...sshTargets,
   ...gatewayTargets,
   ...gossipTargets,
   ...blobTargets,
