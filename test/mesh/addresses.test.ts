@@ -12,6 +12,13 @@ test('listening on everything, stands for the addresses others can use', () => {
   assert.deepEqual(reachableAddresses(['tcp://127.0.0.1:1', 'quic://10.0.0.1:2'], INTERFACES), ['quic://10.0.0.1:2', 'tcp://127.0.0.1:1'])
 })
 
+test('listening on everything at a keyed path, keeps the path with each address', () => {
+  assert.deepEqual(reachableAddresses(['wss://0.0.0.0:443/token?pin=hash', 'wss://node.example:443/token'], INTERFACES), [
+    'wss://192.168.1.5:443/token?pin=hash',
+    'wss://node.example:443/token',
+  ])
+})
+
 test('listening on everything without a network, is reached from this machine', () => {
   assert.deepEqual(reachableAddresses(['tcp://0.0.0.0:1', 'quic://[::]:2'], ['127.0.0.1', '::1', 'fe80::1']), [
     'tcp://127.0.0.1:1',

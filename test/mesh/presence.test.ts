@@ -44,3 +44,24 @@ test('presence, the machine gets another address, is announced anew and told to 
   await presence.stop()
   assert.equal(clock.pending, 0)
 })
+
+test('presence, an address that holds a token, is told to nobody on the network', async () => {
+  const device = testDevice(testIdentity('alice'), 'alice')
+  const announced: (readonly string[])[] = []
+  const said = async ({ urls }: Announcement): Promise<void> => void announced.push(urls)
+  const presence = new Presence({
+    clock: manualClock(),
+    logger: silentLogger,
+    discoveries: [{ name: 'test', onPeer: () => {}, start: said, announce: said, stop: async () => {} }],
+    interfaces: () => ['192.0.2.1'],
+    self: () => ({ did: device.did, linkKey: device.linkSigner.publicKey, name: 'alice' }),
+    onFound: () => {},
+    onMoved: () => {},
+  })
+  const addresses = ['wss://0.0.0.0:443/token', 'tls://0.0.0.0:443']
+  await presence.listening({ addresses, close: async () => {} } as unknown as Listener, 'wss://0.0.0.0:443')
+  await presence.start()
+  assert.deepEqual(announced, [['tls://192.0.2.1:443']])
+  assert.deepEqual(presence.addresses, ['wss://192.0.2.1:443/token', 'tls://192.0.2.1:443'])
+  await presence.stop()
+})
