@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { createRequire } from 'node:module'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import untyped from 'sshpk'
 import { certificateEnd, parseCertificate, whyNotValid } from '../../src/access/ssh-certificate.ts'
 import { parseRevocations } from '../../src/access/ssh-revocations.ts'
 import { fingerprint, formatPublicKey, parsePublicKeyLine } from '../../src/access/ssh-wire.ts'
@@ -20,8 +20,7 @@ interface Sshpk {
   ): { readonly subjectKey: { fingerprint(algorithm: string): { toString(): string } }; readonly serial: Buffer; readonly validFrom: Date }
   createCertificate(subject: unknown, key: unknown, issuer: unknown, issuerKey: unknown, options: object): { toString(format: string): string }
 }
-/** It comes without types. */
-const sshpk: Sshpk = createRequire(import.meta.url)('sshpk')
+const sshpk = untyped as Sshpk
 
 const CA = keyFrom(10)
 const ANN = keyFrom(11)

@@ -193,7 +193,7 @@ test('close, with connections and a transfer under way, ends them and frees ever
 test('quota, reloaded, is in effect at once', async () => {
   await writeFile(join(folder, 'far', 'config.toml'), '[files]\nquota_bytes = 1000\n')
   const client = createControlClient({ home: join(folder, 'far') })
-  assert.deepEqual(await client.call('POST /v1/config/reload', {}), { applied: ['files.quota_bytes'], restart: [] })
+  assert.deepEqual(await client.call('POST /v1/config/reload', {}), { applied: ['files.quota_bytes'], restart: [], revoked: 0, disconnected: false })
   const { path } = await file('more.bin', 2_000)
   await assert.rejects(near.send('far', path), (error) => isKithError(error, 'FILE_QUOTA'))
 })

@@ -6,7 +6,7 @@ import { tokenKeyId } from '../../access/token.ts'
 import type { Caller, IdentityProvider, Presentation } from '../../access/types.ts'
 import { type PublicKey, toHex } from '../../core/bytes.ts'
 import type { Clock } from '../../core/clock.ts'
-import { isKithError, type KithError } from '../../core/errors.ts'
+import { isKithError, KithError } from '../../core/errors.ts'
 import type { Audit } from '../../core/observe/audit.ts'
 import type { Logger } from '../../core/observe/log.ts'
 import type { Counter, Metrics } from '../../core/observe/metrics.ts'
@@ -121,7 +121,7 @@ export class AccessService implements Service, IdentityProvider {
     return this.#unread === undefined ? [] : [{ code: this.#unread.code, message: this.#unread.message, next: 'kith config reload' }]
   }
 
-  /** The owner's book. @throws TypeError while the service does not run. */
+  /** The owner's book. @throws KithError `DEGRADED` while the service does not run. */
   get book(): StoredBook {
     return this.#get().book
   }
@@ -176,7 +176,7 @@ export class AccessService implements Service, IdentityProvider {
   }
 
   #get(): Running {
-    if (this.#running === undefined) throw new TypeError('access does not run')
+    if (this.#running === undefined) throw new KithError('DEGRADED', 'The access of this node is not running.', { next: 'kith status' })
     return this.#running
   }
 
