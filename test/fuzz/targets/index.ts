@@ -29,6 +29,7 @@ import { serviceTargets } from './services.ts'
 import { sshTargets } from './ssh.ts'
 import { streamTargets } from './stream.ts'
 import { trustTargets } from './trust.ts'
+import { tunnelTargets } from './tunnels.ts'
 import { vaultTargets } from './vault.ts'
 import { workerTargets } from './workers.ts'
 
@@ -59,6 +60,7 @@ export const allTargets: readonly FuzzTarget[] = [
   ...gossipTargets,
   ...blobTargets,
   ...trustTargets,
+  ...tunnelTargets,
   ...conductTargets,
   ...assemblyTargets,
   ...credentialTargets,
