@@ -14,6 +14,7 @@ import { POLICY_TRANSPORTS, type PolicyTransport, parseMoment } from '../../src/
 import { formatRule, type RuleText, readRule } from '../../src/mesh/policy-rules.ts'
 import type { PeerClass, PolicyRequest } from '../../src/mesh/types.ts'
 import { testIdentity } from './fixtures.ts'
+import { createWorld } from './mesh-support.ts'
 
 const ALICE: Did = testIdentity('alice').chain.did
 const KEY: ForeignPrincipal = 'ssh:SHA256:F0YtA4EZe6p9T0vW92Y8PsMvPsFJQ6lC4EhL6AGyLls'
@@ -401,4 +402,42 @@ test('policy property: the next change is when a decision can change, and not be
     }),
     { numRuns: 300 },
   )
+})
+
+// ---- in a mesh
+
+test('a rule that begins or ends by the clock, has what runs under it asked about again then', { timeout: 60_000 }, async () => {
+  const meshes = createWorld()
+  const ann = await meshes.node('ann')
+  const until = meshes.clock.now() + 150_000
+  await ann.mesh.policy.allow(ALICE, 'forward', DB, { until })
+  let told = 0
+  const stop = ann.mesh.policy.onChange?.(() => told++)
+  await meshes.clock.run(149_000)
+  assert.equal(told, 0)
+  assert.equal(ann.mesh.policy.test(ALICE, 'forward', DB).allowed, true)
+  await meshes.clock.run(2_000)
+  assert.equal(told, 1)
+  assert.equal(ann.mesh.policy.test(ALICE, 'forward', DB).allowed, false)
+  stop?.()
+  await meshes.close()
+})
+
+test('rules of the configuration, taken in by a reload, are in effect at once, and a bad one changes nothing', { timeout: 60_000 }, async () => {
+  const meshes = createWorld()
+  const ann = await meshes.node('ann')
+  let told = 0
+  ann.mesh.policy.onChange?.(() => told++)
+  const rules = ['allow scope:web forward *.lan:* --via ssh'].map(readRule)
+  const test = (...also: string[]): boolean => ann.mesh.policy.test(KEY, 'forward', DB, { also }).allowed
+  assert.equal(test('scope:web'), false)
+  ann.mesh.reload({ rules })
+  assert.deepEqual([test('scope:web'), test(), told], [true, false, 1])
+  ann.mesh.reload({ rules })
+  assert.equal(told, 1, 'nothing changed')
+  assert.throws(() => ann.mesh.reload({ rules: [{ effect: 'allow', principal: '*', action: 'forward', target: '10.0.0.1/8:80' }] }), TypeError)
+  assert.equal(test('scope:web'), true)
+  assert.throws(() => ann.mesh.policy.test('scope:web', 'forward', DB), /--also scope:web/)
+  assert.throws(() => ann.mesh.policy.test(KEY, 'forward', DB, { also: ['web'] }), TypeError)
+  await meshes.close()
 })
