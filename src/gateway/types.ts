@@ -1,4 +1,4 @@
-import type { Caller, IdentityProvider } from '../access/types.ts'
+import type { IdentityProvider } from '../access/types.ts'
 import type { Callee } from '../call/types.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/observe/log.ts'
@@ -22,11 +22,4 @@ export interface GatewayOptions extends DoorOptions {
   readonly version?: string
   /** Names besides `localhost` and loopback addresses that the `Host` header may have. */
   readonly hosts?: readonly string[]
-}
-
-/** A request after its caller is known. */
-export interface Admitted {
-  readonly caller: Caller
-  /** Aborts when the client has gone, when the gateway closes, or when what the caller proved is taken back. */
-  readonly signal: AbortSignal
 }
