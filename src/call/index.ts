@@ -1,4 +1,5 @@
 /** Calls: operations that machines offer each other. */
+export type { Caller } from '../access/types.ts'
 export { type Clock, systemClock } from '../core/clock.ts'
 export { type Logger, silentLogger } from '../core/observe/log.ts'
 export { type Random, systemRandom } from '../core/random.ts'
