@@ -48,8 +48,8 @@ export class Front {
   readonly #alpn: Map<string, AlpnHandler> = new Map()
   readonly #upgrades: Map<string, UpgradeHandler> = new Map()
   readonly #tls: SiteTls | undefined
-  /** Connections not yet handed to a handler of links. */
-  readonly #held: Set<Socket> = new Set()
+  /** Connections not handed on, with their places. */
+  readonly #held: Map<Socket, { release(): void }> = new Map()
   #ssh: SshHandler | undefined
   #siteUsers = 0
 
@@ -79,7 +79,7 @@ export class Front {
     return new Front(server, options)
   }
 
-  /** Connections held at the moment. */
+  /** Connections held at the moment: of the site, and those that have not said yet what they are. */
   get connections(): number {
     return this.#guard.held
   }
@@ -130,7 +130,7 @@ export class Front {
   /** Ends the port and every connection that was not handed on. */
   async close(): Promise<void> {
     this.#server.close()
-    for (const socket of this.#held) socket.destroy()
+    for (const socket of this.#held.keys()) socket.destroy()
     await new Promise<void>((resolve) => setImmediate(resolve))
   }
 
@@ -146,11 +146,8 @@ export class Front {
       socket.destroy()
       return
     }
-    this.#held.add(socket)
-    socket.on('close', () => {
-      this.#held.delete(socket)
-      place.release()
-    })
+    this.#held.set(socket, place)
+    socket.on('close', () => this.#handOn(socket))
     void this.#sort(socket, plainHost(remoteAddress), remotePort)
   }
 
@@ -161,13 +158,19 @@ export class Front {
       if (route.kind === 'plain') this.#toSite(socket, socket, host, port, false)
       else if (route.handler === undefined) await this.#secure(socket, host, port)
       else {
-        this.#held.delete(socket)
+        this.#handOn(socket)
         route.handler(socket, route.hello, { scheme: 'tls', host, port })
       }
     } catch (error) {
       socket.destroy()
       this.#logger.debug('front.connection_ended', { code: asKithError(error, 'INTERNAL').code })
     }
+  }
+
+  /** Somebody else counts this connection from now on, and ends it; or it has ended. */
+  #handOn(socket: Socket): void {
+    this.#held.get(socket)?.release()
+    this.#held.delete(socket)
   }
 
   /** Web servers take a high bit for the oldest hello there was. */
@@ -199,7 +202,7 @@ export class Front {
     const ssh = this.#ssh
     const meant = ssh === undefined ? 'http' : await peekFirstBytes(tls, { decide: sshOrHttp, clock, timeoutMs: this.#firstBytesMs })
     if (meant === 'ssh') {
-      this.#held.delete(socket)
+      this.#handOn(socket)
       ssh?.(tls, { remoteAddress: host, remotePort: port, transport: 'tls' })
     } else if (meant === 'http') this.#toSite(tls, socket, host, port, true)
   }
@@ -220,7 +223,7 @@ export class Front {
       upgrade: (request, taken, head) => {
         // All are asked, so that the time it takes says nothing.
         const wanted = encrypted && [...this.#upgrades.values()].map((handler) => handler(request, taken, head, source)).includes(true)
-        if (wanted) this.#held.delete(socket)
+        if (wanted) this.#handOn(socket)
         return wanted
       },
     })

@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto'
+import { constants, X509Certificate } from 'node:crypto'
 import { isIP, type Socket } from 'node:net'
 import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls'
 import { KithError } from '../../core/errors.ts'
@@ -55,7 +55,14 @@ function factsOf({ cert }: TlsCertificate): CertificateFacts {
 /** @throws KithError `SCHEME_UNAVAILABLE` when key and certificate do not fit. */
 export function siteContext({ key, cert }: TlsCertificate): SecureContext {
   try {
-    return createSecureContext({ key, cert, minVersion: 'TLSv1.2', sessionIdContext: 'site', honorCipherOrder: true })
+    return createSecureContext({
+      key,
+      cert,
+      minVersion: 'TLSv1.2',
+      sessionIdContext: 'site',
+      honorCipherOrder: true,
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+    })
   } catch (cause) {
     throw new KithError('SCHEME_UNAVAILABLE', 'The certificate of the site and its key cannot be used.', { cause, next: 'kith config show' })
   }

@@ -16,8 +16,7 @@ export interface Arrival {
 }
 
 /**
- * Gets a socket whose ClientHello names the protocol, nothing answered and every byte still to be read. It is the handler's from then on; its place at the front
- * is free again when it closes.
+ * Gets a socket whose ClientHello names the protocol, nothing answered and every byte still to be read. It is the handler's from then on, to count and to end.
  */
 export type AlpnHandler = (socket: Socket, hello: ClientHello, source: Source) => void
 
