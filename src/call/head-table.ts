@@ -45,8 +45,7 @@ export class WorkerTable {
     // A machine that comes back before the loss of its last link was noticed takes its own place.
     if (holder !== undefined && holder !== held && !sameMachine(holder.identity, identity))
       throw new KithError('WORKER_CONFLICT', undefined, { details: { alias } })
-    if (own === undefined && this.#components.isReserved?.(alias, identity.peer) === true)
-      throw new KithError('WORKER_CONFLICT', undefined, { details: { alias } })
+    if (this.#components.isReserved?.(alias, identity.peer) === true) throw new KithError('WORKER_CONFLICT', undefined, { details: { alias } })
     const gone = new Set([held, holder].filter((worker) => worker !== undefined))
     this.#checkRoom(registration, identity, gone)
     if (held !== undefined && held === holder && !held.draining) {

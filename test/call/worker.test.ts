@@ -159,6 +159,12 @@ test('an alias that is the name of another peer, is a conflict whoever is permit
   assert.deepEqual(bob.phases(), ['registered'])
 })
 
+test('an alias that is the name of a peer, asked for by a process of this node, is a conflict', async (t) => {
+  const { head } = await table(t, { isReserved: (alias) => alias === 'bob' })
+  const calls = { call: () => assert.fail('not asked for'), stream: () => assert.fail('not asked for') }
+  assert.throws(() => head.attach({ alias: 'bob', operations: offered('fs/read') }, calls, { peer: ALICE.peer, linkKey: '' }), { code: 'WORKER_CONFLICT' })
+})
+
 test('a worker that says nothing for 90 s, its stream stands, is removed and its calls end with one WORKER_LOST', async (t) => {
   const { head, clock, open, events, hangCalls } = await table(t)
   hangCalls()
