@@ -1,5 +1,5 @@
 import { bytesN, type Codec, constant, encode, malformed, Reader, struct, text, u16 } from '../core/codec.ts'
-import { type ForwardTarget, isLoopback, isTarget } from './target.ts'
+import { type ForwardTarget, isTarget } from './target.ts'
 
 /**
  * # Listening for a peer `icn/listen/1`
@@ -82,9 +82,4 @@ export function takeListenRequest(bytes: Uint8Array): { request: ListenRequest; 
   const { token, host, port } = listenBody.read(new Reader(bytes.subarray(0, wanted)))
   if (!isTarget({ host, port: port === 0 && !host.startsWith('unix:') ? 1 : port })) throw malformed('place to listen')
   return { request: { kind: 'listen', token: token.slice(), target: { host, port } }, rest: wanted }
-}
-
-/** Whether only programs of the listening machine reach it. */
-export function isHere({ host }: ForwardTarget): boolean {
-  return isLoopback(host)
 }

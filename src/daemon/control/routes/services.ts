@@ -1,5 +1,6 @@
 import { isAbsolute } from 'node:path'
 import { z } from 'zod'
+import type { Assembly } from '../../../assembly/types.ts'
 import { KithError } from '../../../core/errors.ts'
 import type { SendProgress } from '../../../files/index.ts'
 import type { Mesh } from '../../../mesh/mesh-types.ts'
@@ -23,7 +24,7 @@ const MAX_LISTED = 10_000
 export const servicesRoutes: RoutesOf<ServicesApi> = {
   'POST /v1/forwards': json(
     z.object({ peer, target: place, local: place.optional(), allow_public_bind: z.boolean().default(false), save: forwardName.optional() }),
-    async ({ mesh, tunnels, forwards }, input, { signal }) => {
+    async ({ mesh, assembly, tunnels, forwards }, input, { signal }) => {
       const { local, target, save, allow_public_bind: bind_public } = input
       const made = await tunnels.forward({
         ...{ peer: mesh.book.resolve(input.peer), target, allowPublicBind: bind_public, signal },
@@ -33,20 +34,22 @@ export const servicesRoutes: RoutesOf<ServicesApi> = {
       if (save !== undefined) {
         await keep(tunnels, forwards, { name: save, kind: 'local', peer: input.peer, target, local: made.local, bind_public })
       }
+      await noteOpened(assembly, made, save)
       return listed(made, mesh)
     },
   ),
   'POST /v1/forwards/remote': json(
     z.object({ peer, remote: place, to: place, save: forwardName.optional() }),
-    async ({ mesh, tunnels, forwards }, { peer: who, remote, to, save }, { signal }) => {
+    async ({ mesh, assembly, tunnels, forwards }, { peer: who, remote, to, save }, { signal }) => {
       const made = await tunnels.remote({ peer: mesh.book.resolve(who), remote, to, signal, ...(save === undefined ? {} : { id: save }) })
       if (save !== undefined) await keep(tunnels, forwards, { name: save, kind: 'remote', peer: who, remote: made.local, to })
+      await noteOpened(assembly, made, save)
       return listed(made, mesh)
     },
   ),
   'POST /v1/socks': json(
     z.object({ peer, local: place.optional(), allow_public_bind: z.boolean().default(false), save: forwardName.optional() }),
-    async ({ mesh, tunnels, forwards }, { peer: who, local, allow_public_bind: allowPublicBind, save }) => {
+    async ({ mesh, assembly, tunnels, forwards }, { peer: who, local, allow_public_bind: allowPublicBind, save }) => {
       if (save !== undefined && allowPublicBind)
         throw new KithError('USAGE', 'A proxy that other machines reach has a new password each time and is not saved.')
       const made = await tunnels.socks({
@@ -55,6 +58,7 @@ export const servicesRoutes: RoutesOf<ServicesApi> = {
         ...(save === undefined ? {} : { id: save }),
       })
       if (save !== undefined) await keep(tunnels, forwards, { name: save, kind: 'socks', peer: who, local: made.local })
+      await noteOpened(assembly, made, save)
       return { ...listed(made, mesh), password: made.password }
     },
   ),
@@ -62,9 +66,14 @@ export const servicesRoutes: RoutesOf<ServicesApi> = {
     tunnels: tunnels.list().map((tunnel) => listed(tunnel, mesh)),
     serving: tunnels.serving().map((served) => ({ ...served, name: mesh.book.list().find(({ did }) => did === served.peer)?.name ?? null })),
   })),
-  'POST /v1/tunnels/close': json(z.object({ id: z.string().min(1).max(64), forget: z.boolean().default(false) }), async ({ forwards }, { id, forget }) => {
-    return { id, closed: true as const, ...(await forwards.end(id, forget)) }
-  }),
+  'POST /v1/tunnels/close': json(
+    z.object({ id: z.string().min(1).max(64), forget: z.boolean().default(false) }),
+    async ({ assembly, forwards }, { id, forget }) => {
+      const ended = await forwards.end(id, forget)
+      await assembly.audit.append({ actor: 'owner', action: 'forward.close', subject: id, reason: '', details: { forgotten: forget && !ended.saved } })
+      return { id, closed: true as const, ...ended }
+    },
+  ),
   'POST /v1/send': lines(
     z.object({
       peer,
@@ -92,6 +101,12 @@ async function keep(tunnels: Tunnels, forwards: TunnelsService, row: NamedForwar
     await tunnels.remove(row.name)
     throw error
   }
+}
+
+/** What opens a way in or out is the owner's act, whoever uses it later. */
+async function noteOpened(assembly: Assembly, { id, kind, peer, target, local }: TunnelStatus, save: string | undefined): Promise<void> {
+  const details = { id, kind, target: target.slice(0, 256), local: local.slice(0, 256), saved: save !== undefined }
+  await assembly.audit.append({ actor: 'owner', action: 'forward.open', subject: peer, reason: '', details })
 }
 
 function listed(tunnel: TunnelStatus, mesh: Mesh): TunnelListed {
