@@ -8,7 +8,9 @@ import { after, before, test } from 'node:test'
 import { addSshLine, revokeSsh } from '../../src/daemon/access/acts.ts'
 import { openRuntime, type Runtime } from '../../src/daemon/runtime.ts'
 
-const SKIP = ['ssh', 'ssh-keygen'].some((program) => spawnSync(program, ['-V']).error !== undefined) ? 'no OpenSSH here' : false
+const PROGRAMS = ['ssh', 'ssh-keygen'] as const
+const [SSH, KEYGEN] = PROGRAMS
+const SKIP = PROGRAMS.some((program) => spawnSync(program, ['-V']).error !== undefined) ? 'no OpenSSH here' : false
 let folder = ''
 let node: Runtime
 let port = 0
@@ -50,7 +52,7 @@ after(async () => {
 })
 
 function keygen(...args: readonly string[]): void {
-  const { status, stderr } = spawnSync('ssh-keygen', ['-q', ...args])
+  const { status, stderr } = spawnSync(KEYGEN, ['-q', ...args])
   assert.equal(status, 0, stderr.toString())
 }
 
@@ -81,7 +83,7 @@ function connect(key: string, ...options: readonly string[]): { readonly child: 
     '-o',
     'BatchMode=yes',
   ]
-  const child = spawn('ssh', [...quiet, '-N', '-p', String(port), '-i', join(folder, key), ...options, 'deploy@127.0.0.1'], { stdio: 'ignore' })
+  const child = spawn(SSH, [...quiet, '-N', '-p', String(port), '-i', join(folder, key), ...options, 'deploy@127.0.0.1'], { stdio: 'ignore' })
   children.push(child)
   return { child, ended: once(child, 'exit') }
 }
