@@ -5,7 +5,7 @@ const FAILURES_IN_A_ROW = 5
 /** Answers that a latency is judged by, how much slower than the others is too slow, and below what it never is. */
 const LATENCY_SAMPLES = 20
 const LATENCY_FACTOR = 5
-const LATENCY_FLOOR_MS = 100
+export const LATENCY_FLOOR_MS = 100
 const LATENCY_WEIGHT = 0.1
 /** The first pause; the n-th in a row is n times as long. */
 const EJECTED_MS = 30_000

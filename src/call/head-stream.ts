@@ -1,4 +1,4 @@
-import { KithError } from '../core/errors.ts'
+import { isKithError, KithError } from '../core/errors.ts'
 import type { Flight } from './head-worker.ts'
 import type { StreamItem } from './types.ts'
 
@@ -102,5 +102,33 @@ export class HeadStream implements AsyncIterableIterator<StreamItem> {
       this.#done = true
       throw told
     }
+  }
+}
+
+/** Items of this node's own; a refusal costs what it does for a name that nobody has. */
+export class EvenStream implements AsyncIterableIterator<StreamItem> {
+  readonly #items: AsyncIterableIterator<StreamItem>
+  readonly #even: () => void
+
+  constructor(items: AsyncIterableIterator<StreamItem>, even: () => void) {
+    this.#items = items
+    this.#even = even
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async next(): Promise<IteratorResult<StreamItem>> {
+    try {
+      return await this.#items.next()
+    } catch (error) {
+      if (isKithError(error, 'CALL_UNKNOWN')) this.#even()
+      throw error
+    }
+  }
+
+  async return(): Promise<IteratorResult<StreamItem>> {
+    return (await this.#items.return?.()) ?? { done: true, value: undefined }
   }
 }

@@ -1,12 +1,11 @@
 import type { Caller } from '../access/types.ts'
 import type { Timer } from '../core/clock.ts'
-import { isKithError, KithError } from '../core/errors.ts'
+import { isKithError } from '../core/errors.ts'
 import type { LinkStream } from '../transport/types.ts'
-import { unknownOperation } from './errors.ts'
+import { Forwarder, nothingCalled } from './head-forward.ts'
 import { type HeadMetrics, headMetrics } from './head-metrics.ts'
-import { type Outcome, outcomeOf } from './head-outcome.ts'
 import { serveRegistration } from './head-registration.ts'
-import { HeadStream, type Started, type StreamSource } from './head-stream.ts'
+import { EvenStream, HeadStream } from './head-stream.ts'
 import { attached, WorkerTable } from './head-table.ts'
 import {
   type AttachedWorker,
@@ -15,11 +14,9 @@ import {
   type HeadComponents,
   type HeadLimits,
   type OwnWorker,
-  type WorkerCallOptions,
   type WorkerIdentity,
   type WorkerStatus,
 } from './head-types.ts'
-import type { Flight, Offered, Worker } from './head-worker.ts'
 import { type CallPath, parseCallPath } from './names.ts'
 import type { Authorizable, IncomingCall, OperationDescription, OperationSummary, StreamItem } from './types.ts'
 import { isAlias, type Registration } from './worker-codec.ts'
@@ -46,36 +43,13 @@ export function createHead(components: HeadComponents): Head {
   return new CallHead(components)
 }
 
-/** Further attempts at other workers. */
-const MAX_RETRIES = 2
-/** For operations that say nothing, when they are no streams. */
-const NO_OPERATION = 'unknown'
-
-interface Choice {
-  readonly worker: Worker
-  readonly offered: Offered
-}
-
-/** What of a call lasts over its attempts. */
-interface Attempts {
-  readonly request: IncomingCall
-  readonly path: CallPath
-  readonly startedAt: number
-  readonly tried: Worker[]
-  repeated: boolean
-  /** Of the last attempt. */
-  choice: Choice | undefined
-  began: number
-  last: KithError | undefined
-}
-
 class CallHead implements Head {
   readonly #components: HeadComponents
   readonly #limits: HeadLimits
   readonly #metrics: HeadMetrics
   readonly #table: WorkerTable
   readonly #listeners: Set<() => void> = new Set()
-  #draining = false
+  readonly #forwarder: Forwarder
   readonly #streams: Set<() => void> = new Set()
 
   constructor(components: HeadComponents) {
@@ -83,6 +57,7 @@ class CallHead implements Head {
     this.#limits = { ...HEAD_LIMITS, ...components.limits }
     this.#metrics = headMetrics(components.metrics)
     this.#table = new WorkerTable(components, this.#limits, () => this.#changed())
+    this.#forwarder = new Forwarder(components, this.#metrics, this.#table)
   }
 
   call(request: IncomingCall): Promise<unknown> {
@@ -91,16 +66,16 @@ class CallHead implements Head {
       if (path === undefined || this.#table.size === 0) return this.#components.local.call(asHere(request, path))
       if (this.#components.hasLocal(path.name)) return this.#callHere(asHere(request, path), path)
     }
-    return this.#callWorker(this.#attempts(request, path))
+    return this.#forwarder.call(request, path)
   }
 
   stream(request: IncomingCall): AsyncIterableIterator<StreamItem> {
     const path = this.#pathOf(request.path)
     if (path === undefined || (path.node === '' && (this.#table.size === 0 || this.#components.hasLocal(path.name)))) {
       const items = this.#components.local.stream(asHere(request, path))
-      return path === undefined || this.#table.size === 0 ? items : new EvenStream(items, () => this.#choose(this.#attempts(request, path)))
+      return path === undefined || this.#table.size === 0 ? items : new EvenStream(items, () => this.#forwarder.askLikewise(request, path))
     }
-    return new HeadStream(this.#streamSource(this.#attempts(request, path)))
+    return new HeadStream(this.#forwarder.source(request, path))
   }
 
   async list(caller: Caller): Promise<readonly OperationSummary[]> {
@@ -124,7 +99,7 @@ class CallHead implements Head {
       return own
     }
     const found = this.#describeWorker(parsed, caller)
-    if (found === undefined) this.#askOfNothing(parsed, caller)
+    if (found === undefined) this.#forwarder.askOfNothing(parsed, caller)
     return found
   }
 
@@ -185,7 +160,7 @@ class CallHead implements Head {
   }
 
   drain(ms: number): Promise<void> {
-    this.#draining = true
+    this.#forwarder.draining = true
     const idle = Promise.all([...this.#table.all()].map((worker) => worker.drain()))
     return new Promise((resolve) => {
       const timer: Timer = this.#components.clock.after(ms, resolve, { keepAlive: true })
@@ -197,7 +172,7 @@ class CallHead implements Head {
   }
 
   close(): void {
-    this.#draining = true
+    this.#forwarder.draining = true
     for (const stop of [...this.#streams]) stop()
     for (const worker of [...this.#table.all()]) this.#table.remove(worker)
     this.#listeners.clear()
@@ -208,144 +183,9 @@ class CallHead implements Head {
     try {
       return await this.#components.local.call(request)
     } catch (error) {
-      if (isKithError(error, 'CALL_UNKNOWN')) this.#choose(this.#attempts(request, path))
+      if (isKithError(error, 'CALL_UNKNOWN')) this.#forwarder.askLikewise(request, path)
       throw error
     }
-  }
-
-  async #callWorker(attempts: Attempts): Promise<unknown> {
-    for (;;) {
-      const choice = this.#next(attempts)
-      const flight = choice.worker.begin(attempts.request)
-      const { request, path } = attempts
-      try {
-        const value = await choice.worker.calls.call(choice.worker.identity, path.name, request.input, this.#options(attempts, flight))
-        this.#completed(attempts, flight)
-        return value
-      } catch (error) {
-        this.#failed(error, attempts, flight, false)
-      } finally {
-        flight.end()
-      }
-    }
-  }
-
-  #streamSource(attempts: Attempts): StreamSource {
-    return {
-      begin: (): Started => {
-        const { worker } = this.#next(attempts)
-        const flight = worker.begin(attempts.request)
-        try {
-          const items = worker.calls.stream(worker.identity, attempts.path.name, attempts.request.input, this.#options(attempts, flight))
-          return { items, flight }
-        } catch (error) {
-          flight.end()
-          throw error
-        }
-      },
-      ended: (flight) => {
-        // How long a stream ran says nothing about its worker.
-        if (flight.cancellation.error === undefined) this.#completed(attempts, flight, true)
-        else flight.worker.health.ended(flight.probe)
-        flight.end()
-      },
-      failed: (error, flight, delivered) => {
-        flight.end()
-        this.#failed(error, attempts, flight, delivered)
-      },
-    }
-  }
-
-  /** Another worker for this call. @throws KithError `CALL_UNKNOWN`, `CALL_DENIED`, or what the last attempt ended with when nobody is left. */
-  #next(attempts: Attempts): Choice {
-    const choice = this.#choose(attempts)
-    if (choice instanceof KithError) {
-      this.#askOfNothing(attempts.path, attempts.request.caller)
-      throw attempts.last ?? choice
-    }
-    if (this.#draining && !choice.worker.serving) throw new KithError('GOING_AWAY')
-    if (!choice.worker.serving) throw attempts.last ?? new KithError('WORKER_DRAINING')
-    this.#table.chosen(choice.worker)
-    attempts.choice = choice
-    attempts.tried.push(choice.worker)
-    attempts.began = this.#components.clock.monotonic()
-    return choice
-  }
-
-  /** A name that this node could have is asked about here too, so that one it has and hides takes the same work as one that nobody has. */
-  #askOfNothing({ node, name }: CallPath, caller: Caller): void {
-    if (node === '') this.#components.authorize(caller, { name, visibility: 'hidden' })
-  }
-
-  /** Asks the rules about every worker that could be meant, or about one that does not exist, until one may be used. */
-  #choose({ path: { node, name }, request: { caller }, tried }: Attempts): Choice | KithError {
-    const workers = node === '' ? this.#table.inOrder(name) : [this.#table.get(node)]
-    let listed = false
-    for (const worker of workers) {
-      const offered = worker?.operations.get(name)
-      const verdict = this.#components.authorize(caller, offered?.authorizable ?? nothingCalled(worker, node, name))
-      if (worker === undefined || offered === undefined) continue
-      if (verdict === 'allowed' && !tried.includes(worker)) return { worker, offered }
-      if (verdict === 'denied' && offered.operation.listed) listed = true
-    }
-    return listed ? new KithError('CALL_DENIED') : unknownOperation()
-  }
-
-  #completed(attempts: Attempts, { worker, probe }: Flight, stream = false): void {
-    const took = this.#components.clock.monotonic() - attempts.began
-    worker.health.succeeded(stream ? undefined : took, probe)
-    this.#metrics.forwarded('completed')
-    if (stream) return
-    const median = this.#table.medianOfOthers(worker, attempts.path.name)
-    if (median !== undefined && worker.health.tooSlow(median)) this.#eject(worker, attempts.path.name, 'slow')
-  }
-
-  /** Returns when the call is to be made again. @throws KithError what the caller is told. */
-  #failed(thrown: unknown, attempts: Attempts, flight: Flight, delivered: boolean): void {
-    const { worker, probe } = flight
-    const outcome = outcomeOf(thrown, flight, this.#components.clock.monotonic() - attempts.began)
-    this.#metrics.forwarded(outcome.kind)
-    if (outcome.kind === 'answered') worker.health.succeeded(undefined, probe)
-    else if (outcome.kind === 'ended' || outcome.error.code === 'WORKER_DRAINING') worker.health.ended(probe)
-    else if (worker.health.failed(probe)) this.#eject(worker, attempts.path.name, 'failing')
-    if (delivered || !this.#mayRepeat(attempts, outcome)) throw outcome.error
-    if (outcome.kind === 'lost') attempts.repeated = true
-    attempts.last = outcome.error
-    this.#metrics.retried()
-  }
-
-  #mayRepeat({ request, choice, tried, startedAt }: Attempts, { kind }: Outcome): boolean {
-    const idempotent = choice?.offered.operation.idempotent === true
-    // What was read of a stream of inputs cannot be read again.
-    if (request.inputs !== undefined || tried.length > MAX_RETRIES || !(kind === 'not-begun' || (kind === 'lost' && idempotent))) return false
-    return this.#timeLeft(request, choice, startedAt) !== 0
-  }
-
-  /** Ms; `undefined` without a deadline. */
-  #timeLeft(request: IncomingCall, choice: Choice | undefined, startedAt: number): number | undefined {
-    const limits = [request.deadlineMs, choice?.offered.operation.deadlineMs ?? undefined].filter((ms) => ms !== undefined)
-    if (limits.length === 0) return undefined
-    return Math.max(0, Math.min(...limits) - (this.#components.clock.monotonic() - startedAt))
-  }
-
-  #options({ request, choice, startedAt, repeated }: Attempts, { cancellation }: Flight): WorkerCallOptions {
-    const { caller, traceId, parentId, lastEventId, inputs } = request
-    const deadlineMs = this.#timeLeft(request, choice, startedAt)
-    return {
-      caller,
-      cancellation,
-      ...(deadlineMs === undefined ? {} : { deadlineMs }),
-      ...(traceId === undefined ? {} : { traceId }),
-      ...(parentId === undefined ? {} : { parentId }),
-      ...(lastEventId === undefined ? {} : { lastEventId }),
-      ...(inputs === undefined ? {} : { inputs }),
-      ...(repeated || request.repeated === true ? { repeated: true } : {}),
-    }
-  }
-
-  #attempts(request: IncomingCall, path: CallPath): Attempts {
-    const now = this.#components.clock.monotonic()
-    return { request, path, startedAt: now, tried: [], repeated: false, choice: undefined, began: now, last: undefined }
   }
 
   /** With the name of this node itself taken off. */
@@ -358,12 +198,6 @@ class CallHead implements Head {
     return this.#components.authorize(caller, authorizable) === 'allowed' || authorizable.visibility === 'listed'
   }
 
-  #eject(worker: Worker, name: string, reason: 'failing' | 'slow'): void {
-    if (!this.#table.eject(worker, name)) return
-    this.#metrics.ejected()
-    this.#components.logger.warn('worker put aside', { alias: worker.alias, reason })
-  }
-
   #changed(): void {
     this.#metrics.workers(this.#table.size)
     for (const listener of [...this.#listeners]) listener()
@@ -373,37 +207,4 @@ class CallHead implements Head {
 /** The request as the local callee reads it. Doors hand in objects of their own, so one that says nothing of a node goes on as it is. */
 function asHere(request: IncomingCall, path: CallPath | undefined): IncomingCall {
   return path === undefined || parseCallPath(request.path)?.node === '' ? request : { ...request, path: path.name }
-}
-
-/** Asked about in place of what does not exist. */
-function nothingCalled(worker: Worker | undefined, node: string, name: string): Authorizable {
-  return { name: worker?.own === true ? name : `${worker?.alias ?? (node === '' ? NO_OPERATION : node)}/${name}`, visibility: 'hidden' }
-}
-
-/** Items of this node's own; a refusal costs what it does for a name that nobody has. */
-class EvenStream implements AsyncIterableIterator<StreamItem> {
-  readonly #items: AsyncIterableIterator<StreamItem>
-  readonly #even: () => void
-
-  constructor(items: AsyncIterableIterator<StreamItem>, even: () => void) {
-    this.#items = items
-    this.#even = even
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this
-  }
-
-  async next(): Promise<IteratorResult<StreamItem>> {
-    try {
-      return await this.#items.next()
-    } catch (error) {
-      if (isKithError(error, 'CALL_UNKNOWN')) this.#even()
-      throw error
-    }
-  }
-
-  async return(): Promise<IteratorResult<StreamItem>> {
-    return (await this.#items.return?.()) ?? { done: true, value: undefined }
-  }
 }

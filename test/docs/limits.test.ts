@@ -75,7 +75,7 @@ const ROWS: readonly (readonly [file: string, constant: string, value: string, s
   ['call/worker-codec.ts', 'MAX_OPERATIONS', '512', '| 1 MiB; 512; 64 KiB, 64 levels |'],
   ['call/worker-codec.ts', 'MAX_SCHEMA_BYTES', '65_536', '| 1 MiB; 512; 64 KiB, 64 levels |'],
   ['call/statement.ts', 'MAX_STATEMENT_BYTES', '8_192', '| a statement of a head | 8 KiB'],
-  ['call/head.ts', 'MAX_RETRIES', '2', '| attempts at other workers | 2 |'],
+  ['call/head-forward.ts', 'MAX_RETRIES', '2', '| attempts at other workers | 2 |'],
   ['daemon/control/upgrade.ts', 'MAX_HEADS', '16', '| heads that one `kith worker` registers at | 16 |'],
   ['mesh/invite.ts', 'MAX_INVITES', '256', '| invitations kept; uses of one | 256; 64 |'],
   ['mesh/invite.ts', 'MAX_USES', '64', '| invitations kept; uses of one | 256; 64 |'],
