@@ -7,7 +7,7 @@ import { type ProxyTarget, socksHop } from './proxy/socks.ts'
 import type { ProxyUrl } from './proxy/url.ts'
 import { connectPlain } from './tcp/connect.ts'
 
-export { formatHostPort, ProxyUrl, parseProxy } from './proxy/url.ts'
+export { ProxyUrl, parseProxy } from './proxy/url.ts'
 
 /** Tor builds a circuit before it answers: longer than a connection by itself may take. */
 const TIMEOUT_MS = 20_000

@@ -160,3 +160,11 @@ test('id duress: by the second passphrase the node is another identity with an e
   const without = await stage.kith(['id', 'duress', 'set', '--second-passphrase-file', file('second'), '--json', '--home', stage.home('other')])
   assert.match(without.stdout + without.stderr, /USAGE/)
 })
+
+test('work on keys in a home without an identity, IDENTITY_MISSING whether or not the daemon is asked first', async () => {
+  const home = stage.home('nobody')
+  for (const args of [['rotate'], ['hardware', 'show']]) {
+    const { stdout, stderr } = await stage.kith(['id', ...args, '--home', home, '--json'])
+    assert.match(stdout + stderr, /IDENTITY_MISSING/, args.join(' '))
+  }
+})

@@ -109,6 +109,9 @@ test('vault of another name, made with a phrase, has keys, lock and passphrase o
   assert.equal(errorOf(other).code, 'VAULT_LOCKED')
 
   assert.deepEqual((await stage.json(vault('lock', 'work'))).locked, ['work'])
+  assert.equal(errorOf(await stage.kith([...vault('lock', 'wrok'), '--json'])).code, 'VAULT_MISSING')
+  assert.deepEqual(await stage.json(['certificate', '--home', home]), { certificate: null })
+  assert.equal(errorOf(await stage.kith(['certificate', 'renew', '--home', home, '--json'])).code, 'NOT_FOUND')
   await writeFile(`${file}.wrong`, 'something else\n', { mode: 0o600 })
   const wrong = await stage.kith([...vault('unlock', 'work', '--passphrase-file', `${file}.wrong`), '--json'])
   assert.equal(errorOf(wrong).code, 'PASSPHRASE_WRONG')

@@ -4,6 +4,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { systemRandom } from '../../src/core/random.ts'
+import { readPinFile } from '../../src/identity/hardware/pin.ts'
 import { openHome } from '../../src/identity/home.ts'
 import {
   CREDENTIAL_NAME,
@@ -83,6 +84,8 @@ test('passphrase file, empty, of several lines, too long, missing or open to oth
   }
   assert.throws(() => readPassphraseFile(join(base, 'none')), { code: 'PASSPHRASE_REQUIRED' })
   assert.throws(() => readPassphraseFile(base), { code: 'PASSPHRASE_REQUIRED' })
+  // A file with a PIN is read by the same rules, and what is missing is called by its name.
+  assert.throws(() => readPinFile(join(base, 'none')), { code: 'TOKEN_PIN_REQUIRED', message: /no PIN in/ })
   writeFileSync(file, 'word')
   for (const mode of [0o640, 0o604]) {
     chmodSync(file, mode)

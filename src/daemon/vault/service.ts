@@ -136,6 +136,12 @@ export class VaultService implements Service {
     return viewOf(vault)
   }
 
+  /** The same for whoever may have mistyped the name. @throws KithError `VAULT_MISSING`, `USAGE`. */
+  async lockNamed(id: string | undefined): Promise<readonly string[]> {
+    if (id !== undefined) await this.#mustExist(id)
+    return this.lock(id)
+  }
+
   /** Locks one vault, or all. Gives the names of those that were open. */
   lock(id: string | undefined): readonly string[] {
     const wanted = id === undefined ? [...this.#vaults.values()] : [this.get(id)]

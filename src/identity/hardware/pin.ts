@@ -1,3 +1,4 @@
+import { isKithError, KithError } from '../../core/errors.ts'
 import type { Secret } from '../../core/secret.ts'
 import { readCredential, readPassphraseFile, takeSecretVariable } from '../passphrase.ts'
 
@@ -10,6 +11,16 @@ export interface PinOptions {
   readonly file?: string | undefined
   /** Default `process.env`. */
   readonly environment?: NodeJS.ProcessEnv
+}
+
+/** A file with a PIN. The caller wipes it. @throws KithError `HOME_UNSAFE`, `TOKEN_PIN_REQUIRED` when it is missing, empty or no PIN. */
+export function readPinFile(path: string): Secret {
+  try {
+    return readPassphraseFile(path)
+  } catch (cause) {
+    if (!isKithError(cause, 'PASSPHRASE_REQUIRED')) throw cause
+    throw new KithError('TOKEN_PIN_REQUIRED', `There is no PIN in ${path}.`, { details: cause.details, next: 'kith id hardware unlock --pin-file FILE', cause })
+  }
 }
 
 /**
@@ -43,14 +54,14 @@ export class PinStore {
     return this.#given !== undefined
   }
 
-  /** Whether there is one to try. @throws KithError as `readPassphraseFile`. */
+  /** Whether there is one to try. @throws KithError as `readPinFile`. */
   get known(): boolean {
     const pin = this.read()
     pin?.wipe()
     return pin !== undefined
   }
 
-  /** A copy, which the caller wipes. @throws KithError `HOME_UNSAFE`, `PASSPHRASE_REQUIRED` for a file that is named and cannot be used. */
+  /** A copy, which the caller wipes. @throws KithError `HOME_UNSAFE`, `TOKEN_PIN_REQUIRED` for a file that is named and cannot be used. */
   read(): Secret | undefined {
     const pin = this.#read()
     if (pin === undefined || this.#refused?.equals(pin) !== true) return pin
@@ -75,7 +86,7 @@ export class PinStore {
     const environment = this.#options.environment ?? process.env
     this.#fromEnvironment = takeSecretVariable(PIN_VARIABLE, environment) ?? this.#fromEnvironment
     if (this.#given !== undefined) return this.#given.clone()
-    if (this.#options.file !== undefined) return readPassphraseFile(this.#options.file)
+    if (this.#options.file !== undefined) return readPinFile(this.#options.file)
     return this.#fromEnvironment?.clone() ?? readCredential(PIN_CREDENTIAL, environment)
   }
 }

@@ -1,9 +1,11 @@
-import { isKithError } from '../../../core/errors.ts'
+import { existsSync } from 'node:fs'
+import { isKithError, KithError } from '../../../core/errors.ts'
 import type { Secret } from '../../../core/secret.ts'
 import type { ControlClient } from '../../../daemon/control/client.ts'
 import { type IdentitySummary, loadSummary } from '../../../daemon/identity/describe.ts'
 import { changeDevice, type KeyChange } from '../../../daemon/identity/offline.ts'
 import { isUnattended } from '../../../daemon/identity/protection.ts'
+import { homePaths } from '../../../identity/home.ts'
 import type { CommandContext } from '../../context.ts'
 import type { Options } from '../../options.ts'
 import { findPassphrase, passphraseForDaemon } from '../../passphrase.ts'
@@ -36,8 +38,15 @@ async function ask(client: ControlClient, what: KeyChange, passphrase: Secret | 
   return await client.callWithSecret(`POST /v1/identity/${what}`, {}, passphrase)
 }
 
-/** What is known of the identity without its keys, or from the running node. */
+/** What is known of the identity without its keys, or from the running node. @throws KithError `IDENTITY_MISSING` where there is neither. */
 export async function known(context: CommandContext): Promise<IdentitySummary> {
   const summary = await loadSummary(context.home)
-  return summary ?? (await (await context.daemon()).call('GET /v1/identity', {})).summary
+  if (summary !== undefined) return summary
+  try {
+    return (await (await context.daemon()).call('GET /v1/identity', {})).summary
+  } catch (error) {
+    const { identity, device } = homePaths(context.home)
+    if (!isKithError(error, 'DAEMON_NOT_RUNNING') || existsSync(identity) || existsSync(device)) throw error
+    throw new KithError('IDENTITY_MISSING', undefined, { next: 'kith init', cause: error })
+  }
 }

@@ -1,6 +1,6 @@
 import type { Secret } from '../../../core/secret.ts'
 import type { ControlClient } from '../../../daemon/control/client.ts'
-import { readPassphraseFile } from '../../../identity/passphrase.ts'
+import { readPinFile } from '../../../identity/hardware/pin.ts'
 import type { CommandContext } from '../../context.ts'
 import type { Options } from '../../options.ts'
 
@@ -21,6 +21,6 @@ export async function withPin<T>(context: CommandContext, options: Options, clie
 /** From `--pin-file`, or a person at the terminal. The caller wipes it. */
 export async function personalPin(context: CommandContext, options: Options): Promise<Secret | undefined> {
   const file = options.text('pin-file')
-  if (file !== undefined) return readPassphraseFile(file)
+  if (file !== undefined) return readPinFile(file)
   return context.terminal.interactive ? await context.terminal.askSecret('PIN of the token: ', context.signal) : undefined
 }

@@ -23,7 +23,7 @@ const replyKey = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 hexadecimal dig
 export const vaultRoutes: RoutesOf<VaultApi> = {
   'GET /v1/vault': json(z.object({}), async ({ vaults }) => ({ vaults: await vaults.list() })),
   'POST /v1/vault/unlock': withSecret(z.object({ vault }), ({ vaults }, input, secret) => vaults.unlock(input.vault, secret)),
-  'POST /v1/vault/lock': json(z.object({ vault: name }), async ({ vaults }, input) => ({ locked: vaults.lock(input.vault) })),
+  'POST /v1/vault/lock': json(z.object({ vault: name }), async ({ vaults }, input) => ({ locked: await vaults.lockNamed(input.vault) })),
   'POST /v1/vault/derive': json(
     z.object({ vault, path: z.string().max(200), type: z.enum(['ed25519', 'secp256k1', 'aes256']).optional() }),
     async (context, { path, type, ...input }) => {
