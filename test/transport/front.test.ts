@@ -164,6 +164,7 @@ test('SSH by WebSocket at its keyed path, bytes both ways; any other path is the
       // The right path without a handshake that makes sense.
       websocket(right).replace('Version: 13', 'Version: 8'),
       websocket(right).replace('Key: dGhl', 'Key: '),
+      websocket(right).replace('Upgrade: websocket', 'Upgrade: websocket\r\nSec-WebSocket-Protocol: ,'),
       `GET ${right} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`,
     ].map(async (text) => (await converseRaw(port, { pieces: [text] })).bytes.toString().replace(/Date: [^\r]+/, '')),
   )

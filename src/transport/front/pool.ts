@@ -28,11 +28,6 @@ export class FrontPool {
     return await this.#lease(key, entry)
   }
 
-  /** What is open now. */
-  async fronts(): Promise<readonly Front[]> {
-    return await Promise.all([...this.#open.values()].map(({ front }) => front))
-  }
-
   async #lease(key: string, entry: { readonly front: Promise<Front>; users: number }): Promise<FrontLease> {
     this.#open.set(key, entry)
     entry.users++

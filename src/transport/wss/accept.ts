@@ -24,6 +24,7 @@ export function keyedUpgrade(path: string, clock: Clock, onStream: (stream: Dupl
 
 /** RFC 6455, 4.2.1: what the library would refuse by an answer of its own is none here. */
 function isHandshake({ headers }: UpgradeRequest): boolean {
+  if (headers['sec-websocket-protocol'] !== undefined) return false
   const tokens = (headers.connection ?? '').toLowerCase().split(/, */)
   return tokens.includes('upgrade') && headers['sec-websocket-version'] === '13' && /^[+/0-9A-Za-z]{22}==$/.test(headers['sec-websocket-key'] ?? '')
 }
