@@ -5,7 +5,7 @@ import { createHead } from '../../src/call/head.ts'
 import type { HeadComponents, WorkerEvent, WorkerIdentity } from '../../src/call/head-types.ts'
 import { createLocalCallee } from '../../src/call/local.ts'
 import { createRegistry } from '../../src/call/registry.ts'
-import { decodeStatement, encodeStatement } from '../../src/call/statement.ts'
+import { createStatementReader, decodeStatement, encodeStatement } from '../../src/call/statement.ts'
 import { createWorkerSession, offeredOperations, type WorkerOptions, type WorkerState } from '../../src/call/worker.ts'
 import { decodeHeadFrame, decodeWorkerFrame, encodeHeadFrame, encodeWorkerFrame, FrameReader, type OfferedOperation } from '../../src/call/worker-codec.ts'
 import { KithError } from '../../src/core/errors.ts'
@@ -439,6 +439,16 @@ test('a statement of a head, read back, is the caller with the head behind it', 
   }
   const { did: _did, ...given } = caller
   assert.deepEqual(decodeStatement(encodeStatement(given), head), { ...given, scopes: new Set(['bash', 'fs:read']), through: head })
+})
+
+test('a statement read again, for another head, is the same caller with that head behind it', () => {
+  const read = createStatementReader()
+  const bytes = encodeStatement({ id: 'key:ci', via: 'api-key', scopes: new Set(['fs']), resources: new Map() })
+  const revoked = new AbortController().signal
+  const [hub, other] = [{ ...callerWith('hub'), revoked }, callerWith('other')]
+  assert.deepEqual(read(bytes, hub), decodeStatement(bytes, hub))
+  assert.deepEqual(read(bytes, other), decodeStatement(bytes, other))
+  assert.equal(read(bytes, other).through, other)
 })
 
 test('a statement for the owner, made or received, is refused: the owner of a head is not the owner of its workers', () => {

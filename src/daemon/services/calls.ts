@@ -8,7 +8,7 @@ import type { Head, WorkerEvent, WorkerStatus } from '../../call/head-types.ts'
 import { type CallClient, type CallServer, createCallClient, serveCalls } from '../../call/link.ts'
 import { createLocalCallee, type LocalCallee } from '../../call/local.ts'
 import { createRegistry, type Registry } from '../../call/registry.ts'
-import { decodeStatement } from '../../call/statement.ts'
+import { createStatementReader } from '../../call/statement.ts'
 import { throughHeads } from '../../call/through.ts'
 import type { Authorize, Callee, IncomingCall, OperationDescription, OperationSummary, StreamItem } from '../../call/types.ts'
 import { offeredOperations } from '../../call/worker.ts'
@@ -102,6 +102,7 @@ export class CallsService implements Service {
   readonly registrations: WorkerRegistrations
   readonly #options: CallsServiceOptions
   readonly #elsewhere: Set<AnyOperation> = new Set()
+  readonly #readStatement: (bytes: Uint8Array, head: Caller) => Caller = createStatementReader()
   readonly #attached: Set<LocalLink> = new Set()
   #running: Running | undefined
 
@@ -324,10 +325,14 @@ export class CallsService implements Service {
   }
 
   /** A head that is believed speaks for its caller; everybody else for themselves. */
-  async #callerOf(access: CallAccess, peer: Did, statement: Uint8Array | undefined): Promise<Caller | undefined> {
-    const caller = await access.callerOf(peer)
+  #callerOf(access: CallAccess, peer: Did, statement: Uint8Array | undefined): Caller | undefined | Promise<Caller | undefined> {
+    const caller = access.callerOf(peer)
+    return caller instanceof Promise ? caller.then((known) => this.#stated(known, peer, statement)) : this.#stated(caller, peer, statement)
+  }
+
+  #stated(caller: Caller | undefined, peer: Did, statement: Uint8Array | undefined): Caller | undefined {
     if (statement === undefined || caller === undefined) return caller
-    return this.registrations.believes(peer) ? decodeStatement(statement, caller) : undefined
+    return this.registrations.believes(peer) ? this.#readStatement(statement, caller) : undefined
   }
 
   #inWords(error: unknown, to: Destination): unknown {
