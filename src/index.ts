@@ -1,3 +1,4 @@
+export type { ApiKeyRecord, Authority, AuthorizedKey, Grant, IdentitySource } from './access/sources.ts'
 export type { TrustDesk } from './assembly/trust-desk.ts'
 export { type Detail, type ErrorCode, isKithError, KithError } from './core/errors.ts'
 export type { Audit, AuditRow, AuditVerdict } from './core/observe/audit.ts'

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { IdentitySource } from '../access/sources.ts'
 import type { TrustDesk } from '../assembly/trust-desk.ts'
 import type { AnyOperation, InputOf, OutputOf } from '../call/define.ts'
 import { KithError } from '../core/errors.ts'
@@ -34,6 +35,8 @@ export interface NodeOptions {
   readonly control?: boolean
   /** Where settings (`KITH_*`), a passphrase and the state directory are looked up. Default `process.env`. */
   readonly env?: NodeJS.ProcessEnv
+  /** Further sources of who comes in by keys, asked behind configuration and store: a directory, a list on a chain. */
+  readonly identitySources?: readonly IdentitySource[]
 }
 
 export interface InviteOptions {
@@ -265,6 +268,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
       ...(options.env === undefined ? {} : { env: options.env }),
       ...(options.listen === undefined ? {} : { flags: { listen: options.listen } }),
       ...(passphrase === undefined ? {} : { passphrase }),
+      ...(options.identitySources === undefined ? {} : { identitySources: options.identitySources }),
       ...(options.create === false ? {} : { create: options.name === undefined ? {} : { name: options.name } }),
     })
     const node = new LocalNode(runtime, passphrase === options.passphrase ? undefined : passphrase)

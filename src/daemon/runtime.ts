@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { IdentitySource } from '../access/sources.ts'
 import type { Assembly } from '../assembly/types.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import { KithError } from '../core/errors.ts'
@@ -68,6 +69,8 @@ export interface RuntimeOptions {
   readonly control?: boolean
   /** Whether the services start at once. Default true. */
   readonly start?: boolean
+  /** Asked who comes in by keys, behind configuration and store. */
+  readonly identitySources?: readonly IdentitySource[]
   readonly clock?: Clock
   readonly random?: Random
 }
@@ -171,7 +174,7 @@ export class Runtime implements NodeContext {
     this.devices = new DevicesService({ home, identity: this.identity, mesh: this.#mesh, clock, random, logger })
     this.#tunnels = new TunnelsService({ mesh: this.#mesh, config, root: home.paths.root, clock, random, logger })
     this.#files = new FilesService({ home, config, mesh: this.#mesh, clock, logger })
-    this.access = new AccessService({ mesh: this.#mesh, config, clock, logger, metrics })
+    this.access = new AccessService({ mesh: this.#mesh, config, clock, logger, metrics, sources: options.identitySources ?? [] })
     this.calls = new CallsService({ mesh: this.#mesh, access: (mesh) => this.access.callAccess(mesh), clock, random, logger, metrics })
     this.calls.registry.registerAll(ownOperations({ status: () => this.status() }))
     this.calls.registry.registerAll(

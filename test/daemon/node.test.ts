@@ -154,3 +154,20 @@ test('createNode, topics and messages and trust, work over the library', { timeo
   await a.mailbox.host('lib-b')
   assert.deepEqual(a.mailbox.status().hosting, [b.did])
 })
+
+test('createNode, with a further source of identities, asks it who has a scope', async () => {
+  const asked: string[] = []
+  const source = {
+    name: 'chain',
+    grant: (principal: string) => {
+      asked.push(principal)
+      return principal === 'known' ? { scopes: ['node:status'] } : undefined
+    },
+  }
+  await using hub = await createNode({ home: join(folder, 'hub'), listen, name: 'hub', identitySources: [source] })
+  await using guest = await createNode({ home: join(folder, 'guest'), listen, name: 'guest' })
+  await guest.join(await hub.invite())
+  const status = (await guest.call('/hub/node/status', {})) as { readonly did: string }
+  assert.equal(status.did, hub.did)
+  assert.ok(asked.includes(guest.did))
+})
