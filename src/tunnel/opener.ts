@@ -5,7 +5,7 @@ import { type Did, shortDid } from '../identity/did.ts'
 import type { LinkStream } from '../transport/types.ts'
 import type { Attempt } from './dial.ts'
 import type { TunnelAction } from './gate.ts'
-import { type ForwardTarget, formatTarget } from './target.ts'
+import { type ForwardTarget, formatTarget, socketPath } from './target.ts'
 import { encodeRequest, FORWARD_PROTOCOL, type ForwardRequest } from './wire.ts'
 
 /** What a forward needs of the mesh. */
@@ -129,16 +129,14 @@ function firstByte(stream: LinkStream, signal: AbortSignal): Promise<void> {
 /** A refusal arrives as a number; who must run which command on which machine is known here. */
 export function explain(error: KithError, mesh: StreamOpener, peer: Did, target: ForwardTarget, action: TunnelAction = 'forward'): KithError {
   if (error.code !== 'FORWARD_DENIED' && error.code !== 'POLICY_DENIED') return error
-  const text = formatTarget(target)
+  // No rule names the port 0: whoever asks for any port needs all of them.
+  const text = formatTarget(target).replace(/:0$/, (end) => (action === 'listen' && socketPath(target) === undefined ? ':*' : end))
   const name = mesh.nameOf?.(peer) ?? shortDid(peer)
-  return new KithError(
-    'FORWARD_DENIED',
-    action === 'listen' ? `${name} does not listen on ${text} for this node` : `this node may not reach ${text} through ${name}`,
-    {
-      remote: true,
-      details: { peer, target: text },
-      next: `on the other machine: kith allow ${mesh.did} ${action} ${text}`,
-      cause: error,
-    },
-  )
+  const what = action === 'listen' ? `this node may not let ${name} listen on ${text}` : `this node may not reach ${text} through ${name}`
+  return new KithError('FORWARD_DENIED', what, {
+    remote: true,
+    details: { peer, target: text },
+    next: `on the other machine: kith allow ${mesh.did} ${action} ${text}`,
+    cause: error,
+  })
 }

@@ -201,3 +201,19 @@ test('aborted before the target answers, nothing is left', async () => {
   await assert.rejects(dialled, refused('ABORTED'))
   assert.deepEqual(exit.list(), [])
 })
+
+test('the rule for any port of loopback to listen on, as a refusal prints it, allows every port but the node’s own', async () => {
+  const own = await openLocalPolicy({
+    clock: systemClock,
+    store: createMemoryStore(),
+    classOf: () => 'known',
+    constraints: () => ONE_OF_EACH,
+    ownPorts: () => [4433],
+  })
+  await own.allow(GUEST, 'listen', '127.0.0.1:*')
+  const decide = (target: string, address: string): boolean => own.decide({ peer: GUEST, action: 'listen', target, addresses: [address] }).allowed
+  assert.equal(decide('127.0.0.1:40123', '127.0.0.1'), true)
+  assert.equal(decide('127.0.0.1:4433', '127.0.0.1'), false)
+  assert.equal(decide('0.0.0.0:40123', '0.0.0.0'), false)
+  assert.equal(own.decide({ peer: GUEST, action: 'forward', target: '127.0.0.1:40123', addresses: ['127.0.0.1'] }).allowed, false)
+})

@@ -44,6 +44,11 @@ test('a peer that may not let this node listen, the refusal names the command', 
     nodes.near.remote({ peer: FAR, remote: '127.0.0.1:8080', to: '127.0.0.1:9' }),
     (error) => isKithError(error, 'FORWARD_DENIED') && error.next === `on the other machine: kith allow ${NEAR} listen 127.0.0.1:8080`,
   )
+  // No rule names port 0, so the command for any port is the one for all of them.
+  await assert.rejects(
+    nodes.near.remote({ peer: FAR, remote: '127.0.0.1:0', to: '127.0.0.1:9' }),
+    (error) => isKithError(error, 'FORWARD_DENIED') && error.next === `on the other machine: kith allow ${NEAR} listen 127.0.0.1:*`,
+  )
   assert.deepEqual(nodes.near.list(), [])
   assert.deepEqual(nodes.far.serving(), [])
 })
