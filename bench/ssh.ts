@@ -13,7 +13,7 @@ import { stopwatch } from './support/stopwatch.ts'
 
 const run = promisify(execFile)
 const BULK_BYTES = 128 * 2 ** 20
-const LOGINS = 200
+const LOGINS = 60
 
 interface Door {
   readonly port: number
