@@ -53,5 +53,9 @@ export type {
   StreamContext,
   StreamHandler,
 } from './mesh/types.ts'
+export { type ConnectSshOptions, connectSsh, type SshCommand, type SshConnection } from './ssh/client/connect.ts'
+export type { Credential as SshCredential } from './ssh/client/credential.ts'
+export { KnownHosts } from './ssh/client/known-hosts.ts'
+export { parseUserKey } from './ssh/client/user-key.ts'
 export type { StandingStatus, TrustEdge, TrustExplanation, TrustPath, TrustStatement } from './trust/types.ts'
 export type { TunnelStatus } from './tunnel/index.ts'

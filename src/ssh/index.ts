@@ -1,7 +1,7 @@
 export { type ConnectSshOptions, connectSsh, type SshCommand, type SshConnection } from './client/connect.ts'
+export type { Credential } from './client/credential.ts'
 export type { HostTrust } from './client/host.ts'
 export { type HostVerdict, KnownHosts } from './client/known-hosts.ts'
-export type { Credential } from './client/login.ts'
 export { parseUserKey } from './client/user-key.ts'
 export { createSshDoor, type SshDoor, type SshDoorOptions, type SshSessionView } from './door.ts'
 export type { DialRequest, DialTarget } from './forwards.ts'

@@ -6,8 +6,9 @@ import { connectThrough, type ProxyUrl } from '../../transport/proxy.ts'
 import { guardClient } from '../guard.ts'
 import { clientOffer, HYBRID, patchClient } from '../key-exchange.ts'
 import { type Insides, type KexInit, ssh2Library } from '../library.ts'
+import type { Credential } from './credential.ts'
 import { type CheckedHost, checkHost, type HostTrust, wantedTypes } from './host.ts'
-import { type Credential, showCredentials } from './login.ts'
+import { showCredentials } from './login.ts'
 import { parseSshUrl } from './url.ts'
 
 export interface ConnectSshOptions extends HostTrust {

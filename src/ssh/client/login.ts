@@ -1,23 +1,17 @@
 import type ssh2 from 'ssh2'
 import { keyBlob } from '../../access/ssh-wire.ts'
 import { concat } from '../../core/bytes.ts'
-import type { Signer } from '../../core/signer.ts'
 import type { Insides } from '../library.ts'
 import { CERTIFICATE_ALGORITHM, KEY_ALGORITHM, sshString } from '../wire.ts'
-
-/**
- * What a client shows (RFC 4252, section 7): the key by itself, or its certificate. The request is written here, because the library knows no certificates; the
- * signature bears the plain key's name in both cases.
- */
-export interface Credential {
-  readonly signer: Signer
-  readonly certificate?: Uint8Array
-}
+import type { Credential } from './credential.ts'
 
 const USERAUTH_REQUEST = 50
 const SIGNED = Uint8Array.of(1)
 
-/** Shows the credentials in turn, each once; false when there are no more. */
+/**
+ * Shows the credentials in turn, each once; false when there are no more. The request is written here, because the library knows no certificates; the signature
+ * bears the plain key's name in both cases.
+ */
 export function showCredentials(client: ssh2.Client, user: string, credentials: readonly Credential[]): ssh2.AuthHandlerMiddleware {
   const { _protocol: protocol } = client as ssh2.Client & Insides
   let next = -1
