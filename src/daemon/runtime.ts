@@ -42,6 +42,7 @@ import { nodeMetrics } from './node-metrics.ts'
 import { createPairings, type Pairings } from './pairings.ts'
 import { CallsService } from './services/calls.ts'
 import { CertificatesService } from './services/certificates.ts'
+import { ControlChannelService } from './services/control-channel.ts'
 import { FilesService } from './services/files.ts'
 import { FrontService } from './services/front.ts'
 import { GatewayService } from './services/gateway.ts'
@@ -232,6 +233,7 @@ export class Runtime implements NodeContext {
       this.#files,
       this.access,
       this.calls,
+      new ControlChannelService({ tunnels: () => this.tunnels, callee: () => this.calls.callee, identities: () => this.access, clock, logger }),
       this.#credentials,
       this.gateway,
       this.ssh,

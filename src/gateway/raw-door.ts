@@ -131,11 +131,15 @@ class Door implements RawDoor {
     }
   }
 
-  #callerOf({ token }: FirstFrame, owner: boolean): Promise<Caller | undefined> {
+  async #callerOf({ token }: FirstFrame, owner: boolean): Promise<Caller | undefined> {
     const { identities } = this.#options
-    if (token !== null) return identities.resolve(presentationOf(token))
+    if (token !== null) {
+      const caller = await identities.resolve(presentationOf(token))
+      // Rules with `--via` tell this door from HTTP.
+      return caller === undefined ? undefined : { ...caller, door: 'raw' }
+    }
     // Only this user can open the socket file.
-    return owner ? identities.resolve({ kind: 'local' }) : Promise.resolve(undefined)
+    return owner ? await identities.resolve({ kind: 'local' }) : undefined
   }
 
   #firstFrame(socket: Socket): Promise<FirstFrame> {

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
 import { mkdtemp, realpath, rm } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { z } from 'zod'
+import { createEnvelopeClient } from '../../src/call/envelope-client.ts'
 import { defineOperation } from '../../src/call/index.ts'
+import { systemClock } from '../../src/core/clock.ts'
 import { createNode, KithError, type Node } from '../../src/index.ts'
 
 let folder = ''
@@ -113,4 +116,21 @@ test('a head that this node did not register with, says it calls for somebody, i
   assert.equal((await laptop.call<typeof read>('/hub/dev1/fs/read', { path: 'a' })).through, hub.did)
   await registration.close()
   assert.equal(await codeOf(laptop.call('/hub/dev1/fs/read', { path: 'a' })), 'CALL_UNKNOWN')
+})
+
+test('a program behind a forward to the control channel, allowed by its exact name, calls in the open form as the peer whose forward it is', async () => {
+  const [head, guest] = [hub as Node, laptop as Node]
+  const options = { peer: head.did, target: 'alknet-control:1' }
+  assert.equal(await codeOf(guest.forward(options)), 'FORWARD_DENIED')
+  await head.policy.allow(guest.did, 'forward', 'alknet-control:1')
+  await using forward = await guest.forward(options)
+  const [host, port] = forward.address.split(':')
+  const socket = connect({ host: host as string, port: Number(port) })
+  const calls = createEnvelopeClient(socket, { clock: systemClock })
+  const about = (await calls.call('node/about', {})) as { readonly did: string }
+  assert.equal(about.did, head.did)
+  // What needs a scope that the peer does not have does not exist for it.
+  assert.equal(await codeOf(calls.call('node/status', {})), 'CALL_UNKNOWN')
+  calls.close()
+  socket.destroy()
 })
