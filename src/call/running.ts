@@ -136,9 +136,12 @@ export class Running implements CallContext, Cancellable, Expiring {
   #nestedCaller(): Caller {
     const { grants } = this.operation
     if (grants.length === 0) return this.caller
-    const granted = (caller: Caller): Caller => ({ ...caller, scopes: new Set([...caller.scopes, ...grants]) })
-    const { through } = this.caller
-    this.#nested ??= through === undefined ? granted(this.caller) : { ...granted(this.caller), through: granted(through) }
+    const granted = ({ through, ...caller }: Caller): Caller => ({
+      ...caller,
+      scopes: new Set([...caller.scopes, ...grants]),
+      ...(through === undefined ? {} : { through: granted(through) }),
+    })
+    this.#nested ??= granted(this.caller)
     return this.#nested
   }
 

@@ -49,7 +49,13 @@ export function setSecurityHeaders(response: ServerResponse, extra: readonly str
 /** The one shape of every failed answer. An error that an operation declares is told by its own code. */
 export function errorText(error: KithError): string {
   const { code, message, details = {} } = errorForm(error)
-  return JSON.stringify({ error: { code, message, details, ...(error.next === undefined ? {} : { next: error.next }) } })
+  const shape = { code, message, details, ...(error.next === undefined ? {} : { next: error.next }) }
+  try {
+    return JSON.stringify({ error: shape })
+  } catch {
+    // What travels in CBOR may have no form in JSON.
+    return JSON.stringify({ error: { ...shape, details: {} } })
+  }
 }
 
 const STATUS: Partial<Readonly<Record<ErrorCode, number>>> = {
@@ -84,11 +90,14 @@ export function statusOf(code: ErrorCode): number {
   return exit === 2 ? 400 : exit === 4 ? 403 : exit === 5 ? 504 : retry ? 503 : 409
 }
 
+const METHODS = /^[A-Z]{3,7}(, [A-Z]{3,7}){0,7}$/
+
 /** What an error adds to the headers. */
 export function errorHeaders(error: KithError): readonly string[] {
   if (error.code === 'GATEWAY_UNAUTHORIZED') return ['www-authenticate', 'Bearer realm="kith"']
   const { allow } = error.details
-  if (error.code === 'METHOD_REFUSED' && typeof allow === 'string') return ['allow', allow]
+  // What another machine answers has the same code and may say anything there.
+  if (error.code === 'METHOD_REFUSED' && typeof allow === 'string' && METHODS.test(allow)) return ['allow', allow]
   return error.retryable ? ['retry-after', '1'] : []
 }
 

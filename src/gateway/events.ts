@@ -36,14 +36,14 @@ export async function sendEvents(response: ServerResponse, items: AsyncIterableI
   try {
     for (;;) {
       const { value, done } = await items.next()
-      if (signal.aborted) return
+      signal.throwIfAborted()
       if (done === true) break
       await writer.send(textOf(value))
     }
     await writer.send('event: completed\ndata: {}\n\n')
   } catch (error) {
+    if (!response.headersSent) throw signal.aborted ? signal.reason : error
     if (signal.aborted) return
-    if (!response.headersSent) throw error
     // A reader that takes nothing is not told why.
     if (!writer.stalled) response.write(`event: error\ndata: ${errorText(outward(error))}\n\n`)
   } finally {

@@ -92,7 +92,9 @@ export class RequestDesk {
       if (!response.writableFinished) ending.cancel(new KithError('ABORTED', 'The client went away.'))
     })
     response.on('error', ignore)
-    this.#serve(exchange, mark === -1 ? url : url.slice(0, mark)).catch((error: unknown) => this.#refuse(exchange, error))
+    this.#serve(exchange, mark === -1 ? url : url.slice(0, mark))
+      .catch((error: unknown) => this.#refuse(exchange, error))
+      .catch(() => response.destroy())
   }
 
   async #serve(exchange: Exchange, path: string): Promise<void> {

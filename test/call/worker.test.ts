@@ -428,7 +428,7 @@ test('any bytes as a frame, either side, are a frame that is written back the sa
 })
 
 test('a statement of a head, read back, is the caller with the head behind it', () => {
-  const head = callerWith('hub')
+  const head = { ...callerWith('hub'), resources: new Map([['bucket:photos', ['read', 'write']]]) }
   const caller = {
     ...callerWith('fs:read', 'bash'),
     did: undefined as never,
@@ -454,10 +454,10 @@ test('a statement read again, for another head, is the same caller with that hea
 test('a statement for the owner, made or received, is refused: the owner of a head is not the owner of its workers', () => {
   assert.throws(() => encodeStatement(OWNER), TypeError)
   const bytes = Buffer.from(encodeStatement({ ...callerWith(), id: 'locax' }))
-  bytes.write('local', 1)
+  bytes.write('local', 2)
   assert.throws(() => decodeStatement(bytes, callerWith()), { code: 'WIRE_MALFORMED' })
   const via = Buffer.from(encodeStatement({ ...callerWith(), id: 'x', via: 'token' }))
-  via.write('local', 3)
+  via.write('local', 4)
   assert.throws(() => decodeStatement(via, callerWith()), { code: 'WIRE_MALFORMED' })
 })
 

@@ -81,9 +81,9 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
   }
 }
 
-/** The daemon vouches here, and it is no head. */
-function withoutHead({ through: _through, ...caller }: Caller): Caller {
-  return caller
+/** The daemon vouches here, and it is no head; heads that the call came through stay. */
+function withoutHead({ through, ...caller }: Caller): Caller {
+  return through === undefined || through === OWNER ? caller : { ...caller, through: withoutHead(through) }
 }
 
 /** Everything that the node at the other end can call. */
