@@ -47,7 +47,7 @@ async function serve(request: SiteRequest, file: FoundFile): Promise<Answer> {
   if (verdict === 304) return { kind: 'bare', head: { status: 304, lastModified: lastModified(file), more: [tag] } }
   const head = { type: mimeType(file.name), lastModified: lastModified(file) }
   const wanted = header('range')
-  if (wanted !== undefined && request.version >= 1000 && /^bytes=/i.test(wanted) && rangeApplies(header('if-range'), file)) {
+  if (wanted !== undefined && request.version >= 1000 && /^bytes=./i.test(wanted) && rangeApplies(header('if-range'), file)) {
     const ranges = parseRanges(wanted, file.size)
     if (ranges === 'unsatisfiable') {
       await file.close()

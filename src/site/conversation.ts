@@ -38,6 +38,8 @@ export interface ConversationPlace extends Omit<SiteArrival, 'remoteAddress' | '
 
 /** nginx's `keepalive_requests`. */
 const MOST_REQUESTS = 1_000
+/** Said before the answer to whoever waits for it, where nginx passes over the body itself. */
+const CONTINUE = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n')
 /** Statuses behind which nginx ends the connection whatever was asked. */
 const FINAL = new Set([400, 413, 414, 494, 497, 500, 501])
 
@@ -118,11 +120,21 @@ class Conversation {
 
   /** Answers one request and passes over its body; false when the connection ends with it. */
   async #serve(request: SiteRequest, keepAlive: boolean): Promise<boolean> {
-    const said = await answer(request, this.#parts.pages)
-    const goesOn = keepAlive && !(said.kind === 'status' && FINAL.has(said.status))
+    let said = await answer(request, this.#parts.pages)
+    const body = new BodySkipper(request.body)
+    // What has come of the body is looked at before the answer: a page is not sent for one that is none, and after a refusal the connection ends with it.
+    const at = body.feed(this.#bytes, 0)
+    this.#bytes = this.#bytes.subarray(at ?? this.#bytes.length)
+    const served = said.kind !== 'status' || said.status === 412 || said.status === 416
+    if (served && request.expects && !(await this.#output.write(CONTINUE))) return false
+    if (served && at === undefined) {
+      if (said.kind === 'file') await said.file.close()
+      said = { kind: 'status', status: 400 }
+    }
+    const goesOn = keepAlive && at !== undefined && !(said.kind === 'status' && FINAL.has(said.status))
     const sent = await this.#say(said, request, goesOn)
     if (!sent) this.#stream.destroy()
-    return sent && (await this.#skip(new BodySkipper(request.body))) && goesOn
+    return sent && at !== undefined && (await this.#skip(body)) && goesOn
   }
 
   async #say(said: Answer, request: Pick<SiteRequest, 'agent' | 'method' | 'version'>, keepAlive: boolean): Promise<boolean> {
@@ -149,7 +161,7 @@ class Conversation {
 
   async #refuse(status: number, reader: HeadReader, request?: SiteRequest): Promise<void> {
     const version = reader.isNine ? 9 : 1000
-    const { agent, method } = request ?? { agent: '', method: '' }
+    const { agent, method } = request ?? { agent: '', method: reader.isNine ? '' : reader.method }
     if (await this.#say({ kind: 'status', status }, { agent, method, version }, false)) await this.#finish()
     else this.#stream.destroy()
   }
@@ -157,13 +169,12 @@ class Conversation {
   /** Reads to the end of a body; false when it did not come or the bytes are none. */
   async #skip(body: BodySkipper): Promise<boolean> {
     for (;;) {
-      const at = body.feed(this.#bytes, 0)
-      if (at === undefined) return false
-      this.#bytes = this.#bytes.subarray(at)
       if (body.done) return true
       const chunk = await this.#input.next(this.#parts.times.lingerMs)
       if (chunk === 'late' || chunk === 'end') return false
-      this.#bytes = chunk
+      const at = body.feed(chunk, 0)
+      if (at === undefined) return false
+      this.#bytes = chunk.subarray(at)
     }
   }
 

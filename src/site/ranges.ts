@@ -12,8 +12,8 @@ export function parseRanges(header: string, size: number): readonly ByteRange[] 
   const ranges: ByteRange[] = []
   let total = 0
   for (const part of header.slice('bytes='.length).split(',')) {
-    const match = /^ *(\d{1,18})? *- *(\d{1,18})? *$/.exec(part)
-    if (match === null || (match[1] === undefined && match[2] === undefined)) return 'unsatisfiable'
+    const match = /^ *(\d+)? *- *(\d+)? *$/.exec(part)
+    if (match === null || (match[1] === undefined && match[2] === undefined) || !isOffset(match[1]) || !isOffset(match[2])) return 'unsatisfiable'
     const range = resolve(match[1], match[2], size)
     if (range.start >= range.end) {
       // From the first byte on there is nothing: so there is nothing at all.
@@ -25,6 +25,13 @@ export function parseRanges(header: string, size: number): readonly ByteRange[] 
   }
   if (ranges.length === 0) return 'unsatisfiable'
   return total > size ? 'whole' : ranges
+}
+
+/** nginx counts with 63 bits. */
+const MAX_OFFSET = (1n << 63n) - 1n
+
+function isOffset(text: string | undefined): boolean {
+  return text === undefined || BigInt(text) <= MAX_OFFSET
 }
 
 function resolve(first: string | undefined, last: string | undefined, size: number): ByteRange {

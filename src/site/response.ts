@@ -67,7 +67,8 @@ export function statusPage(status: number, server: string, agent: string): Buffe
   const [title, line] = OWN_TEXTS[status] ?? [`${status} ${REASONS[status] ?? 'Unknown'}`, undefined]
   const heading = line === undefined ? `<center><h1>${title}</h1></center>\r\n` : `<center><h1>400 Bad Request</h1></center>\r\n<center>${line}</center>\r\n`
   const page = `<html>\r\n<head><title>${title}</title></head>\r\n<body>\r\n${heading}<hr><center>${server}</center>\r\n</body>\r\n</html>\r\n`
-  return Buffer.from(status >= 400 && /Chrome\/|MSIE ../.test(agent) ? page + PADDING : page, 'latin1')
+  const padded = status >= 400 && /Chrome\/|MSIE .{3}/.test(agent) && !agent.includes('Opera')
+  return Buffer.from(padded ? page + PADDING : page, 'latin1')
 }
 
 export function httpDate(ms: number): string {

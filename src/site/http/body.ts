@@ -1,9 +1,12 @@
+/** nginx counts with 63 bits. */
+const MAX_BEFORE_DIGIT = 2 ** 59
+
 /** A request body that nobody wants: counted off until it ends, so that the next request can be read behind it. */
 export class BodySkipper {
   #left: number
   readonly #chunked: boolean
   #state: 'size' | 'extension' | 'size-end' | 'data' | 'data-cr' | 'data-lf' | 'trailer' | 'trailer-line' | 'done'
-  #digits = 0
+  #digits = false
 
   /** `length` in bytes, or `'chunked'` (RFC 9112, 7.1). */
   constructor(length: number | 'chunked') {
@@ -67,11 +70,12 @@ export class BodySkipper {
   #inSize(byte: number): boolean {
     const digit = Number.parseInt(String.fromCharCode(byte), 16)
     if (!Number.isNaN(digit)) {
-      if (++this.#digits > 12) return false
+      if (this.#left > MAX_BEFORE_DIGIT) return false
+      this.#digits = true
       this.#left = this.#left * 16 + digit
       return true
     }
-    if (this.#digits === 0) return false
+    if (!this.#digits) return false
     if (byte === 13) this.#state = 'size-end'
     else if (byte === 10) this.#begin()
     else if (byte === 0x3b || byte === 0x20 || byte === 0x09) this.#state = 'extension'
@@ -81,6 +85,6 @@ export class BodySkipper {
 
   #begin(): void {
     this.#state = this.#left === 0 ? 'trailer' : 'data'
-    this.#digits = 0
+    this.#digits = false
   }
 }

@@ -16,6 +16,11 @@ export class HeaderReader {
   #odd = false
   #value: number[] = []
 
+  /** The one that has just ended; undefined when its name was odd. */
+  get last(): { readonly name: string; readonly value: string } | undefined {
+    return this.#odd ? undefined : this.lines.at(-1)
+  }
+
   feed(byte: number): 'more' | 'line' | 'done' | 400 {
     switch (this.#state) {
       case 'start':

@@ -64,6 +64,10 @@ export class RequestLineReader {
     return this.#state === 'start'
   }
 
+  get methodRead(): boolean {
+    return this.#state !== 'start' && this.#state !== 'method'
+  }
+
   /** Whether the line ended without a version. */
   get isNine(): boolean {
     return this.#nine
