@@ -47,7 +47,7 @@ class Refused extends Error {}
 
 export interface OpenIdentityProvider extends IdentityProvider {
   /**
-   * Looks at everything that came in with a key, certificate or API key: whether it would still come in, with no fewer scopes.
+   * Looks at everything that came in with a key, certificate or API key, or by a link with something granted to it: whether it would still come in, with no less.
    * @param options disconnect: what would not is told so by `Caller.revoked`. @returns how many would not, each counted once without `disconnect`.
    */
   recheck(options: { readonly disconnect: boolean }): Promise<number>
@@ -79,10 +79,13 @@ const LOCAL: Caller = Object.freeze({ id: 'local', via: 'local', scopes: new Set
 class Provider implements OpenIdentityProvider {
   readonly #parts: IdentityProviderParts
   readonly #tracked: Tracked
+  /** Apart from credentials: however many identities come by links, nobody at another door is forgotten for them. */
+  readonly #links: Tracked
 
   constructor(parts: IdentityProviderParts) {
     this.#parts = parts
     this.#tracked = new Tracked(parts.clock)
+    this.#links = new Tracked(parts.clock)
   }
 
   async resolve(presentation: Presentation): Promise<Caller | undefined> {
@@ -100,16 +103,23 @@ class Provider implements OpenIdentityProvider {
   }
 
   async recheck(options: { readonly disconnect: boolean }): Promise<number> {
-    return await this.#tracked.recheck(options)
+    return (await this.#tracked.recheck(options)) + (await this.#links.recheck(options))
   }
 
   close(): void {
     this.#tracked.close()
+    this.#links.close()
   }
 
   async #linked(did: Did): Promise<Caller> {
-    const { scopes, resources } = sum(await this.#grants([did, ...this.#classes(did)]))
-    return { id: did, did, via: 'link', scopes, resources }
+    const granted = async (): Promise<Granted> => ({ ...sum(await this.#grants([did, ...this.#classes(did)])), did: undefined })
+    const now = await granted()
+    const { scopes, resources } = now
+    const caller: Caller = { id: did, did, via: 'link', scopes, resources }
+    const powers = powersOf(now)
+    if (powers.size === 0) return caller
+    const still = async (): Promise<ReadonlySet<string>> => powersOf(await granted())
+    return { ...caller, revoked: this.#links.add(did, { powers, expiresMs: undefined, still }) }
   }
 
   #classes(did: Did): readonly string[] {
@@ -120,9 +130,9 @@ class Provider implements OpenIdentityProvider {
     const granted = await this.#granted(proof)
     const still = async (): Promise<ReadonlySet<string> | undefined> => {
       const now = await again()
-      return now === undefined ? undefined : (await this.#granted(now)).scopes
+      return now === undefined ? undefined : powersOf(await this.#granted(now))
     }
-    const revoked = this.#tracked.add(proof.credential, { scopes: granted.scopes, expiresMs: proof.expiresMs, still })
+    const revoked = this.#tracked.add(proof.credential, { powers: powersOf(granted), expiresMs: proof.expiresMs, still })
     return {
       id: proof.id,
       via: proof.via,
@@ -263,6 +273,13 @@ interface Granted {
   readonly scopes: ReadonlySet<string>
   readonly resources: ReadonlyMap<string, readonly string[]>
   readonly did: Did | undefined
+}
+
+/** All that may be taken back, each as one text: no scope has a blank in it. */
+function powersOf({ scopes, resources, did }: Granted): ReadonlySet<string> {
+  if (resources.size === 0 && did === undefined) return scopes
+  const actions = [...resources].flatMap(([name, all]) => [`resource ${name}`, ...all.map((action) => `resource ${name} ${action}`)])
+  return new Set([...scopes, ...actions, ...(did === undefined ? [] : [`identity ${did}`])])
 }
 
 function sum(grants: readonly Grant[]): Omit<Granted, 'did'> {

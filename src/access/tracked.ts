@@ -3,9 +3,9 @@ import { KithError } from '../core/errors.ts'
 
 /** What a credential gave when it was used, and how to look again. */
 export interface Use {
-  readonly scopes: ReadonlySet<string>
+  readonly powers: ReadonlySet<string>
   readonly expiresMs: number | undefined
-  /** The scopes it would give now; `undefined` when it would not come in. */
+  /** What it would give now; `undefined` when it would not come in. */
   readonly still: () => Promise<ReadonlySet<string> | undefined>
 }
 
@@ -38,8 +38,8 @@ export class Tracked {
     if (known !== undefined) {
       known.gone = false
       // Usually the same again, and asked for with every request.
-      const { scopes } = known.use
-      known.use = [...use.scopes].every((scope) => scopes.has(scope)) ? { ...use, scopes } : { ...use, scopes: new Set([...scopes, ...use.scopes]) }
+      const { powers } = known.use
+      known.use = [...use.powers].every((power) => powers.has(power)) ? { ...use, powers } : { ...use, powers: new Set([...powers, ...use.powers]) }
       return known.controller.signal
     }
     const [oldest] = this.#entries.keys()
@@ -51,12 +51,12 @@ export class Tracked {
     return controller.signal
   }
 
-  /** How many would not come in any more, or with fewer scopes, each counted once; with `disconnect` all of those are told and forgotten. */
+  /** How many would not come in any more, or with less, each counted once; with `disconnect` all of those are told and forgotten. */
   async recheck({ disconnect }: { readonly disconnect: boolean }): Promise<number> {
     let gone = 0
     for (const [credential, entry] of [...this.#entries]) {
       const now = await entry.use.still()
-      if (now !== undefined && [...entry.use.scopes].every((scope) => now.has(scope))) continue
+      if (now !== undefined && [...entry.use.powers].every((power) => now.has(power))) continue
       if (disconnect || !entry.gone) gone++
       entry.gone = true
       if (disconnect) this.#end(credential)

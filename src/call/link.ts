@@ -77,22 +77,29 @@ export function serveCalls(mesh: CallListener, callee: Callee, options: ServeCal
   ): (statement: Uint8Array | undefined) => Caller | undefined | Promise<Caller | undefined> {
     let known: Caller | undefined
     let asked = -1
-    let stopListening: (() => void) | undefined
-    const keep = (caller: Caller | undefined, at: number): Caller | undefined => {
-      stopListening?.()
-      known = caller
-      asked = at
+    let watched: AbortSignal | undefined
+    const end = (): void => link().reset(new KithError('POLICY_DENIED'))
+    const stopListening = (): void => watched?.removeEventListener('abort', end)
+    context.signal.addEventListener('abort', stopListening, { once: true })
+    const watch = (caller: Caller | undefined): Caller | undefined => {
       const revoked = caller?.revoked
-      if (revoked === undefined) return caller
-      const end = (): void => link().reset(new KithError('POLICY_DENIED'))
+      if (revoked === undefined || revoked === watched) return caller
+      stopListening()
+      watched = revoked
       revoked.addEventListener('abort', end, { once: true })
-      stopListening = () => revoked.removeEventListener('abort', end)
-      context.signal.addEventListener('abort', stopListening, { once: true })
       if (revoked.aborted) end()
       return caller
     }
+    const keep = (caller: Caller | undefined, at: number): Caller | undefined => {
+      known = caller
+      asked = at
+      return watch(caller)
+    }
     return (statement) => {
-      if (statement !== undefined) return options.callerOf(context, statement)
+      if (statement !== undefined) {
+        const stated = options.callerOf(context, statement)
+        return stated instanceof Promise ? stated.then(watch) : watch(stated)
+      }
       if (known !== undefined && asked === generation) return known
       const at = generation
       const caller = options.callerOf(context, undefined)

@@ -62,7 +62,8 @@ test('an identity on a link, has the scopes of its name and of its classes', asy
   const caller = await provider.resolve({ kind: 'link', did: DID })
   assert.equal(scopes(caller), 'low own')
   assert.deepEqual(caller?.resources.get('bucket'), ['read'])
-  assert.equal(caller?.revoked, undefined)
+  const nobody = await (await world()).provider.resolve({ kind: 'link', did: DID })
+  assert.equal(nobody?.revoked, undefined, 'who has nothing can have nothing taken back')
 })
 
 test('an authorized key, logs in as itself, and only from where its line says and until then', async () => {
@@ -278,4 +279,30 @@ test('a source that answers with another key than it was asked for, is not belie
   const open = await world({ sources: [liar] })
   assert.equal(await is(open, byKey(ANN)), undefined)
   assert.equal(await is(open, byCertificate()), undefined)
+})
+
+test('what was granted to an identity, taken back, is told to what runs on its links', async () => {
+  const given = { grants: new Map([[DID, { scopes: ['a'], resources: { bucket: ['read'] } }]]) }
+  const open = await world(given)
+  const [caller, again] = [await open.provider.resolve({ kind: 'link', did: DID }), await open.provider.resolve({ kind: 'link', did: DID })]
+  assert.equal(caller?.revoked, again?.revoked)
+  assert.equal(await open.provider.recheck({ disconnect: true }), 0)
+  open.put({ grants: new Map([[DID, { scopes: ['a'] }]]) })
+  assert.equal(await open.provider.recheck({ disconnect: false }), 1)
+  assert.equal(caller?.revoked?.aborted, false)
+  assert.equal(await open.provider.recheck({ disconnect: true }), 1, 'an action on a resource is as much as a scope')
+  assert.equal(caller?.revoked?.aborted, true)
+})
+
+test('a key whose identity, or what it may do to a resource, was taken back, is told', async () => {
+  for (const less of [
+    { scopes: [], resources: { bucket: ['read'] } },
+    { scopes: [], did: DID },
+  ]) {
+    const open = await world({ authorized: lineOf(ANN), grants: new Map([[ANN_ID, { scopes: [], did: DID, resources: { bucket: ['read'] } }]]) })
+    const caller = await open.provider.resolve(byKey(ANN))
+    open.put({ authorized: lineOf(ANN), grants: new Map([[ANN_ID, less]]) } as WorldRevocations)
+    assert.equal(await open.provider.recheck({ disconnect: true }), 1)
+    assert.equal(caller?.revoked?.aborted, true)
+  }
 })

@@ -10,6 +10,7 @@ import { systemClock } from '../../src/core/clock.ts'
 import { KithError } from '../../src/core/errors.ts'
 import { silentLogger } from '../../src/core/observe/log.ts'
 import { systemRandom } from '../../src/core/random.ts'
+import { callPair } from '../call/support.ts'
 import { ask, callerNamed, defineOperation, openWorld } from '../gateway/support.ts'
 
 function head(scopes: readonly string[], resources: Caller['resources'] = new Map()): Caller {
@@ -104,4 +105,35 @@ test('a call that a head made, handed on to the next machine, is still one of th
   assert.equal(await callee.call({ caller: second, path: 'fs/read' }), 1)
   await assert.rejects(callee.call({ caller: second, path: 'fs/write' }), { code: 'CALL_UNKNOWN' })
   callee.close()
+})
+
+test('a stream that a head reads for a caller, the head taken back, ends', async () => {
+  const taken = new AbortController()
+  const endless = defineOperation({
+    name: 'feed/count',
+    kind: 'subscription',
+    access: 'everyone',
+    input: true,
+    output: true,
+    async *handler() {
+      for (let i = 0; ; i++) yield i
+    },
+  })
+  const { world, client, close } = await callPair([endless], {
+    callerOf: (_context, statement) => {
+      const hub = { ...head([]), revoked: taken.signal }
+      return statement === undefined ? hub : decodeStatement(statement, hub)
+    },
+  })
+  try {
+    const items = client.stream('far', '/feed/count', {}, { onBehalfOf: callerNamed('ann') })
+    assert.equal((await world.settle(items.next())).value?.value, 0)
+    taken.abort()
+    const rest = (async (): Promise<void> => {
+      for (let i = 0; i < 100_000; i++) await items.next()
+    })()
+    await assert.rejects(world.settle(rest), { code: 'POLICY_DENIED' })
+  } finally {
+    await close()
+  }
 })
