@@ -31,6 +31,8 @@ export interface SshDoorOptions {
   readonly dial?: DialTarget
   /** Absent: -R is refused. */
   readonly mayListen?: MayListen
+  /** Calls back when `mayListen` may say something else; returns the way to stop. Absent: it never does. */
+  readonly onRules?: (changed: () => void) => () => void
   /** Whether -R may ask for addresses beyond loopback at all. Default no. */
   readonly publicListen?: () => boolean
   /** Absent: no operations can be called. */
@@ -264,6 +266,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
       serveRemoteForwards(connection, {
         ...common,
         mayListen: mayForward ? options.mayListen : undefined,
+        onRules: options.onRules ?? (() => () => {}),
         public: options.publicListen ?? (() => false),
         outlet,
         most: current.remoteForwards,

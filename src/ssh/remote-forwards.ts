@@ -21,6 +21,8 @@ export interface RemoteForwardsOptions {
   readonly mayListen: MayListen | undefined
   /** Whether addresses beyond loopback may be asked for at all. */
   readonly public: () => boolean
+  /** Calls back when what `mayListen` says may have changed; returns the way to stop. */
+  readonly onRules: (changed: () => void) => () => void
   readonly outlet: Outlet
   readonly most: number
   readonly signal: AbortSignal
@@ -32,21 +34,33 @@ const MAX_CONNECTIONS = 256
 const MAX_PORT = 65_535
 const EVERYWHERE: ReadonlySet<string> = new Set(['', '*', '0.0.0.0'])
 
-/** Ports opened here for a client (-R): connections to them become channels to the client. */
+/** One port, and what runs over it. */
+interface Listening {
+  readonly server: Server
+  readonly host: string
+  readonly sockets: Set<Socket>
+  /** The client was told of it; nobody is let in before. */
+  open: boolean
+}
+
+/** Ports opened here for a client (-R): connections to them become channels to the client, for as long as the owner's rules allow it. */
 export function serveRemoteForwards(connection: ssh2.Connection, options: RemoteForwardsOptions): void {
   const { caller, mayListen, outlet, most, signal, count } = options
-  /** By address and port as the client names them. */
-  const listening = new Map<string, Server>()
-  /** Those that the client was told of. */
-  const open = new WeakSet<Server>()
+  /** By address and port as the client names them; by a number of their own until the system has chosen the port. */
+  const listening = new Map<string, Listening>()
+  let asked = 0
 
   connection.on('request', (accept, reject, name, info) => {
     if (name === 'tcpip-forward') void listen(info as TcpipBindInfo, accept, reject)
     else if (name === 'cancel-tcpip-forward') cancel(info as TcpipBindInfo, accept, reject)
     else reject?.()
   })
+  const stopWatching = options.onRules(() => {
+    for (const [place, one] of listening) if (one.open) void review(place, one)
+  })
   signal.addEventListener('abort', () => {
-    for (const server of listening.values()) server.close()
+    stopWatching()
+    for (const { server } of listening.values()) server.close()
     listening.clear()
   })
 
@@ -61,55 +75,74 @@ export function serveRemoteForwards(connection: ssh2.Connection, options: Remote
       (bindPort !== 0 && listening.has(wanted)) ||
       (!isLoopback(host) && !options.public())
     if (refused || mayListen === undefined || host === undefined) return reject?.()
-    const server = createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: true }, (socket) => arrived(server, socket, bindAddr))
+    const server = createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: true }, (socket) => arrived(one, socket, bindAddr))
     server.maxConnections = MAX_CONNECTIONS
+    const one: Listening = { server, host, sockets: new Set(), open: false }
     // Taken at once, so that requests that come together are counted together.
-    const place = bindPort === 0 ? `${wanted} ${listening.size} ${Math.floor(performance.now())}` : wanted
-    listening.set(place, server)
-    try {
-      if (bindPort !== 0 && !(await mayListen({ caller, host, port: bindPort }))) throw new Error('not allowed')
-      await new Promise<void>((resolve, fail) => server.once('error', fail).listen({ host, port: bindPort, exclusive: true }, resolve))
-    } catch {
-      listening.delete(place)
-      return reject?.()
-    }
-    server.on('error', () => {})
-    const { port } = server.address() as AddressInfo
-    // Which one a free port is, is known only now; nobody is let in before the answer.
-    const allowed = bindPort !== 0 || (await mayListen({ caller, host, port }))
-    if (signal.aborted || !listening.has(place) || !allowed) {
+    const place = bindPort === 0 ? `${wanted} ${++asked}` : wanted
+    listening.set(place, one)
+    /** Not when it was taken back, and asked for anew, meanwhile. */
+    const held = (): boolean => listening.get(place) === one
+    const forget = (): void => {
+      if (held()) listening.delete(place)
       server.close()
-      listening.delete(place)
       reject?.()
-      return
     }
-    open.add(server)
-    listening.delete(place)
-    listening.set(keyOf(bindAddr, port), server)
-    accept?.(port)
+    try {
+      if (bindPort !== 0 && !(await mayListen({ caller, host, port: bindPort }))) return forget()
+      if (!held()) return forget()
+      await new Promise<void>((resolve, fail) => server.once('error', fail).listen({ host, port: bindPort, exclusive: true }, resolve))
+      server.on('error', () => {})
+      const { port } = server.address() as AddressInfo
+      // Which one a free port is, is known only now.
+      const allowed = bindPort !== 0 || (await mayListen({ caller, host, port }))
+      if (signal.aborted || !held() || !allowed) return forget()
+      one.open = true
+      listening.delete(place)
+      listening.set(keyOf(bindAddr, port), one)
+      accept?.(port)
+    } catch {
+      forget()
+    }
+  }
+
+  /** The rules have changed: a port that they do not allow any more closes, and what runs over it ends. */
+  async function review(place: string, one: Listening): Promise<void> {
+    const { server, host, sockets } = one
+    const { port } = server.address() as AddressInfo
+    const allowed = await mayListen?.({ caller, host, port }).catch(() => false)
+    if (allowed === true) return
+    if (listening.get(place) === one) listening.delete(place)
+    one.open = false
+    server.close()
+    for (const socket of sockets) socket.destroy()
   }
 
   function cancel({ bindAddr, bindPort }: TcpipBindInfo, accept: Accept, reject: Reject): void {
-    const server = listening.get(keyOf(bindAddr, bindPort))
-    if (server === undefined) {
+    const found = listening.get(keyOf(bindAddr, bindPort))
+    if (found === undefined) {
       reject?.()
       return
     }
     listening.delete(keyOf(bindAddr, bindPort))
-    server.close()
+    found.server.close()
     accept?.()
   }
 
-  function arrived(server: Server, socket: Socket, bindAddr: string): void {
+  function arrived(one: Listening, socket: Socket, bindAddr: string): void {
     const drop = (): void => void socket.destroy()
     socket.on('error', drop)
-    if (signal.aborted || !open.has(server)) {
+    if (signal.aborted || !one.open) {
       drop()
       return
     }
-    const { port } = server.address() as AddressInfo
+    const { port } = one.server.address() as AddressInfo
+    one.sockets.add(socket)
     signal.addEventListener('abort', drop, { once: true })
-    socket.once('close', () => signal.removeEventListener('abort', drop))
+    socket.once('close', () => {
+      one.sockets.delete(socket)
+      signal.removeEventListener('abort', drop)
+    })
     connection.forwardOut(bindAddr, port, socket.remoteAddress ?? '', socket.remotePort ?? 0, (error, channel) => {
       if (error !== undefined) return drop()
       count(1)

@@ -57,6 +57,8 @@ export interface Exit {
   dialTarget(options: DialTargetOptions): Promise<DialedTarget>
   /** Serves a reserved name (`kith-control`, `alknet-control`); without a handler it is unreachable. Returns the way to stop. */
   reserve(name: string, handler: ReservedHandler): () => void
+  /** Calls back when the rules have changed; returns the way to stop. */
+  onRules(changed: () => void): () => void
   list(): readonly ServedStatus[]
   close(): void
 }
@@ -252,6 +254,7 @@ export function createExit(options: ExitOptions): Exit {
         if (reserved.get(name) === handler) reserved.delete(name)
       }
     },
+    onRules: (changed) => policy.onChange?.(() => changed()) ?? (() => {}),
     list: () => summary(running),
     close() {
       stopWatching?.()

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { afterEach, describe, test } from 'node:test'
+import type ssh2 from 'ssh2'
 import { systemClock } from '../../src/core/clock.ts'
 import { createSite } from '../../src/site/site.ts'
-import { pair } from '../ssh/support.ts'
+import type { SshDoorOptions } from '../../src/ssh/door.ts'
+import { login, pair, testDoor, userKey } from '../ssh/support.ts'
 
 /** A scanner, an SSH client with a good key, and a peer with one right ask the doors and tunnels for more. */
-
 
 describe('a scanner that knows nginx', () => {
   const site = createSite({ clock: systemClock })
@@ -53,5 +55,77 @@ describe('a scanner that knows nginx', () => {
     assert.match(await get('If-Match: "a"\r\nIf-Match: *'), /^HTTP\/1\.1 400 /)
     assert.match(await get('If-Unmodified-Since: yesterday'), /^HTTP\/1\.1 412 /)
     assert.match(await get('Connection: close\r\nConnection: keep-alive'), /Connection: keep-alive\r\n/)
+  })
+})
+
+describe('an SSH client that may listen', { timeout: 10_000 }, () => {
+  let ends: (() => void)[] = []
+  afterEach(() => {
+    for (const end of ends.splice(0)) end()
+  })
+
+  async function loggedIn(options: Partial<SshDoorOptions>): Promise<ssh2.Client> {
+    const at = testDoor(options)
+    const key = userKey()
+    at.identity.allow(key)
+    const client = await login(at.dial(), { key })
+    ends = [() => client.end(), () => at.door.close()]
+    return client
+  }
+
+  async function freePort(): Promise<number> {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    server.close()
+    await once(server, 'close')
+    return port
+  }
+
+  /** Resolves with whether anybody takes connections there. */
+  async function answers(port: number): Promise<boolean> {
+    const socket = connect(port, '127.0.0.1')
+    const taken = await new Promise<boolean>((resolve) => socket.once('connect', () => resolve(true)).once('error', () => resolve(false)))
+    socket.destroy()
+    return taken
+  }
+
+  test('asks, takes back and asks again at once, holds nothing when it has gone', async () => {
+    const port = await freePort()
+    const client = await loggedIn({ mayListen: async () => true })
+    const settled = [
+      new Promise<void>((resolve) => client.forwardIn('127.0.0.1', port, () => resolve())),
+      new Promise<void>((resolve) => client.unforwardIn('127.0.0.1', port, () => resolve())),
+      new Promise<void>((resolve) => client.forwardIn('127.0.0.1', port, () => resolve())),
+    ]
+    await Promise.all(settled)
+    client.end()
+    await once(client, 'close')
+    for (let turn = 0; turn < 20 && (await answers(port)); turn++) await new Promise(setImmediate)
+    assert.equal(await answers(port), false)
+  })
+
+  test('may not any more, listens no more and its connections end', async () => {
+    let allowed = true
+    let changed = (): void => {}
+    const client = await loggedIn({
+      mayListen: async () => allowed,
+      onRules: (run) => {
+        changed = run
+        return () => {}
+      },
+    })
+    client.on('tcp connection', (_info, accept) => accept().resume())
+    const port = await new Promise<number>((resolve, reject) =>
+      client.forwardIn('127.0.0.1', 0, (error, bound) => (error === undefined ? resolve(bound) : reject(error))),
+    )
+    const socket = connect(port, '127.0.0.1')
+    await once(socket, 'connect')
+    changed()
+    assert.equal(await answers(port), true)
+    allowed = false
+    changed()
+    await once(socket.resume(), 'close')
+    assert.equal(await answers(port), false)
   })
 })

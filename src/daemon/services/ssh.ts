@@ -146,6 +146,7 @@ export class SshService implements Service {
           return false
         }
       },
+      onRules: (changed) => tunnels().exit.onRules(changed),
       publicListen: () => config.current['ssh.bind_public'],
       callee: callee(),
       control: (channel, caller) => void this.#control(channel, caller),
