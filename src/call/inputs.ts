@@ -1,12 +1,22 @@
 import { KithError } from '../core/errors.ts'
 import type { AnyOperation } from './define.ts'
 import { callersOwn } from './outcome.ts'
-import type { Misfit } from './schema.ts'
+import type { Checked, Misfit } from './schema.ts'
 import type { IncomingCall } from './types.ts'
 
 /** An input that does not fit: where, and which rule; never the value. */
 export function inputError(misfit: Misfit): KithError {
-  return new KithError('CALL_INPUT', undefined, { details: { path: misfit.path, problem: misfit.problem } })
+  const { path, problem } = misfit
+  const where = path === '' ? '' : ` at ${path}`
+  return new KithError('CALL_INPUT', `The input does not fit the schema of the operation${where}: ${problem}`, { details: { path, problem } })
+}
+
+/** An input that is absent is an empty object where the operation takes one, and only there. */
+export function checkInput({ input: schema }: AnyOperation, value: unknown): Checked {
+  const checked = schema.check(value)
+  if (checked.ok || value !== undefined) return checked
+  const empty = schema.check({})
+  return empty.ok || (typeof schema.json === 'object' && schema.json.type === 'object') ? empty : checked
 }
 
 async function* one(value: unknown): AsyncGenerator<unknown> {

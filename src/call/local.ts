@@ -7,7 +7,7 @@ import { Deadlines } from './deadlines.ts'
 import type { AnyOperation } from './define.ts'
 import { discoveryOperations } from './discovery.ts'
 import { unknownOperation } from './errors.ts'
-import { inputError } from './inputs.ts'
+import { checkInput, inputError } from './inputs.ts'
 import type { LocalParts } from './local-parts.ts'
 import { LocalStream } from './local-stream.ts'
 import { parseCallPath } from './names.ts'
@@ -226,7 +226,7 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 function checkedInput(operation: AnyOperation, { input, inputs }: IncomingCall): unknown {
   if (operation.clientStream) return undefined
   if (inputs !== undefined) throw new KithError('CALL_INPUT', 'The operation takes one input, not a stream of them.')
-  const checked = operation.input.check(input)
+  const checked = checkInput(operation, input)
   if (!checked.ok) throw inputError(checked.misfit)
   return checked.value
 }

@@ -1,4 +1,4 @@
-import { Ajv2020 } from 'ajv/dist/2020.js'
+import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js'
 import { z } from 'zod'
 import { KithError } from '../core/errors.ts'
 import { checkSchemaBounds } from './schema-bounds.ts'
@@ -100,9 +100,16 @@ function compileJson(json: JsonSchema): Checker {
     check(value) {
       if (validate(value) === true) return { ok: true, value }
       const first = validate.errors?.[0]
-      return { ok: false, misfit: { path: shortened(first?.instancePath ?? ''), problem: shortened(first?.message ?? 'invalid') } }
+      return { ok: false, misfit: { path: shortened(first?.instancePath ?? ''), problem: shortened(first === undefined ? 'invalid' : inWords(first)) } }
     },
   }
+}
+
+/** With the name that is too much, and the values there are: the rule alone does not say them. */
+function inWords({ keyword, message = 'invalid', params }: ErrorObject): string {
+  const { additionalProperty, allowedValues } = params as { readonly additionalProperty?: unknown; readonly allowedValues?: unknown }
+  if (keyword === 'additionalProperties') return `${message}: '${String(additionalProperty)}'`
+  return keyword === 'enum' ? `${message}: ${JSON.stringify(allowedValues)}` : message
 }
 
 function shortened(text: string): string {

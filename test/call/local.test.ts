@@ -5,7 +5,7 @@ import { type AnyOperation, type CallContext, defineOperation, Event } from '../
 import { CallError } from '../../src/call/errors.ts'
 import { createRegistry } from '../../src/call/registry.ts'
 import { MAX_NESTED } from '../../src/call/running.ts'
-import { jsonSchema } from '../../src/call/schema.ts'
+import { type AnySchema, jsonSchema } from '../../src/call/schema.ts'
 import { MAX_STRAGGLERS } from '../../src/call/stragglers.ts'
 import type { Callee } from '../../src/call/types.ts'
 import { isKithError, KithError } from '../../src/core/errors.ts'
@@ -612,5 +612,37 @@ describe('streams of inputs', () => {
   it('where one input is taken, a stream is refused', async () => {
     const { callee } = localWorld([op('a/b', () => 1)])
     await assert.rejects(callee.call({ caller: owner, path: '/a/b', inputs: numbers(1) }), (error) => isKithError(error, 'CALL_INPUT'))
+  })
+})
+
+describe('inputs that do not fit, in words', () => {
+  const failure = async (input: AnySchema, given: unknown): Promise<string> => {
+    const { callee } = localWorld([op('a/b', () => 'ran', { input })])
+    return await callee.call({ caller: owner, path: '/a/b', input: given }).then(
+      (value) => String(value),
+      (error: unknown) => (isKithError(error, 'CALL_INPUT') ? error.message : String(error)),
+    )
+  }
+  const text = { type: 'object', properties: { path: { type: 'string' }, mode: { enum: ['r', 'w'] } }, required: ['path'], additionalProperties: false }
+
+  it('the sentence names the field and the problem, never the value', async () => {
+    assert.equal(await failure(text, { path: 4711 }), 'The input does not fit the schema of the operation at /path: must be string')
+    assert.equal(
+      await failure(text, { path: 'a', mode: 'x' }),
+      'The input does not fit the schema of the operation at /mode: must be equal to one of the allowed values: ["r","w"]',
+    )
+    assert.equal(
+      await failure(text, { path: 'a', pth: 4711 }),
+      "The input does not fit the schema of the operation: must NOT have additional properties: 'pth'",
+    )
+    assert.match(await failure(z.object({ pin: z.number() }), { pin: 'secret-4711' }), /at \/pin: .*expected number, received string$/)
+  })
+
+  it('an absent input is an empty object where the operation takes one, and what is missing is named', async () => {
+    assert.equal(await failure(z.object({}), undefined), 'ran')
+    assert.equal(await failure({ type: 'object' }, undefined), 'ran')
+    assert.equal(await failure(z.undefined(), undefined), 'ran')
+    assert.equal(await failure(text, undefined), "The input does not fit the schema of the operation: must have required property 'path'")
+    assert.match(await failure(z.string(), undefined), /expected string, received undefined/)
   })
 })
