@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 import { type AnyOperation, defineOperation } from '../../call/define.ts'
 import { KithError } from '../../core/errors.ts'
@@ -12,6 +13,7 @@ export async function loadOperations(file: string): Promise<readonly AnyOperatio
   try {
     exported = (await import(pathToFileURL(file).href)) as Record<string, unknown>
   } catch (cause) {
+    if (!existsSync(file)) throw failed(`There is no file ${file}.`, file, cause)
     throw failed(`${file} cannot be loaded: ${reasonOf(cause)}`, file, cause)
   }
   const found = new Map<string, AnyOperation>()

@@ -2,8 +2,8 @@ import { basename, extname, resolve } from 'node:path'
 import { isAlias } from '../../../call/worker-codec.ts'
 import { systemClock } from '../../../core/clock.ts'
 import { KithError } from '../../../core/errors.ts'
-import { silentLogger } from '../../../core/observe/log.ts'
 import { systemRandom } from '../../../core/random.ts'
+import { type Complaint, complaintLogger } from '../../../daemon/worker/complaints.ts'
 import { loadOperations } from '../../../daemon/worker/module.ts'
 import type { HeadNews } from '../../../daemon/worker/news.ts'
 import { type RunningWorker, runWorker } from '../../../daemon/worker/run.ts'
@@ -52,7 +52,7 @@ export const run: CommandHandler = async (context, { options }) => {
     onHead: (news) => tellHead(context, news, alias),
     clock: systemClock,
     random: systemRandom,
-    logger: silentLogger,
+    logger: complaintLogger(systemClock, (complaint) => tellFailure(context, complaint)),
   })
   void worker.closed.then(() => ended.reject(new KithError('CONTROL_FAILED', 'The node ended.', { next: 'kith up' })))
   try {
@@ -86,6 +86,13 @@ function tellHead({ output, command }: CommandContext, news: HeadNews, alias: st
     return error === null ? [] : `${palette.bad(phase)}  at ${palette.strong(who)}: ${error}`
   })
   if (next !== null) output.note(`Its owner has to run, there: ${command(next)}`)
+}
+
+function tellFailure({ output }: CommandContext, { operation, path, problem }: Complaint): void {
+  output.result({ event: 'failed', operation, path, problem }, (palette) => {
+    const where = path === '' ? '' : ` at ${harmlessLine(path)}`
+    return `${palette.bad('failed')}  ${palette.strong(harmlessLine(operation))}${where}: ${harmlessLine(problem)}`
+  })
 }
 
 /** `my_ops.ts` is `my-ops`. */
