@@ -99,7 +99,10 @@ export class ChainVerdicts {
     this.#contradictedBy.add(by)
     onWarning(
       by,
-      new KithError('CHAIN_FORKED', `${name} was shown two contradicting histories of this identity's keys`, { details: { by }, next: 'kith id chain' }),
+      new KithError('CHAIN_FORKED', `${name} was shown two contradicting histories of this identity's keys`, {
+        details: { by, ...(by === own ? {} : { name }) },
+        next: 'kith id chain',
+      }),
     )
   }
 

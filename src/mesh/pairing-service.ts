@@ -97,6 +97,7 @@ export class PairingService {
     const peer = book.get(did)
     if (peer === undefined || peer.pending === null) {
       throw new KithError('CONFIRM_NOTHING', peer === undefined ? undefined : `${peer.name} is ${peer.class} already; nothing waits for a confirmation`, {
+        details: { peer: peer?.name ?? did },
         next: 'kith peers',
       })
     }

@@ -30,7 +30,7 @@ export function readSecretFile(path: string): Secret {
     return Secret.take(buffer.subarray(0, length))
   } catch (error) {
     if (error instanceof KithError) throw error
-    throw unusable(path, 'it cannot be read', error)
+    throw unusable(path, (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'it is not there' : 'it cannot be read', error)
   } finally {
     buffer.fill(0)
   }
@@ -54,7 +54,7 @@ export function secretReader(environment: Readonly<Record<string, string | undef
 function unusable(path: string, reason: string, cause?: unknown): KithError {
   return new KithError('CREDENTIAL_INVALID', `${path} is no file with a secret: ${reason}.`, {
     details: { path, reason },
-    next: 'kith credential add --help',
+    next: `ls -l ${path}`,
     cause,
   })
 }

@@ -137,7 +137,7 @@ export class CallsService implements Service {
       client: callsOverLinks(client),
       authorize,
       mayOffer: (worker, target) => mesh.policy.decide({ peer: worker, action: 'offer', target }).allowed,
-      isReserved: (alias, worker) => mesh.book.list().some(({ did, name }) => name === alias && did !== worker),
+      isReserved: (alias, worker) => isNameOfOther(mesh, alias, worker),
       onWorker: (event) => this.#noteWorker(event),
       clock,
       logger,
@@ -309,7 +309,7 @@ export class CallsService implements Service {
     return this.#running
   }
 
-  /** The alias of a worker here goes before the name of a peer: no worker may take the name of somebody else. */
+  /** The alias of a worker here means that worker, unless the owner has called another peer so since: what is meant for a peer goes to nobody else. */
   #resolve(path: string): Destination {
     const { mesh, head } = this.#get()
     const parts = (path.startsWith('/') ? path.slice(1) : path).split('/')
@@ -320,7 +320,8 @@ export class CallsService implements Service {
     const rest = `/${parts.slice(1).join('/')}`
     if (parts.length === 2) return { kind: 'here', path: `/${parts.join('/')}` }
     if (node === mesh.did) return { kind: 'here', path: rest }
-    if (parts.length === 3 && head.workers().some(({ alias }) => alias === node)) return { kind: 'here', path: `/${parts.join('/')}` }
+    if (parts.length === 3 && head.workers().some(({ alias, did }) => alias === node && !isNameOfOther(mesh, alias, did)))
+      return { kind: 'here', path: `/${parts.join('/')}` }
     return { kind: 'peer', peer: mesh.book.resolve(node), named: node, path: rest }
   }
 
@@ -342,12 +343,26 @@ export class CallsService implements Service {
         to.kind === 'peer'
           ? `${to.named} has no operation ${to.path.slice(1)}, or none that this node may call.`
           : `There is no operation ${to.path.slice(1)} here.`
-      return new KithError('CALL_UNKNOWN', sentence, { details: { path: to.path }, next: `kith ops${where}`, cause: error, remote: error.remote })
+      return new KithError('CALL_UNKNOWN', sentence, {
+        details: { ...(to.kind === 'peer' ? { peer: to.named } : {}), path: to.path },
+        next: `kith ops${where}`,
+        cause: error,
+        remote: error.remote,
+      })
     }
     if (isKithError(error, 'CALL_INPUT') && error.next === undefined) {
       return new KithError('CALL_INPUT', error.message, {
         details: error.details,
         next: `kith ops${where} --schema ${to.path.slice(1)}`,
+        cause: error,
+        remote: error.remote,
+      })
+    }
+    if (isKithError(error, 'CALL_FAILED') && error.next === undefined) {
+      const log = 'kith logs (or the terminal of kith worker)'
+      return new KithError('CALL_FAILED', error.message, {
+        details: error.details,
+        next: to.kind === 'peer' ? `on the other machine: ${log}` : log,
         cause: error,
         remote: error.remote,
       })
@@ -382,6 +397,11 @@ export class CallsService implements Service {
   #nameOf(did: Did): string {
     return this.#options.mesh.mesh?.book.get(did)?.name ?? did
   }
+}
+
+/** Names of peers are told apart without regard to case. */
+function isNameOfOther({ book }: Mesh, alias: string, worker: Did): boolean {
+  return book.list().some(({ did, name }) => name.toLowerCase() === alias && did !== worker)
 }
 
 function ownCall(path: string, input: unknown, options: OwnCallOptions): IncomingCall {
