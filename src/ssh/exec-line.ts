@@ -22,22 +22,22 @@ const MAX_COMMAND = 65_536
 const PATH = /^\/?[A-Za-z0-9][A-Za-z0-9._:-]*(?:\/[A-Za-z0-9][A-Za-z0-9._:-]*){1,2}$/
 const MAX_PATH = 512
 
-export const EXEC_HELP = 'commands: call PATH [JSON | -], ops, help'
+export const EXEC_HELP = 'Commands: call PATH [JSON | -], ops, help'
 
 /** @throws KithError `USAGE` for everything that is not one of the commands. */
 export function parseExecLine(line: string): ExecCommand {
-  if (line.length > MAX_COMMAND) throw usage('the command is too long')
+  if (line.length > MAX_COMMAND) throw usage('The command is too long')
   const trimmed = line.trim()
   if (trimmed === 'ops') return { kind: 'ops' }
   if (trimmed === 'help') return { kind: 'help' }
   const match = /^call[ \t]+(\S+)(?:[ \t]+([\s\S]+))?$/.exec(trimmed)
   const [, path, rest] = match ?? []
-  if (path === undefined) throw usage('this door runs no programs')
-  if (path.length > MAX_PATH || !PATH.test(path)) throw usage('an operation is named service/op')
+  if (path === undefined) throw usage(trimmed === 'call' ? 'call needs the path of an operation' : 'This door runs no programs')
+  if (path.length > MAX_PATH || !PATH.test(path)) throw usage('An operation is named service/op')
   if (rest === undefined) return { kind: 'call', path, input: 'none' }
   return { kind: 'call', path, input: rest === '-' ? 'stdin' : { text: rest } }
 }
 
 function usage(reason: string): KithError {
-  return new KithError('USAGE', `${reason}; ${EXEC_HELP}`)
+  return new KithError('USAGE', `${reason}. ${EXEC_HELP}`)
 }

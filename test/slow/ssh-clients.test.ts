@@ -31,7 +31,7 @@ for (const { name, command, hybrid, missing } of SSH_CLIENTS) {
     for (const key of ['key', 'certified']) {
       const { status, out, err } = await attempt(key)
       assert.equal(status, 0, err)
-      assert.match(out, /^commands: call/)
+      assert.match(out, /^Commands: call/)
       assert.doesNotMatch(err, /warning|post-quantum|store now/i)
       if (hybrid) assert.match(err, /kex: algorithm: mlkem768x25519-sha256/)
       assert.match(err, /cipher: aes128-gcm@openssh.com/)
