@@ -7,8 +7,9 @@ import type { Wire } from './wire.ts'
 /**
  * # Sending records
  *
- * Whatever is written in one turn of the event loop leaves as one socket write. It is staged in a borrowed buffer, sealed in place, and the buffer goes back
- * to the pool when the socket is done with it; an idle link holds none.
+ * Whatever is written by one callback of the event loop leaves as one socket write: at once for the first callback of a turn, together at the end of the turn
+ * for all that follow, since a write for each of a hundred busy connections would cost more than all else done for them. It is staged in a borrowed buffer,
+ * sealed in place, and the buffer goes back to the pool when the socket is done with it; an idle link holds none.
  *
  * ```text
  * staging  | len | sealed record | tag | len | sealed | tag | ___ | open record: headers and small payloads ->          |
@@ -43,6 +44,8 @@ export class RecordSender {
   /** Where the plaintext of the open record starts; -1 when none is open. */
   #open = -1
   #scheduled = false
+  /** Something has left in this turn already: what follows waits for its end. */
+  #gathering = false
   #flushing = false
   #inFlight = 0
   #turn = 0
@@ -154,12 +157,21 @@ export class RecordSender {
   #tick = (): void => {
     this.#scheduled = false
     this.flush()
+    // Only a socket is shared by callbacks of one turn; a duplex made of code keeps its own order.
+    if (this.#gathering || !this.#wire.releasesMemory) return
+    this.#gathering = true
+    setImmediate(this.#endOfTurn)
+  }
+
+  #endOfTurn = (): void => {
+    this.#gathering = false
+    if (this.#scheduled) this.#tick()
   }
 
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    process.nextTick(this.#tick)
+    if (!this.#gathering) process.nextTick(this.#tick)
   }
 
   #openRecord(): void {
