@@ -151,7 +151,7 @@ export class MeshService implements Service {
       const warning = recoveryWarning(news)
       if (warning !== undefined) events.emit(warning)
     })
-    const stopConfig = config.onChange((next) => assembly.reload(assemblyConfig(next, portsOf(this.#listen))))
+    const stopConfig = config.onChange((next) => assembly.reload(assemblyConfig(next, ownPorts(this.#listen, next))))
     this.#stopWatching = () => {
       stopEvents()
       stopMessages()
@@ -161,7 +161,7 @@ export class MeshService implements Service {
     for (const [protocol, { handler, options }] of this.#handlers) mesh.handle(protocol, handler, options)
     await this.#listenOn(mesh, wanted, signal)
     // Known only now. A rule for many ports or addresses does not reach the node itself.
-    assembly.reload(assemblyConfig(config.current, portsOf(this.#listen)))
+    assembly.reload(assemblyConfig(config.current, ownPorts(this.#listen, config.current)))
     await assembly.start()
   }
 
@@ -262,6 +262,13 @@ export class MeshService implements Service {
     const first = failed[0]
     if (listen.length === 0 && first !== undefined) throw new KithError(first.code, first.message, { next: first.next ?? 'kith doctor' })
   }
+}
+
+/** Doors other than links: what comes to them from this machine itself is trusted further than the peer that a rule for many ports was meant for. */
+const DOORS = ['gateway.listen', 'gateway.raw_listen', 'ssh.listen', 'front.listen', 'acme.http_listen'] as const
+
+function ownPorts(listen: readonly string[], config: Config): readonly number[] {
+  return portsOf([...listen, ...DOORS.map((name) => `tcp://${config[name]}`)])
 }
 
 function portsOf(urls: readonly string[]): readonly number[] {

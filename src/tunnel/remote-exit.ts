@@ -49,6 +49,8 @@ const OPEN_TIMEOUT_MS = 15_000
 export function createRemoteExit(options: RemoteExitOptions): RemoteExit {
   const { mesh, gate, policy, clock, idleMs } = options
   const open = new Map<string, Listening>()
+  /** Being decided: counted like open ones, so that requests that come together are counted together. */
+  const asking = new Set<{ readonly peer: Did }>()
 
   async function listen(stream: LinkStream, context: StreamContext, { token, target }: ListenRequest & { kind: 'listen' }): Promise<void> {
     const key = `${context.peer} ${toHex(token)}`
@@ -60,6 +62,8 @@ export function createRemoteExit(options: RemoteExitOptions): RemoteExit {
     stream.onData = (_data, start, finish) => stream.consume(finish - start)
     stream.onEnd = lost
     stream.onError = lost
+    const own = { peer: context.peer }
+    let allowed = false
     try {
       const before = open.get(key)
       if (before !== undefined) {
@@ -67,22 +71,29 @@ export function createRemoteExit(options: RemoteExitOptions): RemoteExit {
         await end(key, before.control)
       }
       checkRoom(context.peer)
+      asking.add(own)
       const place = listenPlace(target)
       // Any free port is decided once it is known which one it is; everything else before anything listens.
       const asked =
         place.port === 0 && socketPath(place) === undefined ? undefined : await gate.check({ peer: context.peer, transport: 'link' }, 'listen', place)
       if (gone) return
       const connections = new Connections({ clock, idleMs })
-      const listener = await listenLocal(place, (socket) => void carry(socket, context, token, connections))
+      const listener = await listenLocal(place, (socket) => {
+        if (allowed) void carry(socket, context, token, connections)
+        else abortSocket(socket)
+      })
       const checked = asked ?? (await decideBound(context.peer, place, listener))
       if (gone || open.has(key)) {
         await listener.close()
-        return
+        throw new KithError('CLOSED')
       }
+      allowed = true
       open.set(key, { peer: context.peer, control: stream, checked, listener, connections })
       stream.write(encodeListening(listener.port))
     } catch (error) {
       if (!gone) stream.reset(asKithError(error, 'INTERNAL').number)
+    } finally {
+      asking.delete(own)
     }
   }
 
@@ -96,8 +107,9 @@ export function createRemoteExit(options: RemoteExitOptions): RemoteExit {
   }
 
   function checkRoom(peer: Did): void {
-    const own = [...open.values()].filter((other) => other.peer === peer).length
-    if (open.size >= MAX_LISTENERS || own >= MAX_LISTENERS_OF_PEER) throw new KithError('BUDGET_EXCEEDED')
+    const all = [...open.values(), ...asking]
+    const own = all.filter((other) => other.peer === peer).length
+    if (all.length >= MAX_LISTENERS || own >= MAX_LISTENERS_OF_PEER) throw new KithError('BUDGET_EXCEEDED')
   }
 
   async function carry(socket: Socket, { peer, linkKey }: StreamContext, token: Uint8Array, connections: Connections): Promise<void> {

@@ -7,7 +7,9 @@ import type ssh2 from 'ssh2'
 import { systemClock } from '../../src/core/clock.ts'
 import { createSite } from '../../src/site/site.ts'
 import type { SshDoorOptions } from '../../src/ssh/door.ts'
+import { encodeListen, LISTEN_PROTOCOL } from '../../src/tunnel/listen-wire.ts'
 import { login, pair, testDoor, userKey } from '../ssh/support.ts'
+import { openNodes, until } from '../tunnel/pair.ts'
 
 /** A scanner, an SSH client with a good key, and a peer with one right ask the doors and tunnels for more. */
 
@@ -92,7 +94,15 @@ describe('an SSH client that may listen', { timeout: 10_000 }, () => {
 
   test('asks, takes back and asks again at once, holds nothing when it has gone', async () => {
     const port = await freePort()
-    const client = await loggedIn({ mayListen: async () => true })
+    // The rules are slow: both requests wait for them together.
+    const waiting: ((allowed: boolean) => void)[] = []
+    const client = await loggedIn({
+      mayListen: () =>
+        new Promise((resolve) => {
+          waiting.push(resolve)
+          if (waiting.length === 2) for (const answer of waiting) answer(true)
+        }),
+    })
     const settled = [
       new Promise<void>((resolve) => client.forwardIn('127.0.0.1', port, () => resolve())),
       new Promise<void>((resolve) => client.unforwardIn('127.0.0.1', port, () => resolve())),
@@ -128,4 +138,23 @@ describe('an SSH client that may listen', { timeout: 10_000 }, () => {
     await once(socket.resume(), 'close')
     assert.equal(await answers(port), false)
   })
+})
+
+test('a peer that may listen, asks for many ports in one breath, gets as many as one peer has', { timeout: 10_000 }, async (t) => {
+  const nodes = await openNodes()
+  t.after(() => nodes.close())
+  let answered = 0
+  for (let i = 0; i < 24; i++) {
+    const stream = await nodes.raw('near', LISTEN_PROTOCOL)
+    stream.onData = (_data, start, end) => {
+      stream.consume(end - start)
+      answered++
+    }
+    stream.onError = () => {
+      answered++
+    }
+    stream.write(encodeListen(new Uint8Array(16).fill(i), { host: '127.0.0.1', port: 0 }))
+  }
+  await until(() => answered === 24)
+  assert.equal(nodes.far.serving().length, 16)
 })
