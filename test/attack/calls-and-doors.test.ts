@@ -8,8 +8,10 @@ import { decodeStatement, encodeStatement } from '../../src/call/statement.ts'
 import { throughHeads } from '../../src/call/through.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { KithError } from '../../src/core/errors.ts'
+import type { Audit } from '../../src/core/observe/audit.ts'
 import { silentLogger } from '../../src/core/observe/log.ts'
 import { systemRandom } from '../../src/core/random.ts'
+import { vaultOperations } from '../../src/daemon/vault/calls.ts'
 import { callPair } from '../call/support.ts'
 import { ask, callerNamed, defineOperation, openWorld } from '../gateway/support.ts'
 
@@ -136,4 +138,26 @@ test('a stream that a head reads for a caller, the head taken back, ends', async
   } finally {
     await close()
   }
+})
+
+test('a use of the vault, for whom a head names, stands in the audit log with the head that named them', async () => {
+  const rows: unknown[] = []
+  const operations = vaultOperations({
+    opened: () => Promise.reject(new KithError('VAULT_LOCKED')),
+    policy: () => ({ ruled: () => undefined }),
+    audit: () => ({ append: async (row: { readonly details: unknown }) => void rows.push(row.details) }) as unknown as Audit,
+    clock: systemClock,
+    logger: silentLogger,
+  })
+  const callee = createLocalCallee({
+    registry: createRegistry(operations),
+    authorize: () => 'allowed',
+    clock: systemClock,
+    random: systemRandom,
+    logger: silentLogger,
+  })
+  const caller = { ...callerNamed('ann'), through: head([]) }
+  await assert.rejects(callee.call({ caller, path: 'vault/encrypt', input: { data: 'YQ==' } }), { code: 'VAULT_LOCKED' })
+  assert.deepEqual(rows, [{ through: 'key:head', result: 'VAULT_LOCKED' }])
+  callee.close()
 })

@@ -319,3 +319,14 @@ test('a token of this node, comes in once as its own identity, and two of one se
     (error) => isKithError(error, 'TOKEN_BUSY'),
   )
 })
+
+test('a key of the same name as one that was taken back, has nothing of it', async (t) => {
+  const desk = await bench(t)
+  await addApiKey(desk, { name: 'ci', scopes: ['low'] })
+  await grantAccess(desk, { principal: 'key:ci', scopes: ['high'], did: PEER })
+  await revokeApiKey(desk, 'ci', false)
+  const text = await addApiKey(desk, { name: 'ci', scopes: ['low'] })
+  const caller = await desk.access.resolve({ kind: 'api-key', text })
+  assert.deepEqual([...(caller?.scopes ?? [])], ['low'])
+  assert.equal(caller?.did, undefined)
+})

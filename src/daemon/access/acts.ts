@@ -53,11 +53,15 @@ export async function addApiKey({ access, clock, random }: AccessDesk, { name, s
   return text
 }
 
-/** @throws KithError `NOT_FOUND`, also for one of the configuration. */
+/** Takes back the key and what was granted to its name. @throws KithError `NOT_FOUND`, also for one of the configuration. */
 export async function revokeApiKey(desk: AccessDesk, name: string, disconnect: boolean): Promise<number> {
   const { access } = desk
   await access.book.change((book) => {
-    if (book.apiKeys.some((key) => key.name === name)) return { ...book, apiKeys: book.apiKeys.filter((key) => key.name !== name) }
+    if (book.apiKeys.some((key) => key.name === name)) {
+      // A later key of this name is another one, and gets nothing of what this one was granted.
+      const grants = book.grants.filter(({ principal }) => principal !== `key:${name}`)
+      return { ...book, grants, apiKeys: book.apiKeys.filter((key) => key.name !== name) }
+    }
     const configured = access.configured['access.api_keys'].some((key) => key.name === name)
     throw new KithError('NOT_FOUND', configured ? `The key ${name} stands in config.toml: take it out there.` : `There is no key called ${name}.`, {
       next: configured ? 'kith config reload --disconnect-revoked' : 'kith access key list',

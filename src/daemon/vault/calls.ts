@@ -256,6 +256,9 @@ function ownWords(error: unknown): KithError {
 
 /** Behind what is done: work does not wait for the disk. */
 function note({ audit, logger }: VaultCallsOptions, caller: Caller, operation: string, details: Record<string, string>): void {
-  const row = audit()?.append({ actor: auditText(caller.id, 128), action: `vault.call.${operation}`, subject: 'vault', reason: '', details })
+  const { through } = caller
+  // Who the caller is, is then the head's word.
+  const all = through === undefined || through.via === 'local' ? details : { through: auditText(through.id, 128), ...details }
+  const row = audit()?.append({ actor: auditText(caller.id, 128), action: `vault.call.${operation}`, subject: 'vault', reason: '', details: all })
   row?.catch((error: unknown) => logger.error('audit failed', { operation, message: error instanceof Error ? error.message : 'unknown' }))
 }
