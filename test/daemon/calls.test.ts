@@ -118,6 +118,18 @@ test('a head that this node did not register with, says it calls for somebody, i
   assert.equal(await codeOf(laptop.call('/hub/dev1/fs/read', { path: 'a' })), 'CALL_UNKNOWN')
 })
 
+test('a peer whom the owner calls as a worker here is called, is who is meant by the name', async (t) => {
+  assert.ok(hub !== undefined && worker !== undefined)
+  t.after(worker.operation(read))
+  await hub.policy.allow('worker', 'offer', 'late/fs')
+  await using registration = worker.offerAt('hub', { alias: 'late' })
+  await until(() => registration.phase === 'registered')
+  assert.equal((await hub.call<typeof read>('/late/fs/read', { path: 'a' })).path, 'a')
+  await hub.peers.rename('laptop', 'Late')
+  t.after(() => hub?.peers.rename('Late', 'laptop'))
+  assert.equal(await codeOf(hub.call('/late/fs/read', { path: 'meant for the peer' })), 'CALL_UNKNOWN')
+})
+
 test('a program behind a forward to the control channel, allowed by its exact name, calls in the open form as the peer whose forward it is', async () => {
   const [head, guest] = [hub as Node, laptop as Node]
   const options = { peer: head.did, target: 'alknet-control:1' }
