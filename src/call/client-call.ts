@@ -5,7 +5,7 @@ import { type ErrorForm, errorOfForm } from './errors.ts'
 import { FORM_CHUNKED, FORM_MASK, KIND_CANCEL, KIND_END, KIND_ITEM, violation } from './frames.ts'
 import { ItemQueue, type ItemSource } from './item-queue.ts'
 import type { Outbox } from './outbox.ts'
-import { decodePayload, type Encoding, FORM_NONE, tooLarge } from './payload.ts'
+import { decodePayload, type Encoding, FORM_NONE, tooLarge, Undecoded } from './payload.ts'
 import { type Budget, Receiving } from './receiving.ts'
 import { Sending } from './sending.ts'
 import type { StreamItem } from './types.ts'
@@ -28,6 +28,8 @@ export abstract class ClientCall extends Sending implements Expiring, Numbered<C
   later: Expiring | undefined
   nextInSlot: ClientCall | undefined
   stopListening: (() => void) | undefined
+  /** What comes is handed on as it is. */
+  undecoded = false
   protected readonly carrier: CallCarrier
   protected readonly encoding: Encoding
   protected over = false
@@ -126,7 +128,7 @@ export abstract class ClientCall extends Sending implements Expiring, Numbered<C
   #whole(kind: number, form: number, id: string | undefined, data: Buffer, at: number, end: number, cost: number): void {
     let value: unknown
     try {
-      value = decodePayload(form, data, at, end)
+      value = this.undecoded && form !== FORM_NONE ? new Undecoded(form, data, at, end) : decodePayload(form, data, at, end)
     } catch (error) {
       if (!isKithError(error)) throw error
       if (kind === KIND_END) this.endWith(error)

@@ -30,6 +30,7 @@ export function countedCallee(callee: Callee, metrics: Metrics): Callee {
       calls.add(1, { outcome: 'stream' })
       return callee.stream(request)
     },
+    carries: (path) => callee.carries?.(path) === true,
     list: (caller) => callee.list(caller),
     describe: (path, caller) => callee.describe(path, caller),
     onChange: (listener) => callee.onChange(listener),

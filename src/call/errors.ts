@@ -1,5 +1,5 @@
 import { ERROR_TABLE } from '../core/error-table.ts'
-import { type Detail, type ErrorCode, KithError } from '../core/errors.ts'
+import { type Detail, type ErrorCode, isKithError, KithError } from '../core/errors.ts'
 
 /** Codes that operations declare: as in the table of errors, at most 64 characters. */
 const CODE = /^[A-Z][A-Z0-9_]{1,63}$/
@@ -72,4 +72,10 @@ function printable(text: string): string {
 
 function shortened(text: string): string {
   return text.length <= MAX_MESSAGE ? text : `${text.slice(0, MAX_MESSAGE)}...`
+}
+
+/** An input that is no value of the form it came in. */
+export function unreadable(error: unknown): KithError {
+  const reason = isKithError(error, 'WIRE_MALFORMED') ? String(error.details.reason) : 'not readable'
+  return new KithError('CALL_INPUT', undefined, { details: { path: '', problem: reason } })
 }

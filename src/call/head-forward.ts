@@ -1,6 +1,6 @@
 import type { Caller } from '../access/types.ts'
 import { KithError } from '../core/errors.ts'
-import { unknownOperation } from './errors.ts'
+import { unknownOperation, unreadable } from './errors.ts'
 import { LATENCY_FLOOR_MS } from './head-health.ts'
 import type { HeadMetrics } from './head-metrics.ts'
 import { type Outcome, outcomeOf } from './head-outcome.ts'
@@ -9,6 +9,7 @@ import type { WorkerTable } from './head-table.ts'
 import type { HeadComponents, WorkerCallOptions } from './head-types.ts'
 import type { Flight, Offered, Worker } from './head-worker.ts'
 import type { CallPath } from './names.ts'
+import { Undecoded } from './payload.ts'
 import type { Authorizable, IncomingCall } from './types.ts'
 
 /** Further attempts at other workers. */
@@ -52,9 +53,10 @@ export class Forwarder {
     const attempts = this.#attempts(request, path)
     for (;;) {
       const choice = this.#next(attempts)
+      const input = inputFor(choice.worker, request)
       const flight = choice.worker.begin(attempts.request)
       try {
-        const value = await choice.worker.calls.call(choice.worker.identity, path.name, request.input, this.#options(attempts, flight))
+        const value = await choice.worker.calls.call(choice.worker.identity, path.name, input, this.#options(attempts, flight))
         this.#completed(attempts, flight)
         return value
       } catch (error) {
@@ -70,9 +72,10 @@ export class Forwarder {
     return {
       begin: (): Started => {
         const { worker } = this.#next(attempts)
+        const input = inputFor(worker, request)
         const flight = worker.begin(attempts.request)
         try {
-          const items = worker.calls.stream(worker.identity, attempts.path.name, attempts.request.input, this.#options(attempts, flight))
+          const items = worker.calls.stream(worker.identity, attempts.path.name, input, this.#options(attempts, flight))
           return { items, flight }
         } catch (error) {
           flight.end()
@@ -193,6 +196,16 @@ export class Forwarder {
     if (!this.#table.eject(worker, name)) return
     this.#metrics.ejected()
     this.#components.logger.warn('worker put aside', { alias: worker.alias, reason })
+  }
+}
+
+/** As it came, for workers on links; anybody else is handed values. @throws KithError `CALL_INPUT` */
+function inputFor(worker: Worker, { input }: IncomingCall): unknown {
+  if (!(input instanceof Undecoded) || worker.calls.undecoded === true) return input
+  try {
+    return input.value()
+  } catch (error) {
+    throw unreadable(error)
   }
 }
 

@@ -10,6 +10,8 @@ import type { Registration } from './worker-codec.ts'
 
 /** How a head calls one worker. */
 export interface WorkerCalls {
+  /** Takes inputs that nobody read here, and then gives what comes likewise. */
+  readonly undecoded?: boolean
   /** @throws KithError what the operation answered, or what became of the link. */
   call(worker: WorkerIdentity, name: string, input: unknown, options: WorkerCallOptions): Promise<unknown>
   /** Ending the iteration ends the call there. */

@@ -78,6 +78,11 @@ class CallHead implements Head {
     return new HeadStream(this.#forwarder.source(request, path))
   }
 
+  carries(text: string): boolean {
+    const path = this.#pathOf(text)
+    return path !== undefined && (path.node !== '' || (this.#table.size > 0 && !this.#components.hasLocal(path.name)))
+  }
+
   async list(caller: Caller): Promise<readonly OperationSummary[]> {
     const shown = [...(await this.#components.local.list(caller))]
     for (const worker of [...this.#table.all()].sort((a, b) => (a.alias < b.alias ? -1 : 1))) {

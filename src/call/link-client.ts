@@ -24,7 +24,7 @@ import {
   violation,
 } from './frames.ts'
 import { Outbox } from './outbox.ts'
-import { decodePayload, type Encoding } from './payload.ts'
+import { decodePayload, type Encoding, Undecoded } from './payload.ts'
 import { Budget } from './receiving.ts'
 import type { CallOptions, StreamItem } from './types.ts'
 
@@ -158,6 +158,7 @@ export class ClientLink implements CallCarrier {
       call.endWith(before)
       return
     }
+    call.undecoded = input instanceof Undecoded
     call.request(fields, input, encoding ?? 'json')
     this.#calls.add(call)
     if (deadlineMs !== undefined) {

@@ -17,6 +17,28 @@ export const MAX_DEPTH = 64
 const NO_BYTES = new Uint8Array(0)
 const CBOR_DECODING = { strict: true, allowIndefinite: false, rejectDuplicateMapKeys: true, allowNaN: false, allowInfinity: false, useMaps: false } as const
 
+/** A payload on its way through this node: it is read, and checked, by whom it is for. */
+export class Undecoded {
+  readonly form: number
+  /** Memory of its own. */
+  readonly bytes: Buffer
+
+  constructor(form: number, data: Buffer, start: number, end: number) {
+    this.form = form
+    // What came in pieces fills a buffer that was made for it; what came whole lies within somebody else's.
+    if (start === 0 && end === data.length) this.bytes = data
+    else {
+      this.bytes = Buffer.allocUnsafe(end - start)
+      data.copy(this.bytes, 0, start, end)
+    }
+  }
+
+  /** @throws KithError `WIRE_MALFORMED` as `decodePayload`. */
+  value(): unknown {
+    return decodePayload(this.form, this.bytes, 0, this.bytes.length)
+  }
+}
+
 export interface Payload {
   readonly form: number
   readonly bytes: Uint8Array
@@ -26,6 +48,7 @@ export interface Payload {
 export function formOf(value: unknown, encoding: Encoding): number {
   if (value === undefined) return FORM_NONE
   if (value instanceof Uint8Array) return FORM_BYTES
+  if (value instanceof Undecoded) return value.form
   return encoding === 'cbor' ? FORM_CBOR : FORM_JSON
 }
 
@@ -40,6 +63,7 @@ export function jsonText(value: unknown): string {
 export function encodePayload(value: unknown, encoding: Encoding): Payload {
   const form = formOf(value, encoding)
   if (form === FORM_NONE) return { form, bytes: NO_BYTES }
+  if (value instanceof Undecoded) return { form, bytes: value.bytes }
   // The caller may write into its bytes while they wait.
   if (form === FORM_BYTES) return { form, bytes: Uint8Array.from(value as Uint8Array) }
   if (form === FORM_JSON) return { form, bytes: Buffer.from(jsonText(value), 'utf8') }

@@ -19,7 +19,7 @@ import {
   writeU32,
 } from './frames.ts'
 import type { Outbox, Talker } from './outbox.ts'
-import { type Encoding, encodePayload, FORM_BYTES, FORM_JSON, FORM_NONE, formOf, jsonText, type Payload } from './payload.ts'
+import { type Encoding, encodePayload, FORM_BYTES, FORM_JSON, FORM_NONE, formOf, jsonText, type Payload, Undecoded } from './payload.ts'
 
 /** A message that waits for credit or for its turn. */
 interface Message {
@@ -70,12 +70,15 @@ export class Sending implements Talker {
   request(fields: RequestFields, input: unknown, encoding: Encoding): void {
     const { outbox } = this
     const form = fields.inputs ? FORM_NONE : formOf(input, encoding)
-    const text = form === FORM_JSON ? jsonText(input) : undefined
-    if (form === FORM_NONE || (text !== undefined && 3 * text.length <= PIECE_BYTES)) {
-      outbox.reserve(HEADROOM + requestBytes(fields) + (text === undefined ? 0 : 3 * text.length))
+    const bytes = form !== FORM_NONE && input instanceof Undecoded ? input.bytes : undefined
+    const text = form === FORM_JSON && bytes === undefined ? jsonText(input) : undefined
+    const most = bytes?.length ?? 3 * (text?.length ?? 0)
+    if (form === FORM_NONE || ((bytes ?? text) !== undefined && most <= PIECE_BYTES)) {
+      outbox.reserve(HEADROOM + requestBytes(fields) + most)
       const start = outbox.open(KIND_REQUEST, this.call)
       outbox.at = writeRequest(outbox.buffer, outbox.at, fields, form)
-      if (text !== undefined) this.#text(text)
+      if (bytes !== undefined) this.#bytes(bytes)
+      else if (text !== undefined) this.#text(text)
       outbox.close(start)
       return
     }
@@ -166,7 +169,8 @@ export class Sending implements Talker {
     const { outbox } = this
     const form = formOf(value, encoding)
     if (this.#waiting === undefined) {
-      if (form === FORM_JSON) {
+      const bytes = form === FORM_BYTES && value instanceof Uint8Array ? value : value instanceof Undecoded ? value.bytes : undefined
+      if (form === FORM_JSON && bytes === undefined) {
         const text = jsonText(value)
         if (3 * text.length <= PIECE_BYTES && 3 * text.length <= this.credit) {
           const start = this.#begin(kind, form, id, 3 * text.length)
@@ -177,12 +181,9 @@ export class Sending implements Talker {
         this.#queue(kind, asPayload(text), id)
         return
       }
-      if (form === FORM_NONE || (form === FORM_BYTES && (value as Uint8Array).length <= Math.min(PIECE_BYTES, this.credit))) {
-        const length = form === FORM_NONE ? 0 : (value as Uint8Array).length
-        const start = this.#begin(kind, form, id, length)
-        if (length > 0) outbox.buffer.set(value as Uint8Array, outbox.at)
-        outbox.at += length
-        this.credit -= length
+      if (form === FORM_NONE || (bytes !== undefined && bytes.length <= Math.min(PIECE_BYTES, this.credit))) {
+        const start = this.#begin(kind, form, id, bytes?.length ?? 0)
+        if (bytes !== undefined) this.credit -= this.#bytes(bytes)
         outbox.close(start)
         return
       }
@@ -211,6 +212,13 @@ export class Sending implements Talker {
     const length = outbox.buffer.write(text, outbox.at, 'utf8')
     outbox.at += length
     return length
+  }
+
+  #bytes(bytes: Uint8Array): number {
+    const { outbox } = this
+    outbox.buffer.set(bytes, outbox.at)
+    outbox.at += bytes.length
+    return bytes.length
   }
 
   #wait(message: Message): void {

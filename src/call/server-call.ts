@@ -1,12 +1,12 @@
 import type { Caller } from '../access/types.ts'
-import { isKithError, KithError } from '../core/errors.ts'
+import { KithError } from '../core/errors.ts'
 import type { Numbered } from './call-table.ts'
 import { Cancellation } from './cancellation.ts'
-import { errorForm } from './errors.ts'
+import { errorForm, unreadable } from './errors.ts'
 import { FLAG_INPUTS, FLAG_ITEMS, FLAG_REPEATED, FORM_CHUNKED, FORM_MASK, KIND_ITEM, KIND_REQUEST, type RequestHead, violation } from './frames.ts'
 import { ItemQueue, type ItemSource } from './item-queue.ts'
 import type { Outbox } from './outbox.ts'
-import { decodePayload, type Encoding, FORM_CBOR, tooLarge } from './payload.ts'
+import { decodePayload, type Encoding, FORM_CBOR, FORM_NONE, tooLarge, Undecoded } from './payload.ts'
 import { type Budget, Receiving } from './receiving.ts'
 import { Sending } from './sending.ts'
 import type { Callee, IncomingCall, StreamItem } from './types.ts'
@@ -166,6 +166,15 @@ export class ServerCall extends Sending implements IncomingCall, ItemSource, Num
       return
     }
     this.caller = caller
+    // It may have waited, and meanwhile what answers may have changed.
+    if (this.input instanceof Undecoded && !this.#carried()) {
+      try {
+        this.input = this.input.value()
+      } catch (error) {
+        this.#onError(unreadable(error))
+        return
+      }
+    }
     if (this.#items) {
       this.#iterator = this.#home.callee.stream(this)[Symbol.asyncIterator]()
       this.#pump()
@@ -217,12 +226,16 @@ export class ServerCall extends Sending implements IncomingCall, ItemSource, Num
     if (this.said) this.#home.forget(this)
   }
 
+  #carried(): boolean {
+    return this.#home.callee.carries?.(this.path) === true
+  }
+
   #whole(form: number, data: Buffer, at: number, end: number): void {
     this.bytes = end - at
     try {
-      this.input = decodePayload(form, data, at, end)
+      this.input = form !== FORM_NONE && this.#carried() ? new Undecoded(form, data, at, end) : decodePayload(form, data, at, end)
     } catch (error) {
-      this.refuse(badInput(error))
+      this.refuse(unreadable(error))
       return
     }
     if (this.#home.enter(this)) this.begin()
@@ -233,7 +246,7 @@ export class ServerCall extends Sending implements IncomingCall, ItemSource, Num
     try {
       value = decodePayload(form, data, at, end)
     } catch (error) {
-      this.refuse(badInput(error))
+      this.refuse(unreadable(error))
       return
     }
     const inputs = this.inputs as ItemQueue<unknown>
@@ -274,9 +287,4 @@ export class ServerCall extends Sending implements IncomingCall, ItemSource, Num
 
 function noRoom(): KithError {
   return new KithError('BUDGET_EXCEEDED', 'too many long payloads at once')
-}
-
-function badInput(error: unknown): KithError {
-  const reason = isKithError(error, 'WIRE_MALFORMED') ? String(error.details.reason) : 'not readable'
-  return new KithError('CALL_INPUT', undefined, { details: { path: '', problem: reason } })
 }

@@ -107,6 +107,8 @@ export interface Callee {
   call(request: IncomingCall): Promise<unknown>
   /** Each item in order, pulled: a slow reader holds the handler back. Ending the iteration aborts the call. */
   stream(request: IncomingCall): AsyncIterableIterator<StreamItem>
+  /** Whether a call of this path made now goes on to somebody who reads it: its input may then be handed in, and what it gives may come, as it was on the wire. */
+  carries?(path: string): boolean
   /** What this caller may call. */
   list(caller: Caller): Promise<readonly OperationSummary[]>
   /** `undefined` for what the caller may not know of. */
