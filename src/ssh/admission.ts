@@ -21,6 +21,8 @@ export class Admission {
   readonly #limits: () => SshLimits
   readonly #clock: Clock
   readonly #connections: Map<string, number> = new Map()
+  /** Of those, the ones that have not logged in. */
+  readonly #waiting: Map<string, number> = new Map()
   readonly #failures: Lru<string, { count: number; readonly sinceMs: number }> = new Lru(REMEMBERED)
   #all = 0
   #pending = 0
@@ -40,16 +42,20 @@ export class Admission {
     const here = this.#connections.get(source) ?? 0
     if (over(this.#all, connections)) return 'connections'
     if (over(here, connectionsPerAddress)) return 'address'
-    if (over(this.#pending, pending)) return 'pending'
+    // One address has a quarter of these places, or it would keep everybody else from logging in.
+    if (over(this.#pending, pending) || over(this.#waiting.get(source) ?? 0, Math.ceil(pending / 4))) return 'pending'
     if (over(this.#recent(source)?.count ?? 0, failuresPerAddress)) return 'failures'
     this.#all += 1
     this.#pending += 1
-    this.#connections.set(source, here + 1)
+    change(this.#connections, source, 1)
+    change(this.#waiting, source, 1)
     let waiting = true
     let gone = false
     const loggedIn = (): void => {
-      if (waiting) this.#pending -= 1
+      if (!waiting) return
       waiting = false
+      this.#pending -= 1
+      change(this.#waiting, source, -1)
     }
     return {
       loggedIn,
@@ -58,9 +64,7 @@ export class Admission {
         gone = true
         loggedIn()
         this.#all -= 1
-        const left = (this.#connections.get(source) ?? 1) - 1
-        if (left === 0) this.#connections.delete(source)
-        else this.#connections.set(source, left)
+        change(this.#connections, source, -1)
       },
     }
   }
@@ -79,6 +83,12 @@ export class Admission {
     this.#failures.delete(source)
     return undefined
   }
+}
+
+function change(counts: Map<string, number>, source: string, by: 1 | -1): void {
+  const count = (counts.get(source) ?? 0) + by
+  if (count === 0) counts.delete(source)
+  else counts.set(source, count)
 }
 
 function over(count: number, limit: number): boolean {

@@ -182,19 +182,23 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
       cut()
     }
 
+    const broken = (reason: string): void => {
+      logger.debug('SSH client broke the rules', { reason, remote_addr: origin.remoteAddress })
+      count.refused('broken')
+      cut()
+    }
+
     running.add(cut)
     strangers.add(cut)
     guardConnection(connection, socket, {
       unreadBytes: current.unreadBytes,
       channels: current.channels,
-      broken: (reason) => {
-        logger.debug('SSH client broke the rules', { reason, remote_addr: origin.remoteAddress })
-        count.refused('broken')
-        cut()
-      },
+      broken,
     })
     let exchange = ''
     patchServer(protocol, hostKeys, (name) => {
+      // New keys before login would be work for nobody: no client asks for them.
+      if (exchange !== '' && session === undefined) broken('keys exchanged anew before login')
       exchange = name
     })
     const openings = watchOpenings(protocol)

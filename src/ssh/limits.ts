@@ -4,7 +4,7 @@ export interface SshLimits {
   readonly connections: number
   /** Of one address (one /64 for IPv6). */
   readonly connectionsPerAddress: number
-  /** Connections that have not logged in yet. */
+  /** Connections that have not logged in yet; of one address, a quarter of them. */
   readonly pending: number
   /** Refused keys on one connection; with the last one it ends. */
   readonly attempts: number

@@ -8,7 +8,7 @@ import { systemClock } from '../../src/core/clock.ts'
 import { createSite } from '../../src/site/site.ts'
 import type { SshDoorOptions } from '../../src/ssh/door.ts'
 import { encodeListen, LISTEN_PROTOCOL } from '../../src/tunnel/listen-wire.ts'
-import { login, pair, testDoor, userKey } from '../ssh/support.ts'
+import { library, login, pair, testDoor, userKey } from '../ssh/support.ts'
 import { openNodes, until } from '../tunnel/pair.ts'
 
 /** A scanner, an SSH client with a good key, and a peer with one right ask the doors and tunnels for more. */
@@ -57,6 +57,30 @@ describe('a scanner that knows nginx', () => {
     assert.match(await get('If-Match: "a"\r\nIf-Match: *'), /^HTTP\/1\.1 400 /)
     assert.match(await get('If-Unmodified-Since: yesterday'), /^HTTP\/1\.1 412 /)
     assert.match(await get('Connection: close\r\nConnection: keep-alive'), /Connection: keep-alive\r\n/)
+  })
+})
+
+describe('strangers at the SSH door', { timeout: 10_000 }, () => {
+  test('many connections of one address that wait, leave places for others', (t) => {
+    const at = testDoor()
+    t.after(() => at.door.close())
+    const refused = (): number => at.lines.filter(({ fields }) => fields.reason === 'pending').length
+    for (let i = 0; i < 64; i++) at.dial('192.0.2.7')
+    assert.equal(refused(), 48)
+    at.dial('192.0.2.8')
+    assert.equal(refused(), 48)
+  })
+
+  test('new keys before login, end the connection', async (t) => {
+    const at = testDoor()
+    t.after(() => at.door.close())
+    const client = new library.Client()
+    client.on('error', () => {})
+    // Rekeying is no matter of its public interface before login.
+    client.once('handshake', () => (client as unknown as { _protocol: { rekey(): void } })._protocol.rekey())
+    client.connect({ sock: at.dial() as never, username: 'alice', authHandler: () => {} })
+    await once(client, 'close')
+    assert.ok(at.lines.some(({ fields }) => fields.reason === 'keys exchanged anew before login'))
   })
 })
 
