@@ -1,5 +1,5 @@
 import type { CommandHandler } from '../../spec.ts'
-import { grantRows, keyRows, refusedLines, rightsWords, sshRows, takenLine } from './rows.ts'
+import { grantRows, keyRows, refusedLines, rightsWords, sshRows, tellTaken } from './rows.ts'
 
 export const list: CommandHandler = async ({ daemon, output }) => {
   const view = await (await daemon()).call('GET /v1/access', {})
@@ -26,13 +26,13 @@ export const grant: CommandHandler = async ({ daemon, output }, { args, options 
   return undefined
 }
 
-export const revoke: CommandHandler = async ({ daemon, output }, { args, options }) => {
-  const result = await (await daemon()).call('POST /v1/access/revoke', {
+export const revoke: CommandHandler = async (context, { args, options }) => {
+  const result = await (await context.daemon()).call('POST /v1/access/revoke', {
     principal: args[0] ?? '',
     scopes: options.list('scope'),
     disconnect_revoked: options.flag('disconnect-revoked'),
   })
-  output.result(result, (palette) => takenLine(result, palette))
+  tellTaken(context, result)
   return undefined
 }
 

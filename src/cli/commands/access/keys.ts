@@ -1,5 +1,5 @@
 import type { CommandHandler } from '../../spec.ts'
-import { keyRows, rightsWords, takenLine } from './rows.ts'
+import { keyRows, rightsWords, tellTaken } from './rows.ts'
 
 export const add: CommandHandler = async ({ daemon, output }, { args, options }) => {
   const until = options.text('until')
@@ -31,8 +31,11 @@ export const list: CommandHandler = async ({ daemon, output }) => {
   return undefined
 }
 
-export const revoke: CommandHandler = async ({ daemon, output }, { args, options }) => {
-  const result = await (await daemon()).call('POST /v1/access/key/revoke', { name: args[0] ?? '', disconnect_revoked: options.flag('disconnect-revoked') })
-  output.result(result, (palette) => takenLine(result, palette))
+export const revoke: CommandHandler = async (context, { args, options }) => {
+  const result = await (await context.daemon()).call('POST /v1/access/key/revoke', {
+    name: args[0] ?? '',
+    disconnect_revoked: options.flag('disconnect-revoked'),
+  })
+  tellTaken(context, result)
   return undefined
 }

@@ -1,4 +1,5 @@
 import type { ApiKeyView, GrantView, SshKeyView } from '../../../daemon/access/views.ts'
+import type { CommandContext } from '../../context.ts'
 import { type Palette, table } from '../../style.ts'
 
 export function grantRows(grants: readonly GrantView[], palette: Palette, columns: number): string[] {
@@ -47,11 +48,11 @@ export function rightsWords({ scopes, resources }: Pick<GrantView, 'scopes' | 'r
   return [...scopes, ...Object.entries(resources).flatMap(([name, actions]) => actions.map((action) => `${name}=${action}`))].join(' ') || 'no scopes'
 }
 
-export function takenLine({ revoked, disconnected }: { readonly revoked: number; readonly disconnected: boolean }, palette: Palette): string {
-  if (revoked === 0) return `${palette.good('taken back')}`
-  return disconnected
-    ? `${palette.good('taken back')}  connections that came in by it have ended`
-    : `${palette.good('taken back')}  connections that came in by it go on: kith config reload --disconnect-revoked`
+/** What was taken back, and what becomes of those who came in by it. */
+export function tellTaken({ output, command }: CommandContext, result: { readonly revoked: number; readonly disconnected: boolean }): void {
+  const { revoked, disconnected } = result
+  output.result(result, (palette) => `${palette.good('taken back')}${disconnected && revoked > 0 ? '  connections that came in by it have ended' : ''}`)
+  if (revoked > 0 && !disconnected) output.note(`Connections that came in by it go on. To end them: ${command('kith config reload --disconnect-revoked')}`)
 }
 
 function limits({ from, expires_at, forwarding }: SshKeyView): string {

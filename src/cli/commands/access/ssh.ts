@@ -4,7 +4,7 @@ import { KithError } from '../../../core/errors.ts'
 import { parseMoment } from '../../../mesh/policy-conditions.ts'
 import type { Options } from '../../options.ts'
 import type { CommandHandler } from '../../spec.ts'
-import { refusedLines, sshRows, takenLine } from './rows.ts'
+import { refusedLines, sshRows, tellTaken } from './rows.ts'
 
 const MAX_FILE_BYTES = 16_384
 const HELP = 'kith access ssh add --help'
@@ -35,18 +35,21 @@ export const list: CommandHandler = async ({ daemon, output }) => {
   return undefined
 }
 
-export const remove: CommandHandler = async ({ daemon, output }, { args, options }) => {
-  const result = await (await daemon()).call('POST /v1/access/ssh/remove', {
+export const remove: CommandHandler = async (context, { args, options }) => {
+  const result = await (await context.daemon()).call('POST /v1/access/ssh/remove', {
     fingerprint: args[0] ?? '',
     disconnect_revoked: options.flag('disconnect-revoked'),
   })
-  output.result(result, (palette) => takenLine(result, palette))
+  tellTaken(context, result)
   return undefined
 }
 
-export const revoke: CommandHandler = async ({ daemon, output }, { args, options }) => {
-  const result = await (await daemon()).call('POST /v1/access/ssh/revoke', { line: args[0] ?? '', disconnect_revoked: options.flag('disconnect-revoked') })
-  output.result(result, (palette) => takenLine(result, palette))
+export const revoke: CommandHandler = async (context, { args, options }) => {
+  const result = await (await context.daemon()).call('POST /v1/access/ssh/revoke', {
+    line: args[0] ?? '',
+    disconnect_revoked: options.flag('disconnect-revoked'),
+  })
+  tellTaken(context, result)
   return undefined
 }
 
