@@ -15,6 +15,7 @@ import type { TunnelStatus } from '../tunnel/index.ts'
 import type { NodeEvent } from './events.ts'
 import { openRuntime, type Runtime } from './runtime.ts'
 import type { OwnCallOptions, ReachableOperation } from './services/calls.ts'
+import { isSshServer } from './services/ssh-forward.ts'
 import type { WorkerPhase } from './services/worker-registrations.ts'
 import type { NodeStatus } from './status.ts'
 
@@ -51,7 +52,7 @@ export interface InviteOptions {
 }
 
 export interface NodeForwardOptions extends Waiting {
-  /** DID, unique prefix of one, or name. */
+  /** DID, unique prefix of one, or name; or an SSH server, `ssh://USER@HOST[:PORT]`. */
   readonly peer: string
   /** `HOST:PORT` or `unix:/path` as seen from the other machine; an IPv6 address stands in brackets. */
   readonly target: string
@@ -59,6 +60,12 @@ export interface NodeForwardOptions extends Waiting {
   readonly local?: string
   /** Listen beyond loopback. Default false. */
   readonly allowPublicBind?: boolean
+  /** For an SSH server: the file that says its key. Absolute. Default `~/.ssh/known_hosts`. */
+  readonly knownHosts?: string
+  /** For an SSH server: the fingerprint of its key, `SHA256:...`. */
+  readonly hostKey?: string
+  /** For an SSH server: an Ed25519 key without passphrase, absolute, with its certificate in `FILE-cert.pub`. Default: the node's own from the vault. */
+  readonly keyFile?: string
 }
 
 export interface NodeRemoteForwardOptions extends Waiting {
@@ -187,8 +194,9 @@ export interface Node extends AsyncDisposable {
   /** A stream to a peer (DID, prefix or name); dials if needed. @throws KithError `PEER_UNKNOWN`, `PEER_UNREACHABLE`, `ABORTED`. */
   open(peer: string, protocol: string, options?: Waiting): Promise<Duplex>
   /**
-   * Listens on this machine and carries each connection to the target, which the peer dials if its policy allows it.
-   * @throws KithError `FORWARD_DENIED` (`next` is the command for the other machine), `FORWARD_TARGET`, `ADDRESS_IN_USE`, `BIND_REFUSED`, and as `open`.
+   * Listens on this machine and carries each connection to the target, which the peer dials if its policy allows it; or an SSH server whose host key is known.
+   * @throws KithError `FORWARD_DENIED` (`next` is the command for the other machine), `FORWARD_TARGET`, `ADDRESS_IN_USE`, `BIND_REFUSED`, and as `open`; for SSH
+   * as `connectSsh`, and `VAULT_LOCKED`.
    */
   forward(options: NodeForwardOptions): Promise<NodeForward>
   /** Lets the peer listen, if its policy allows it, and carries what connects there to this side; `address` is on the peer's. @throws KithError as `forward`. */
@@ -374,8 +382,10 @@ class LocalNode implements Node {
     return this.#runtime.mesh.open(peer, protocol, options)
   }
 
-  async forward({ peer, ...options }: NodeForwardOptions): Promise<NodeForward> {
-    const { mesh, tunnels } = this.#runtime
+  async forward({ peer, knownHosts, hostKey, keyFile, ...options }: NodeForwardOptions): Promise<NodeForward> {
+    const { mesh, tunnels, forwards } = this.#runtime
+    if (isSshServer(peer)) return this.#opened(await forwards.openSsh({ ...options, server: peer, knownHosts, hostKey, keyFile }))
+    if (knownHosts !== undefined || hostKey !== undefined || keyFile !== undefined) throw new TypeError('host keys and key files are for servers of SSH')
     return this.#opened(await tunnels.forward({ ...options, peer: mesh.book.resolve(peer) }))
   }
 

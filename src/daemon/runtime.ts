@@ -173,7 +173,7 @@ export class Runtime implements NodeContext {
     })
     this.front = new FrontService({ home, config, certificates: this.certificates, clock, random, logger, metrics })
     this.devices = new DevicesService({ home, identity: this.identity, mesh: this.#mesh, clock, random, logger })
-    this.#tunnels = new TunnelsService({ mesh: this.#mesh, config, root: home.paths.root, clock, random, logger })
+    this.#tunnels = new TunnelsService({ mesh: this.#mesh, config, vaults: this.vaults, root: home.paths.root, clock, random, logger })
     this.#files = new FilesService({ home, config, mesh: this.#mesh, clock, logger })
     this.access = new AccessService({ mesh: this.#mesh, config, clock, logger, metrics, sources: options.identitySources ?? [] })
     this.calls = new CallsService({ mesh: this.#mesh, access: (mesh) => this.access.callAccess(mesh), clock, random, logger, metrics })

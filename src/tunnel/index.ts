@@ -1,8 +1,10 @@
 export type { Outbound } from './dial.ts'
 export type { DialedTarget, DialTargetOptions, Exit, ReservedHandler, ServedStatus } from './exit.ts'
+export type { FarSide, FarStream } from './far-entry.ts'
 export { parseLocal, parseTarget } from './target.ts'
 export {
   createTunnels,
+  type FarForwardOptions,
   type ForwardOptions,
   type RemoteForwardOptions,
   type SocksOpened,

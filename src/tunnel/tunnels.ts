@@ -8,6 +8,7 @@ import { Connections } from './connections.ts'
 import type { Outbound } from './dial.ts'
 import { type CarrierOptions, openEntry } from './entry.ts'
 import { createExit, type Exit, type ServedStatus } from './exit.ts'
+import { type FarSide, openFarEntry } from './far-entry.ts'
 import { LISTEN_PROTOCOL } from './listen-wire.ts'
 import type { LocalListener } from './listener.ts'
 import { checkForward, Opener, type StreamOpener } from './opener.ts'
@@ -64,6 +65,11 @@ export interface RemoteForwardOptions extends TunnelOptions {
   readonly wait?: boolean
 }
 
+export interface FarForwardOptions extends Pick<ForwardOptions, 'target' | 'local' | 'allowPublicBind' | 'check' | 'id' | 'signal'> {
+  /** Closed with the forward, and when it could not be opened. */
+  readonly far: FarSide
+}
+
 export interface SocksOptions extends TunnelOptions {
   /** `HOST:PORT` or `unix:/path` here. Default `127.0.0.1:1080`. */
   readonly local?: string
@@ -73,8 +79,9 @@ export interface SocksOptions extends TunnelOptions {
 
 export interface TunnelStatus {
   readonly id: string
-  readonly kind: 'forward' | 'remote' | 'socks'
-  readonly peer: Did
+  readonly kind: 'forward' | 'remote' | 'socks' | 'ssh'
+  /** DID; for `ssh` the server, `ssh://USER@HOST:PORT`. */
+  readonly peer: string
   /** Where connections end: on the peer's side, for `remote` on this one; `*` for `socks`. */
   readonly target: string
   /** Where programs connect: on this side, for `remote` on the peer's. */
@@ -100,6 +107,8 @@ export interface Tunnels {
   readonly exit: Exit
   /** @throws KithError `FORWARD_DENIED`, `FORWARD_TARGET`, `ADDRESS_IN_USE`, `BIND_REFUSED`, `PEER_UNREACHABLE`. */
   forward(options: ForwardOptions): Promise<TunnelStatus>
+  /** A forward whose far side is no peer. @throws KithError as its `check`, `FORWARD_TARGET`, `ADDRESS_IN_USE`, `BIND_REFUSED`. */
+  through(options: FarForwardOptions): Promise<TunnelStatus>
   /** Lets the peer listen and carry back. @throws KithError `FORWARD_DENIED`, `FORWARD_TARGET`, `ADDRESS_IN_USE`, `PEER_UNREACHABLE`. */
   remote(options: RemoteForwardOptions): Promise<TunnelStatus>
   /** Opens a SOCKS5 and HTTP CONNECT proxy whose connections leave at the peer. @throws KithError `ADDRESS_IN_USE`, `BIND_REFUSED`. */
@@ -123,7 +132,7 @@ const PASSWORD_BYTES = 18
 interface Tunnel {
   readonly id: string
   readonly kind: TunnelStatus['kind']
-  readonly peer: Did
+  readonly peer: string
   readonly target: string
   readonly since: string
   readonly connections: Connections
@@ -179,8 +188,29 @@ export function createTunnels(options: TunnelsOptions): Tunnels {
     if (check) await checkForward(mesh, peer, target, within(signal))
     const base = { ...carrier(), peer, target }
     const here = isLoopback(target.host) && mesh.isHere?.(peer) === true
-    const end = wanted === undefined ? await openDefault(base, here) : await openEntry({ ...base, local: wanted })
+    const end = await openAt(wanted, target, here, (local) => openEntry({ ...base, local }))
     return add('f', { id, kind: 'forward', peer, target: formatTarget(target), connections: base.connections, end })
+  }
+
+  async function through({ far, target: text, local, allowPublicBind = false, check = true, id, signal }: FarForwardOptions): Promise<TunnelStatus> {
+    try {
+      const target = parseTarget(text)
+      const wanted = local === undefined ? undefined : parseLocal(local)
+      if (wanted !== undefined) checkBind(wanted, allowPublicBind)
+      checkRoom(id)
+      if (check) await far.check(within(signal))
+      const connections = new Connections({ clock, idleMs })
+      const here = isLoopback(target.host) && far.here
+      const listener = await openAt(wanted, target, here, (place) => openFarEntry({ far, target, local: place, connections, logger }))
+      const close = async (): Promise<void> => {
+        far.close()
+        await listener.close()
+      }
+      return add('f', { id, kind: 'ssh', peer: far.name, target: formatTarget(target), connections, end: { ...listener, close } })
+    } catch (error) {
+      far.close()
+      throw error
+    }
   }
 
   async function remote({ peer, remote: place, to: text, wait = false, id, signal }: RemoteForwardOptions): Promise<TunnelStatus> {
@@ -214,6 +244,7 @@ export function createTunnels(options: TunnelsOptions): Tunnels {
   return {
     exit,
     forward,
+    through,
     remote,
     socks,
     list: () => [...tunnels.values()].map(status),
@@ -253,13 +284,18 @@ function checkBind(local: ForwardTarget, allowPublicBind: boolean): void {
  * The target's own port is what people expect on their side; when it is taken, or reserved, any free one will do. Between two nodes on one machine it would be
  * the target's very address: a server that is not up yet could not start, and each connection would come back to the forward for ever.
  */
-async function openDefault(base: CarrierOptions & { peer: Did; target: ForwardTarget }, here: boolean): Promise<LocalListener> {
+async function openAt(
+  wanted: ForwardTarget | undefined,
+  target: ForwardTarget,
+  here: boolean,
+  open: (local: ForwardTarget) => Promise<LocalListener>,
+): Promise<LocalListener> {
+  if (wanted !== undefined) return await open(wanted)
   const host = '127.0.0.1'
-  const port = here || socketPath(base.target) !== undefined ? 0 : base.target.port
   try {
-    return await openEntry({ ...base, local: { host, port } })
+    return await open({ host, port: here || socketPath(target) !== undefined ? 0 : target.port })
   } catch (error) {
     if (!isKithError(error, 'ADDRESS_IN_USE')) throw error
-    return await openEntry({ ...base, local: { host, port: 0 } })
+    return await open({ host, port: 0 })
   }
 }

@@ -10,6 +10,7 @@ import { forgetForward, saveForward } from '../../src/daemon/config/edit.ts'
 import type { NamedForward } from '../../src/daemon/config/forwards.ts'
 import { loadConfig } from '../../src/daemon/config/load.ts'
 import { NamedForwards } from '../../src/daemon/services/named-forwards.ts'
+import type { SshForwardOptions } from '../../src/daemon/services/tunnels.ts'
 import type { Did } from '../../src/identity/did.ts'
 import type { Tunnels } from '../../src/tunnel/index.ts'
 
@@ -19,15 +20,19 @@ const read = async (): Promise<readonly NamedForward[]> => (await loadConfig({ h
 const DB: NamedForward = { name: 'db', kind: 'local', peer: 'office', target: 'db.internal:5432', local: '127.0.0.1:15432', bind_public: false }
 const DEMO: NamedForward = { name: 'demo', kind: 'remote', peer: 'office', remote: '127.0.0.1:8080', to: 'unix:/run/app.sock' }
 const BROWSE: NamedForward = { name: 'browse', kind: 'socks', peer: 'office' }
+const WIKI: NamedForward = {
+  ...{ name: 'wiki', kind: 'ssh', peer: 'ssh://alice@bastion.example:2222', target: 'wiki.internal:80', local: '127.0.0.1:8080', bind_public: false },
+  ...{ host_key: `SHA256:${'A'.repeat(43)}`, key_file: '/home/alice/.ssh/id' },
+}
 
 beforeEach(() => rmSync(file, { force: true }))
 after(() => rmSync(home, { recursive: true, force: true }))
 
 test('forwards of all kinds, saved, are read again as they were, and forgotten one by one', async () => {
-  for (const row of [DB, DEMO, BROWSE]) await saveForward(home, row)
-  assert.deepEqual(await read(), [DB, DEMO, BROWSE])
+  for (const row of [DB, DEMO, BROWSE, WIKI]) await saveForward(home, row)
+  assert.deepEqual(await read(), [DB, DEMO, BROWSE, WIKI])
   assert.equal(await forgetForward(home, 'demo'), true)
-  assert.deepEqual(await read(), [DB, BROWSE])
+  assert.deepEqual(await read(), [DB, BROWSE, WIKI])
   assert.equal(await forgetForward(home, 'demo'), false)
 })
 
@@ -54,6 +59,8 @@ for (const [what, text] of [
   ['a name like those given by itself', 'name = "f1"\npeer = "a"\ntarget = "b:1"'],
   ['an unknown kind', 'name = "db"\nkind = "udp"\npeer = "a"\ntarget = "b:1"'],
   ['a key that is none', 'name = "db"\npeer = "a"\ntarget = "b:1"\nlokal = "c:1"'],
+  ['a server that is no address of SSH', 'name = "db"\nkind = "ssh"\npeer = "bastion"\ntarget = "b:1"'],
+  ['a fingerprint that is none', 'name = "db"\nkind = "ssh"\npeer = "ssh://a@b"\ntarget = "b:1"\nhost_key = "MD5:00"'],
   ['the same name twice', 'name = "db"\npeer = "a"\ntarget = "b:1"\n[[forward]]\nname = "db"\npeer = "a"\ntarget = "b:1"'],
 ] as const) {
   test(`a forward with ${what} is refused by name`, async () => {
@@ -78,8 +85,12 @@ test('a named forward whose port is taken is a trouble, tried again, and gone wh
       calls.push(`close ${id}`)
     },
   } as unknown as Tunnels
-  const named = new NamedForwards({ tunnels, resolvePeer: (text) => text as Did, clock, logger: silentLogger })
+  const openSsh = async ({ id, server, check }: SshForwardOptions): Promise<void> => void calls.push(`ssh ${id} ${server}${check === false ? '' : ' checked'}`)
+  const named = new NamedForwards({ tunnels, resolvePeer: (text) => text as Did, openSsh, clock, logger: silentLogger })
+  await named.apply([WIKI])
+  assert.deepEqual(calls.splice(0), ['ssh wiki ssh://alice@bastion.example:2222'])
   await named.apply([DB, BROWSE])
+  assert.deepEqual(calls.shift(), 'close wiki')
   assert.deepEqual(calls.splice(0), ['open db', 'socks browse'])
   assert.deepEqual(
     named.troubles().map(({ code, message }) => [code, message.includes('db')]),

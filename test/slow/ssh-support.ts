@@ -1,10 +1,9 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Duplex } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { parseAuthorizedKeys } from '../../src/access/authorized-keys.ts'
 import { createIdentityProvider } from '../../src/access/identity-provider.ts'
@@ -13,13 +12,13 @@ import { accessTable, tableSource } from '../../src/access/sources.ts'
 import { parseRevocations } from '../../src/access/ssh-revocations.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { createSigner } from '../../src/core/crypto/ed25519.ts'
-import { KithError } from '../../src/core/errors.ts'
 import { createLogger, type Logger, silentLogger } from '../../src/core/observe/log.ts'
 import { systemRandom } from '../../src/core/random.ts'
 import { Secret } from '../../src/core/secret.ts'
 import { createMemoryStore } from '../../src/core/store/memory.ts'
 import { createSshDoor, type SshDoor, type SshDoorOptions } from '../../src/ssh/door.ts'
 import { knownHostsLine } from '../../src/ssh/host-key.ts'
+import { dialAnything } from '../ssh/dial.ts'
 
 const CLIENTS = new URL('../../.openssh-clients/', import.meta.url).pathname
 
@@ -79,20 +78,6 @@ export async function workplace(context: TestContext): Promise<string> {
 export async function keygen(...args: readonly string[]): Promise<void> {
   const { status, err } = await run('ssh-keygen', ['-q', ...args])
   if (status !== 0) throw new Error(err)
-}
-
-/** Dials whatever it is asked for: what the rules are for stands in other tests. */
-export async function dialAnything({ target }: { readonly target: string }): Promise<{ stream: Duplex; close(): void }> {
-  const at = target.lastIndexOf(':')
-  const place = target.startsWith('unix:')
-    ? { path: target.slice(5) }
-    : { host: target.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(target.slice(at + 1)) }
-  const stream = connect({ ...place, allowHalfOpen: true })
-  await new Promise<void>((resolve, reject) => {
-    stream.once('connect', resolve)
-    stream.once('error', () => reject(new KithError('FORWARD_UNREACHABLE')))
-  })
-  return { stream, close: () => stream.destroy() }
 }
 
 export async function realDoor(context: TestContext, { directory, authorized, revoked, ...options }: RealDoorOptions): Promise<RealDoor> {

@@ -1,5 +1,7 @@
+import { isAbsolute } from 'node:path'
 import { z } from 'zod'
 import { isKithError } from '../../core/errors.ts'
+import { parseSshUrl } from '../../ssh/client/url.ts'
 import { parseLocal, parseTarget } from '../../tunnel/index.ts'
 
 /**
@@ -22,6 +24,14 @@ import { parseLocal, parseTarget } from '../../tunnel/index.ts'
  * kind = "socks"
  * peer = "office"
  * local = "127.0.0.1:1080"
+ *
+ * [[forward]]
+ * name = "wiki"
+ * kind = "ssh"                           # through an ordinary SSH server
+ * peer = "ssh://alice@bastion.example:22"
+ * target = "wiki.internal:80"            # as that server sees it; or unix:/path
+ * host_key = "SHA256:..."                # or known_hosts = "/path"; default ~/.ssh/known_hosts
+ * key_file = "/home/alice/.ssh/id"       # default: the key of this node (kith ssh key)
  * ```
  */
 export type NamedForward =
@@ -35,6 +45,18 @@ export type NamedForward =
     }
   | { readonly name: string; readonly kind: 'remote'; readonly peer: string; readonly remote: string; readonly to: string }
   | { readonly name: string; readonly kind: 'socks'; readonly peer: string; readonly local?: string | undefined }
+  | {
+      readonly name: string
+      readonly kind: 'ssh'
+      /** `ssh://USER@HOST[:PORT]`. */
+      readonly peer: string
+      readonly target: string
+      readonly local?: string | undefined
+      readonly bind_public: boolean
+      readonly known_hosts?: string | undefined
+      readonly host_key?: string | undefined
+      readonly key_file?: string | undefined
+    }
 
 const MAX_NAMED = 64
 /** Not one of those that forwards without a name are given. */
@@ -47,7 +69,7 @@ const readable =
       parse(text)
       return true
     } catch (error) {
-      if (isKithError(error, 'FORWARD_TARGET')) return false
+      if (isKithError(error, 'FORWARD_TARGET') || isKithError(error, 'ADDRESS_INVALID')) return false
       throw error
     }
   }
@@ -58,6 +80,9 @@ export const forwardName: z.ZodType<string> = z
 const peer = z.string('expected the name or DID of a peer').min(1).max(200)
 const target = z.string('expected HOST:PORT or unix:/path').max(300).refine(readable(parseTarget), 'expected HOST:PORT or unix:/path')
 const place = z.string('expected HOST:PORT or unix:/path').max(300).refine(readable(parseLocal), 'expected HOST:PORT or unix:/path')
+const server = z.string('expected ssh://USER@HOST[:PORT]').max(300).refine(readable(parseSshUrl), 'expected ssh://USER@HOST[:PORT]')
+const file = z.string('expected an absolute path').max(4_096).refine(isAbsolute, 'expected an absolute path')
+const fingerprint = z.string('expected SHA256:...').regex(/^SHA256:[A-Za-z0-9+/]{43}$/, 'expected SHA256: and 43 letters, as ssh-keygen -lf prints it')
 
 const row: z.ZodType<NamedForward> = z.preprocess(
   (value) => (typeof value === 'object' && value !== null && !('kind' in value) ? { ...value, kind: 'local' } : value),
@@ -67,8 +92,12 @@ const row: z.ZodType<NamedForward> = z.preprocess(
       z.strictObject({ name: forwardName, kind: z.literal('local'), peer, target, local: place.optional(), bind_public: z.boolean().default(false) }),
       z.strictObject({ name: forwardName, kind: z.literal('remote'), peer, remote: place, to: target }),
       z.strictObject({ name: forwardName, kind: z.literal('socks'), peer, local: place.optional() }),
+      z.strictObject({
+        ...{ name: forwardName, kind: z.literal('ssh'), peer: server, target, local: place.optional(), bind_public: z.boolean().default(false) },
+        ...{ known_hosts: file.optional(), host_key: fingerprint.optional(), key_file: file.optional() },
+      }),
     ],
-    'expected the kind local, remote or socks',
+    'expected the kind local, remote, socks or ssh',
   ),
 )
 

@@ -6,10 +6,12 @@ import type { Did } from '../../identity/did.ts'
 import type { Tunnels } from '../../tunnel/index.ts'
 import type { NamedForward } from '../config/forwards.ts'
 import type { Trouble } from '../service.ts'
+import type { SshForwardOptions } from './tunnels.ts'
 
 export interface NamedForwardsOptions {
   readonly tunnels: Tunnels
   readonly resolvePeer: (text: string) => Did
+  readonly openSsh: (options: SshForwardOptions) => Promise<unknown>
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -91,7 +93,12 @@ export class NamedForwards {
   }
 
   async #openRow(row: NamedForward): Promise<void> {
-    const { tunnels, resolvePeer } = this.#options
+    const { tunnels, resolvePeer, openSsh } = this.#options
+    if (row.kind === 'ssh') {
+      const { name: id, peer: server, target, local, bind_public: allowPublicBind, known_hosts: knownHosts, host_key: hostKey, key_file: keyFile } = row
+      await openSsh({ id, server, target, allowPublicBind, knownHosts, hostKey, keyFile, check: false, ...(local === undefined ? {} : { local }) })
+      return
+    }
     const base = { id: row.name, peer: resolvePeer(row.peer) }
     if (row.kind === 'remote') {
       await tunnels.remote({ ...base, remote: row.remote, to: row.to, wait: true })

@@ -4,23 +4,31 @@ import { KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
 import type { Random } from '../../core/random.ts'
 import { connectThrough, parseProxy } from '../../transport/proxy.ts'
-import { createTunnels, type Outbound, type Tunnels } from '../../tunnel/index.ts'
+import { createTunnels, type FarForwardOptions, type Outbound, type TunnelStatus, type Tunnels } from '../../tunnel/index.ts'
 import { forgetForward, saveForward } from '../config/edit.ts'
 import type { NamedForward } from '../config/forwards.ts'
 import type { ConfigHolder } from '../config/holder.ts'
 import type { MeshService } from '../mesh-service.ts'
+import { configuredProxies } from '../proxies.ts'
 import type { Service, Trouble } from '../service.ts'
+import type { VaultService } from '../vault/service.ts'
 import { NamedForwards } from './named-forwards.ts'
+import { type SshServerOptions, sshFar } from './ssh-forward.ts'
 
 export interface TunnelsServiceOptions {
   readonly mesh: MeshService
   readonly config: ConfigHolder
+  /** For the key by which this node logs in at servers of SSH. */
+  readonly vaults: Pick<VaultService, 'opened'>
   /** Directory of the node, where the configuration stands. */
   readonly root: string
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
 }
+
+/** A forward through an ordinary SSH server. */
+export interface SshForwardOptions extends SshServerOptions, Omit<FarForwardOptions, 'far'> {}
 
 /** Forwards of this node: its own entries, those of the configuration, and the exits that peers may use. */
 export class TunnelsService implements Service {
@@ -63,7 +71,13 @@ export class TunnelsService implements Service {
       connectMs: () => config.current['tunnel.connect'],
     })
     this.#tunnels = tunnels
-    const named = new NamedForwards({ tunnels, resolvePeer: (text) => mesh.book.resolve(text), clock, logger })
+    const named = new NamedForwards({
+      tunnels,
+      resolvePeer: (text) => mesh.book.resolve(text),
+      openSsh: (options) => this.openSsh(options),
+      clock,
+      logger,
+    })
     this.#named = named
     this.#stopping.push(
       config.onChange(({ forward }, applied) => {
@@ -71,6 +85,18 @@ export class TunnelsService implements Service {
       }),
     )
     await named.apply(config.current.forward)
+  }
+
+  /**
+   * Listens here and carries each connection through an SSH server, logged in at when it is first needed and again after it was lost.
+   * @throws KithError `CLOSED`, `ADDRESS_INVALID`, `USAGE`; as `Tunnels.through`; as `connectSsh`, `VAULT_LOCKED`, `SSH_KEY_INVALID` while it is checked.
+   */
+  async openSsh({ server, knownHosts, hostKey, keyFile, ...options }: SshForwardOptions): Promise<TunnelStatus> {
+    const { config, vaults, clock } = this.#options
+    const tunnels = this.#tunnels
+    if (tunnels === undefined) throw new KithError('CLOSED')
+    const far = sshFar({ server, knownHosts, hostKey, keyFile }, { vaults, proxies: configuredProxies(config), clock })
+    return await tunnels.through({ ...options, far })
   }
 
   /** Keeps a forward that has just been opened, so that it is there after the next start. @throws KithError `CONFIG_INVALID`. */

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { KithError } from '../../../core/errors.ts'
 import type { CommandContext } from '../../context.ts'
 import type { CommandHandler } from '../../spec.ts'
@@ -7,11 +8,14 @@ import { parsePeerPlace, parsePeerTarget } from './target.ts'
 export const run: CommandHandler = async (context, input) => {
   const { options, args } = input
   const to = options.text('to')
+  const ssh = sshOptions(context, input)
+  if (options.flag('remote') && ssh !== undefined)
+    throw new KithError('USAGE', 'An SSH server does not listen for this node; --remote is for peers.', { next: 'kith forward --help' })
   if (options.flag('remote')) return await remote(context, input, to)
   if (to !== undefined)
     throw new KithError('USAGE', '--to belongs to --remote: where what the peer accepts ends on this side.', { next: 'kith forward --help' })
   const { daemon, output, command } = context
-  const { peer, target } = parsePeerTarget(args[0] ?? '')
+  const { peer, target } = ssh === undefined ? parsePeerTarget(args[0] ?? '') : ssh
   const local = options.text('local')
   const save = options.text('save')
   const tunnel = await (await daemon()).call('POST /v1/forwards', {
@@ -20,6 +24,7 @@ export const run: CommandHandler = async (context, input) => {
     allow_public_bind: options.flag('allow-public-bind'),
     ...(local === undefined ? {} : { local }),
     ...(save === undefined ? {} : { save }),
+    ...ssh?.trust,
   })
   output.result(tunnel, (palette) => `${palette.strong(tunnel.local)}  ->  ${harmless(tunnel.name ?? tunnel.peer)} ${tunnel.target}`, tunnel.local)
   const port = target.slice(target.lastIndexOf(':'))
@@ -28,6 +33,33 @@ export const run: CommandHandler = async (context, input) => {
   tellEnd(context, tunnel.id, save)
   output.note(`What runs through it: ${command('kith tunnels')}`)
   return undefined
+}
+
+interface SshServer {
+  readonly peer: string
+  readonly target: string
+  readonly trust: { readonly known_hosts?: string; readonly host_key?: string; readonly key_file?: string }
+}
+
+/** Undefined where the far side is a peer. */
+function sshOptions({ cwd }: CommandContext, { args, options }: Parameters<CommandHandler>[1]): SshServer | undefined {
+  const [peer = '', target] = args
+  const [known, hostKey, keyFile] = [options.text('known-hosts'), options.text('host-key'), options.text('key-file')]
+  if (!peer.startsWith('ssh://')) {
+    if (target !== undefined) throw new KithError('USAGE', `A peer and its target are one word, as ${peer}:${target}.`, { next: 'kith forward --help' })
+    if (known === undefined && hostKey === undefined && keyFile === undefined) return undefined
+    throw new KithError('USAGE', '--known-hosts, --host-key and --key-file are for servers written ssh://USER@HOST.', { next: 'kith forward --help' })
+  }
+  if (target === undefined)
+    throw new KithError('USAGE', 'Behind an SSH server stands where to go from it, as in kith forward ssh://alice@bastion localhost:8080.', {
+      next: 'kith forward --help',
+    })
+  const trust = {
+    ...(known === undefined ? {} : { known_hosts: resolve(cwd, known) }),
+    ...(hostKey === undefined ? {} : { host_key: hostKey }),
+    ...(keyFile === undefined ? {} : { key_file: resolve(cwd, keyFile) }),
+  }
+  return { peer, target, trust }
 }
 
 async function remote(context: CommandContext, { args, options }: Parameters<CommandHandler>[1], to: string | undefined): Promise<undefined> {

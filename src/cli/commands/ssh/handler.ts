@@ -37,6 +37,12 @@ export const hostKey: CommandHandler = async ({ daemon, output }) => {
   return undefined
 }
 
+export const key: CommandHandler = async ({ daemon, output }) => {
+  const result = await (await daemon()).call('GET /v1/ssh/key', {})
+  output.result(result, (palette) => `${result.authorized_keys}\n${palette.quiet(`# ${result.fingerprint}`)}`, result.authorized_keys)
+  return undefined
+}
+
 export const sessions: CommandHandler = async ({ daemon, output }) => {
   const result = await (await daemon()).call('GET /v1/ssh/sessions', {})
   output.result(result, (palette, columns) => {

@@ -7,7 +7,7 @@ const status = {
 
 export const spec: CommandSpec = {
   name: 'ssh',
-  summary: 'Show the SSH door and who is logged in',
+  summary: 'Show the SSH door, who is logged in, and the key of this node',
   about:
     'OpenSSH clients log in where ssh.listen says, with keys and certificates that kith access knows: forwards, SFTP of configured folders, calls of operations. There is no shell.',
   examples: ['kith ssh', 'kith ssh sessions'],
@@ -18,9 +18,17 @@ export const spec: CommandSpec = {
       name: 'host-key',
       summary: 'Print the line for known_hosts, and the fingerprint',
       about: 'Who logs in for the first time compares the fingerprint, or puts the line into known_hosts beforehand.',
-      examples: ['kith ssh host-key', 'kith ssh host-key >> ~/.ssh/known_hosts'],
+      examples: ['kith ssh host-key', 'kith ssh host-key --quiet'],
       json: '{fingerprint, public_key, certified, known_hosts}',
       load: async () => ({ run: (await import('./handler.ts')).hostKey }),
+    },
+    {
+      name: 'key',
+      summary: 'Print the key by which this node logs in elsewhere, as a line for authorized_keys',
+      about: 'kith forward ssh://USER@HOST shows this key unless --key-file says another. It comes from the vault, which has to be open.',
+      examples: ['kith ssh key', 'kith ssh key --quiet'],
+      json: '{authorized_keys, fingerprint}',
+      load: async () => ({ run: (await import('./handler.ts')).key }),
     },
     {
       name: 'sessions',

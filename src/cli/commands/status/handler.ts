@@ -124,7 +124,7 @@ function pairings(status: NodeStatus, palette: Palette, command: (text: string) 
 function forwards(status: NodeStatus, palette: Palette, columns: number, command: (text: string) => string): string[] {
   if (status.tunnels.length === 0) return []
   const names = new Map(status.peers.map(({ did, name }) => [did, name]))
-  const named = status.tunnels.map((tunnel) => ({ ...tunnel, name: names.get(tunnel.peer) ?? null }))
+  const named = status.tunnels.map((tunnel) => ({ ...tunnel, name: names.get(tunnel.peer as PeerStatus['did']) ?? null }))
   return ['', ...tunnelLines(named, palette, columns, command)]
 }
 

@@ -48,8 +48,18 @@ export interface Sent {
 
 /** Port forwards and files. `peer` is a DID, a unique prefix of one, or a name. */
 export interface ServicesApi {
+  /** `peer` may be an SSH server, `ssh://USER@HOST[:PORT]`, known by a file or a fingerprint; paths are absolute. */
   'POST /v1/forwards': Json<
-    { readonly peer: string; readonly target: string; readonly local?: string; readonly allow_public_bind?: boolean; readonly save?: string },
+    {
+      readonly peer: string
+      readonly target: string
+      readonly local?: string
+      readonly allow_public_bind?: boolean
+      readonly save?: string
+      readonly known_hosts?: string
+      readonly host_key?: string
+      readonly key_file?: string
+    },
     TunnelListed
   >
   'POST /v1/forwards/remote': Json<{ readonly peer: string; readonly remote: string; readonly to: string; readonly save?: string }, TunnelListed>

@@ -3,10 +3,12 @@ import { z } from 'zod'
 import type { Assembly } from '../../../assembly/types.ts'
 import { KithError } from '../../../core/errors.ts'
 import type { SendProgress } from '../../../files/index.ts'
+import type { Did } from '../../../identity/did.ts'
 import type { Mesh } from '../../../mesh/mesh-types.ts'
 import type { TunnelStatus, Tunnels } from '../../../tunnel/index.ts'
 import { forwardName, type NamedForward } from '../../config/forwards.ts'
 import type { NodeContext } from '../../context.ts'
+import { isSshServer } from '../../services/ssh-forward.ts'
 import type { TunnelsService } from '../../services/tunnels.ts'
 import { type CallContext, json, lines, type RoutesOf } from '../route.ts'
 import { messagesOf } from './mail.ts'
@@ -17,14 +19,22 @@ const peer = z.string().min(1).max(200)
 const place = z.string().max(300)
 /** The longest path of Linux; other systems have shorter ones. */
 const MAX_PATH = 4_096
+const file = z.string().min(1).max(MAX_PATH).refine(isAbsolute, 'expected an absolute path')
 /** Progress is told no more often than eyes follow. */
 const PROGRESS_MS = 100
 const MAX_LISTED = 10_000
 
 export const servicesRoutes: RoutesOf<ServicesApi> = {
   'POST /v1/forwards': json(
-    z.object({ peer, target: place, local: place.optional(), allow_public_bind: z.boolean().default(false), save: forwardName.optional() }),
-    async ({ mesh, assembly, tunnels, forwards }, input, { signal }) => {
+    z.object({
+      ...{ peer, target: place, local: place.optional(), allow_public_bind: z.boolean().default(false), save: forwardName.optional() },
+      ...{ known_hosts: file.optional(), host_key: z.string().max(100).optional(), key_file: file.optional() },
+    }),
+    async (context, input, { signal }) => {
+      if (isSshServer(input.peer)) return await forwardSsh(context, input, signal)
+      const { mesh, assembly, tunnels, forwards } = context
+      if (input.known_hosts !== undefined || input.host_key !== undefined || input.key_file !== undefined)
+        throw new KithError('USAGE', 'known_hosts, host_key and key_file are for servers written ssh://USER@HOST; a peer proves its own key.')
       const { local, target, save, allow_public_bind: bind_public } = input
       const made = await tunnels.forward({
         ...{ peer: mesh.book.resolve(input.peer), target, allowPublicBind: bind_public, signal },
@@ -93,6 +103,30 @@ export const servicesRoutes: RoutesOf<ServicesApi> = {
   }),
 }
 
+interface SshForwardInput {
+  readonly peer: string
+  readonly target: string
+  readonly local?: string | undefined
+  readonly allow_public_bind: boolean
+  readonly save?: string | undefined
+  readonly known_hosts?: string | undefined
+  readonly host_key?: string | undefined
+  readonly key_file?: string | undefined
+}
+
+async function forwardSsh({ mesh, assembly, tunnels, forwards }: NodeContext, input: SshForwardInput, signal: AbortSignal): Promise<TunnelListed> {
+  const { peer: server, target, local, allow_public_bind: bind_public, save, known_hosts, host_key, key_file } = input
+  const made = await forwards.openSsh({
+    ...{ server, target, allowPublicBind: bind_public, signal, knownHosts: known_hosts, hostKey: host_key, keyFile: key_file },
+    ...(local === undefined ? {} : { local }),
+    ...(save === undefined ? {} : { id: save }),
+  })
+  if (save !== undefined)
+    await keep(tunnels, forwards, { name: save, kind: 'ssh', peer: made.peer, target, local: made.local, bind_public, known_hosts, host_key, key_file })
+  await noteOpened(assembly, made, save)
+  return listed(made, mesh)
+}
+
 /** What cannot be saved is not left open under a name that the next start does not know. */
 async function keep(tunnels: Tunnels, forwards: TunnelsService, row: NamedForward): Promise<void> {
   try {
@@ -110,7 +144,7 @@ async function noteOpened(assembly: Assembly, { id, kind, peer, target, local }:
 }
 
 function listed(tunnel: TunnelStatus, mesh: Mesh): TunnelListed {
-  return { ...tunnel, name: mesh.book.get(tunnel.peer)?.name ?? null }
+  return { ...tunnel, name: tunnel.kind === 'ssh' ? null : (mesh.book.get(tunnel.peer as Did)?.name ?? null) }
 }
 
 /** Progress at intervals, when there is some, then the receipt. */

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { sshUserKey } from '../../services/ssh-forward.ts'
 import { json, type RoutesOf } from '../route.ts'
 import type { SshApi } from './ssh-api.ts'
 
@@ -11,6 +12,7 @@ export const sshRoutes: RoutesOf<SshApi> = {
     if (error !== undefined) throw error
     return { ssh: ssh.status }
   }),
+  'GET /v1/ssh/key': json(nothing, async ({ vaults }) => await sshUserKey(vaults)),
   'GET /v1/ssh/sessions': json(nothing, async ({ ssh }) => ({ sessions: ssh.sessions() })),
   'POST /v1/ssh/close': json(z.object({ id: z.number().int().min(1) }), async ({ ssh }, { id }) => {
     ssh.end(id)
