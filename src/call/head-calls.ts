@@ -10,6 +10,7 @@ export function callsOverLinks(client: CallClient): WorkerCalls {
   }
 }
 
-function linkOptions(linkKey: string, { caller, ...rest }: WorkerCallOptions): PeerCallOptions {
-  return { ...rest, linkKey, ...(caller.via === 'local' ? {} : { onBehalfOf: caller }) }
+function linkOptions(linkKey: string, options: WorkerCallOptions): PeerCallOptions {
+  const { caller } = options
+  return caller.via === 'local' ? { ...options, linkKey } : { ...options, linkKey, onBehalfOf: caller }
 }

@@ -175,16 +175,15 @@ export class Forwarder {
   #options({ request, choice, startedAt, repeated }: Attempts, { cancellation }: Flight): WorkerCallOptions {
     const { caller, traceId, parentId, lastEventId, inputs } = request
     const deadlineMs = this.#timeLeft(request, choice, startedAt)
-    return {
-      caller,
-      cancellation,
-      ...(deadlineMs === undefined ? {} : { deadlineMs }),
-      ...(traceId === undefined ? {} : { traceId }),
-      ...(parentId === undefined ? {} : { parentId }),
-      ...(lastEventId === undefined ? {} : { lastEventId }),
-      ...(inputs === undefined ? {} : { inputs }),
-      ...(repeated || request.repeated === true ? { repeated: true } : {}),
-    }
+    // One object for each call, not one for each field.
+    const options: { -readonly [K in keyof WorkerCallOptions]: WorkerCallOptions[K] } = { caller, cancellation }
+    if (deadlineMs !== undefined) options.deadlineMs = deadlineMs
+    if (traceId !== undefined) options.traceId = traceId
+    if (parentId !== undefined) options.parentId = parentId
+    if (lastEventId !== undefined) options.lastEventId = lastEventId
+    if (inputs !== undefined) options.inputs = inputs
+    if (repeated || request.repeated === true) options.repeated = true
+    return options
   }
 
   #attempts(request: IncomingCall, path: CallPath): Attempts {

@@ -51,6 +51,8 @@ class CallHead implements Head {
   readonly #listeners: Set<() => void> = new Set()
   readonly #forwarder: Forwarder
   readonly #streams: Set<() => void> = new Set()
+  #lastText: string | undefined
+  #lastPath: CallPath | undefined
 
   constructor(components: HeadComponents) {
     this.#components = components
@@ -195,7 +197,12 @@ class CallHead implements Head {
 
   /** With the name of this node itself taken off. */
   #pathOf(text: string): CallPath | undefined {
-    const path = parseCallPath(text)
+    // Each call is asked about twice: whether it goes on, and where to.
+    if (text !== this.#lastText) {
+      this.#lastText = text
+      this.#lastPath = parseCallPath(text)
+    }
+    const path = this.#lastPath
     return path !== undefined && path.node !== '' && this.#components.isHere?.(path.node) === true ? { node: '', name: path.name } : path
   }
 

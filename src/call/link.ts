@@ -245,7 +245,13 @@ export function createCallClient(mesh: Pick<Mesh, 'openLean' | 'onEvent'>, optio
     return bytes
   }
 
-  const keyOf = (peer: string, { linkKey }: PeerCallOptions): string => (linkKey === undefined ? peer : `${peer} ${linkKey}`)
+  /** A new text would be hashed at every call; the last one mostly fits. */
+  const last = { peer: '', linkKey: '', key: '' }
+  const keyOf = (peer: string, { linkKey }: PeerCallOptions): string => {
+    if (linkKey === undefined) return peer
+    if (last.peer !== peer || last.linkKey !== linkKey) Object.assign(last, { peer, linkKey, key: `${peer} ${linkKey}` })
+    return last.key
+  }
   const optionsOf = (given: PeerCallOptions): LinkCallOptions =>
     given.onBehalfOf === undefined ? given : { ...given, statement: statementOf(given.onBehalfOf) }
 
