@@ -19,8 +19,10 @@ export interface UserKey {
   readonly fingerprint: string
 }
 
+/** About one in two hundred of the keys that the library writes it cannot read again. */
 export function userKey(): UserKey {
   const { private: privateKey, public: line } = library.utils.generateKeyPairSync('ed25519')
+  if (library.utils.parseKey(privateKey) instanceof Error) return userKey()
   const blob = Buffer.from(line.split(' ')[1] as string, 'base64')
   return { privateKey, blob, fingerprint: blobFingerprint(blob) }
 }
