@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { Clock, Timer } from '../core/clock.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
@@ -48,6 +49,7 @@ export class Router {
   /** Streams whose header is not whole yet, with the time they came. */
   readonly #waiting: Map<LinkStream, number> = new Map()
   #sweeper: Timer | undefined
+  readonly #stops: WeakMap<AbortSignal, { readonly retired: AbortSignal; readonly stop: AbortSignal }> = new WeakMap()
 
   constructor(components: RouterComponents) {
     this.#components = components
@@ -87,8 +89,7 @@ export class Router {
   /** Opens a stream on this connection; the header waits for the first data of the same turn. */
   async open(member: Member, protocol: string, signal?: AbortSignal): Promise<LinkStream> {
     checkProtocol(protocol)
-    const stop = signal === undefined ? member.retired : AbortSignal.any([signal, member.retired])
-    const stream = await member.connection.open({ signal: stop })
+    const stream = await member.connection.open({ signal: signal === undefined ? member.retired : this.#either(signal, member.retired) })
     if (member.state !== 'live') {
       const moved = new KithError('LINK_MOVED')
       stream.reset(moved.number)
@@ -97,6 +98,16 @@ export class Router {
     member.opened++
     stream.write(header(protocol))
     return stream
+  }
+
+  /** Forwards open many streams with one signal: what ends the wait for each of them is made once. */
+  #either(signal: AbortSignal, retired: AbortSignal): AbortSignal {
+    const known = this.#stops.get(signal)
+    if (known !== undefined && known.retired === retired) return known.stop
+    const stop = AbortSignal.any([signal, retired])
+    setMaxListeners(0, stop)
+    this.#stops.set(signal, { retired, stop })
+    return stop
   }
 
   /** Opens the control stream: also on a connection that was passed over already, since its drain is agreed there. */

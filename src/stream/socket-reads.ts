@@ -64,6 +64,22 @@ interface Handle {
   useUserBuffer(buffer: Buffer): void
 }
 
+interface Places {
+  readonly buffer: symbol
+  readonly callback: symbol
+  readonly generator: symbol
+}
+
+/** The same symbols on every socket of a process: looked for until they are found. */
+let found: Places | undefined
+
+function findPlaces(socket: object): Places | undefined {
+  const symbols = Object.getOwnPropertySymbols(socket)
+  const [buffer, callback, generator] = ['kBuffer', 'kBufferCb', 'kBufferGen'].map((name) => symbols.find((symbol) => symbol.description === name))
+  if (buffer === undefined || callback === undefined || generator === undefined) return undefined
+  return { buffer, callback, generator }
+}
+
 interface Internals {
   _handle: Handle | null
   [place: symbol]: unknown
@@ -73,12 +89,10 @@ interface Internals {
 function adopt(duplex: Duplex, reader: MemoryReader): boolean {
   if (!(duplex instanceof Socket) || 'encrypted' in duplex) return false
   const socket = duplex as unknown as Internals
-  const places = Object.getOwnPropertySymbols(socket)
-  const buffer = places.find((place) => place.description === 'kBuffer')
-  const callback = places.find((place) => place.description === 'kBufferCb')
-  const generator = places.find((place) => place.description === 'kBufferGen')
+  found ??= findPlaces(socket)
+  if (found === undefined) return false
+  const { buffer, callback, generator } = found
   const handle = socket._handle
-  if (buffer === undefined || callback === undefined || generator === undefined) return false
   if (socket[buffer] !== null || socket[callback] !== null || socket[generator] !== null) return false
   if (typeof handle?.useUserBuffer !== 'function' || duplex.listenerCount('data') > 0 || duplex.readableEnded) return false
   for (let chunk: unknown = duplex.read(); chunk !== null; chunk = duplex.read()) reader.take(chunk as Buffer, (chunk as Buffer).length)

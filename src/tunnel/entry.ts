@@ -10,6 +10,7 @@ import { abortSocket, readLocal } from './local-socket.ts'
 import { explain, type Opener, type StreamOpener } from './opener.ts'
 import { splice } from './splice.ts'
 import type { ForwardTarget } from './target.ts'
+import type { ForwardRequest } from './wire.ts'
 
 export interface CarrierOptions {
   readonly mesh: StreamOpener
@@ -27,10 +28,11 @@ export interface EntryOptions extends CarrierOptions {
 
 /** Listens on this machine and carries each connection over the link. @throws KithError `ADDRESS_IN_USE`, `ADDRESS_INVALID`. */
 export async function openEntry(options: EntryOptions): Promise<LocalListener> {
-  return await listenLocal(options.local, (socket) => void carry(options, socket))
+  const request: ForwardRequest = { kind: 'connect', ...options.target }
+  return await listenLocal(options.local, (socket) => void carry(options, request, socket))
 }
 
-async function carry(options: EntryOptions, socket: Socket): Promise<void> {
+async function carry(options: EntryOptions, request: ForwardRequest, socket: Socket): Promise<void> {
   const { mesh, opener, connections, peer, target } = options
   const attempt = new Attempt()
   const { meter, leave } = connections.enter(() => {
@@ -44,7 +46,7 @@ async function carry(options: EntryOptions, socket: Socket): Promise<void> {
   const failed = (error: KithError): void => noteFailure(options, peer, explain(error, mesh, peer, target))
   let stream: LinkStream
   try {
-    stream = await opener.open(peer, { kind: 'connect', ...target }, attempt)
+    stream = await opener.open(peer, request, attempt)
   } catch (error) {
     if (!attempt.aborted) failed(asKithError(error, 'PEER_UNREACHABLE'))
     abortSocket(socket)

@@ -47,8 +47,16 @@ export const forwardRequest: Codec<ForwardRequest> = mapped(
 /** A request never takes more bytes than this; an acceptor that has read as many without a whole request refuses. */
 export const MAX_REQUEST_BYTES: number = body.max
 
+/** A forward sends the same request for each of its connections. */
+const encoded: WeakMap<ForwardRequest, Uint8Array> = new WeakMap()
+
+/** The same bytes every time for the same object: not to be changed by whoever gets them. */
 export function encodeRequest(request: ForwardRequest): Uint8Array {
-  return encode(forwardRequest, request)
+  const known = encoded.get(request)
+  if (known !== undefined) return known
+  const bytes = encode(forwardRequest, request)
+  encoded.set(request, bytes)
+  return bytes
 }
 
 /** Takes a request off the front of what has arrived. `undefined`: more is needed. @throws KithError `WIRE_MALFORMED`. */
