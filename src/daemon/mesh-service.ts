@@ -205,8 +205,7 @@ export class MeshService implements Service {
 
   /** The machine has new link keys: links end and begin again on transports made for them. When that fails the service begins anew with them. */
   async deviceChanged(): Promise<void> {
-    const { identity, config, clock, random, logger } = this.#options
-    const { device } = identity
+    const { device } = this.#options.identity
     try {
       await this.#assembly?.replaceDevice(device, { transports: this.#transports() })
     } catch (cause) {

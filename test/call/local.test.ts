@@ -98,7 +98,7 @@ describe('validation', () => {
   })
 
   it('an exception becomes CALL_FAILED without its message', async () => {
-    for (const thrown of [new Error('db password is hunter2'), new KithError('STORE_FAILED', 'at /home/ann/store'), 'text', undefined]) {
+    for (const thrown of [new Error('db password is hunter2'), new KithError('STORE_FAILED', 'at /var/ann/store'), 'text', undefined]) {
       const { callee, lines } = localWorld([
         op('a/b', () => {
           throw thrown

@@ -22,7 +22,7 @@ const DEMO: NamedForward = { name: 'demo', kind: 'remote', peer: 'office', remot
 const BROWSE: NamedForward = { name: 'browse', kind: 'socks', peer: 'office' }
 const WIKI: NamedForward = {
   ...{ name: 'wiki', kind: 'ssh', peer: 'ssh://alice@bastion.example:2222', target: 'wiki.internal:80', local: '127.0.0.1:8080', bind_public: false },
-  ...{ host_key: `SHA256:${'A'.repeat(43)}`, key_file: '/home/alice/.ssh/id' },
+  ...{ host_key: `SHA256:${'A'.repeat(43)}`, key_file: '/keys/alice/id' },
 }
 
 beforeEach(() => rmSync(file, { force: true }))

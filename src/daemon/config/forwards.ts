@@ -31,7 +31,7 @@ import { parseLocal, parseTarget } from '../../tunnel/index.ts'
  * peer = "ssh://alice@bastion.example:22"
  * target = "wiki.internal:80"            # as that server sees it; or unix:/path
  * host_key = "SHA256:..."                # or known_hosts = "/path"; default ~/.ssh/known_hosts
- * key_file = "/home/alice/.ssh/id"       # default: the key of this node (kith ssh key)
+ * key_file = "/keys/alice/id"       # default: the key of this node (kith ssh key)
  * ```
  */
 export type NamedForward =
