@@ -98,7 +98,7 @@ test('ssh -W and ProxyJump, go through the door to another', { skip: noSsh }, as
   const proxy = `ssh ${door.options('key').join(' ')} -p ${door.port} -W %h:%p alice@127.0.0.1`
   const { out, status, err } = await run('ssh', [...far.options('key', ['-o', `ProxyCommand=${proxy}`]), '-p', String(far.port), 'alice@127.0.0.1', 'help'])
   assert.equal(status, 0, err)
-  assert.match(out, /^commands/)
+  assert.match(out, /^commands/i)
 })
 
 test('a target that does not answer, and a login without command, are told in a line', { skip: noSsh }, async (context) => {
@@ -204,4 +204,65 @@ test('our client, logs in at a real sshd by key and by certificate, and goes on 
     connection.close()
   }
   await assert.rejects(connectSsh({ url, knownHosts: new KnownHosts(''), credentials: [{ signer }], clock: systemClock }), { code: 'SSH_HOST_KEY_UNKNOWN' })
+})
+
+test('kith forward, reaches a port behind a real sshd by the key of the node and by a certificate, and refuses a server it does not know', {
+  skip: noSshd,
+  timeout: 50_000,
+}, async (context) => {
+  const directory = await workplace(context)
+  const at = (file: string): string => join(directory, file)
+  for (const key of ['host', 'ca', 'user']) await keygen('-t', 'ed25519', '-N', '', '-f', at(key))
+  await keygen('-s', at('ca'), '-I', 'id', '-n', 'root', '-V', '+1h', at('user.pub'))
+  await writeFile(at('authorized'), '')
+  const port = await realSshd(context, directory, [`TrustedUserCAKeys ${at('ca.pub')}`])
+  await writeFile(at('known'), `[127.0.0.1]:${port} ${await readFile(at('host.pub'), 'utf8')}`)
+  const fingerprint = (await run('ssh-keygen', ['-lf', at('host.pub')])).out.split(' ')[1] as string
+  const target = await echoServer(context)
+  const home = at('home')
+  const launcher = new URL('../../bin/kith.mjs', import.meta.url).pathname
+  const kith = (...args: readonly string[]): ReturnType<typeof run> =>
+    run('env', [`XDG_STATE_HOME=${at('state')}`, 'NO_COLOR=1', process.execPath, launcher, ...args, '--home', home])
+  const good = async (...args: readonly string[]): Promise<string> => {
+    const { status, out, err } = await kith(...args)
+    assert.equal(status, 0, `${args.join(' ')}: ${err}`)
+    return out.trim()
+  }
+  await good('init', '--no-passphrase')
+  await writeFile(join(home, 'config.toml'), 'listen = ["tcp://127.0.0.1:0"]\n[discovery]\nmdns = false\n')
+  await good('up', '--detach')
+  // Before the sshd, which does not end while somebody is logged in.
+  try {
+    const server = ['forward', `ssh://root@127.0.0.1:${port}`, `127.0.0.1:${target}`, '--local', '127.0.0.1:0', '--quiet']
+    const locked = await kith(...server, '--host-key', fingerprint)
+    assert.match(locked.err, /VAULT_LOCKED[\s\S]*vault unlock/)
+    await good('vault', 'unlock')
+    await writeFile(at('authorized'), `${await good('ssh', 'key', '--quiet')}\n`)
+    await writeFile(at('empty'), '')
+    const unknown = await kith(...server, '--known-hosts', at('empty'))
+    assert.equal(unknown.status, 4)
+    assert.match(unknown.err, /SSH_HOST_KEY_UNKNOWN[\s\S]*ssh-keyscan/)
+    const changed = await kith(...server, '--host-key', `SHA256:${'A'.repeat(43)}`)
+    assert.match(changed.err, /SSH_HOST_KEY_CHANGED/)
+    const bytes = randomBytes(4 * 1_048_576)
+    for (const how of [
+      ['--known-hosts', at('known')],
+      ['--host-key', fingerprint, '--key-file', at('user'), '--save', 'kept'],
+    ]) {
+      const local = await good(...server, ...how)
+      assert.ok((await exchange(Number(local.split(':')[1]), bytes)).equals(bytes), how.join(' '))
+    }
+    const { tunnels } = JSON.parse(await good('tunnels', '--json')) as { tunnels: { kind: string; peer: string; bytes_in: number; bytes_out: number }[] }
+    const name = `ssh://root@127.0.0.1:${port}`
+    const carried = { kind: 'ssh', peer: name, bytes_in: bytes.length, bytes_out: bytes.length }
+    assert.deepEqual(
+      tunnels.map(({ kind, peer, bytes_in, bytes_out }) => ({ kind, peer, bytes_in, bytes_out })),
+      [carried, carried],
+    )
+    assert.match(await readFile(join(home, 'config.toml'), 'utf8'), /kind = "ssh"\npeer = "ssh:\/\/root@/)
+    await good('tunnels', 'close', 'kept', '--forget')
+    assert.doesNotMatch(await readFile(join(home, 'config.toml'), 'utf8'), /kept/)
+  } finally {
+    await kith('down')
+  }
 })
