@@ -87,7 +87,8 @@ test('node, killed without warning, starts again with the same identity, peers a
     [['friend', other.did]],
   )
   const { rules } = await stage.json<{ rules: object[] }>(['policy', 'list', '--home', home])
-  assert.deepEqual(rules, [{ effect: 'allow', principal: other.did, name: 'friend', action: 'forward', target: 'localhost:5432' }])
+  const conditions = { via: null, between: null, until: null }
+  assert.deepEqual(rules, [{ effect: 'allow', principal: other.did, name: 'friend', action: 'forward', target: 'localhost:5432', ...conditions }])
   await stage.json(['down', '--home', home])
 })
 
@@ -131,7 +132,7 @@ test('running node, config reload and logs and health, answer', async () => {
   await stage.json(['init', '--home', home])
   await stage.up(home)
   await writeFile(`${home}/config.toml`, '[log]\nlevel = "debug"\nkeep = 9\n')
-  assert.deepEqual(await stage.json(['config', 'reload', '--home', home]), { applied: ['log.level'], restart: ['log.keep'] })
+  assert.deepEqual(await stage.json(['config', 'reload', '--home', home]), { applied: ['log.level'], restart: ['log.keep'], revoked: 0, disconnected: false })
   const logs = await stage.kith(['logs', '--home', home, '--json'])
   const records = logs.stdout
     .trim()

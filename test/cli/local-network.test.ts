@@ -122,7 +122,7 @@ test('two machines on one network, paired, see each other by multicast; the pref
 
   for (const home of [desk, laptop]) {
     await writeFile(join(home, 'config.toml'), '[link]\nprefer = ["quic", "tcp"]\n')
-    assert.deepEqual(await stage.json(on(home, 'config', 'reload')), { applied: ['link.prefer'], restart: [] })
+    assert.deepEqual(await stage.json(on(home, 'config', 'reload')), { applied: ['link.prefer'], restart: [], revoked: 0, disconnected: false })
   }
   await stage.json(on(laptop, 'network', 'dial', 'desk', '--addr', 'quic://192.0.2.1:4433'))
   const moved = await until<Status>(on(laptop, 'status'), ({ peers }) => peers.some(({ path }) => path?.scheme === 'quic'))

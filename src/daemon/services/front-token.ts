@@ -8,16 +8,17 @@ import { TOKEN_BYTES } from '../../transport/wss/address.ts'
 const FILE = 'wss.token'
 
 /**
- * What opens the keyed paths of this node's site: in a file of the home that only its owner reads, made when it is first needed. Removing the file and starting
+ * What opens the keyed paths of this node's site: in a file of the home that only its owner reads, made when a site or a `wss://` address first needs one. Removing the file and starting
  * again changes all addresses that were handed out. @throws KithError `STORE_FAILED` when the file holds something else.
  */
-export async function frontToken(home: string, random: Random): Promise<Uint8Array> {
+export async function frontToken(home: string, random: Random, needed: boolean): Promise<Uint8Array | undefined> {
   const path = join(home, FILE)
   const text = await readFile(path, 'latin1').catch((error: unknown) => {
     if ((error as { code?: string }).code === 'ENOENT') return undefined
     throw error
   })
   if (text === undefined) {
+    if (!needed) return undefined
     const token = random.bytes(TOKEN_BYTES)
     await writeAtomic(path, Buffer.from(`${Buffer.from(token).toString('base64url')}\n`))
     return token

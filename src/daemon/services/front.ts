@@ -110,7 +110,11 @@ export class FrontService implements Service {
   /** @throws KithError `ADDRESS_IN_USE`, `ADDRESS_INVALID`. */
   async start(): Promise<void> {
     const { home, config, certificates, clock, random } = this.#options
-    this.#token = await frontToken(home.paths.root, random)
+    this.#token = await frontToken(
+      home.paths.root,
+      random,
+      config.current['front.listen'] !== '' || config.current.listen.some((url) => url.startsWith('wss:')),
+    )
     const wanted = config.current['front.listen']
     if (wanted === '') return
     this.#lease = await this.pool.at(splitHostPort(wanted))

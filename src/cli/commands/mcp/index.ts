@@ -10,6 +10,7 @@ export const spec: CommandSpec = {
     { flags: '--tools <name>', about: 'service/op, or service/*; may be repeated. With a key: fewer than it may call', kind: 'list' },
   ],
   examples: ['kith mcp --key-file ~/.config/assistant.key', 'kith mcp --tools notes/read --tools calendar/*'],
+  json: 'the Model Context Protocol on standard output, JSON-RPC one message per line',
   timeoutMs: 0,
   load: () => import('./handler.ts'),
 }
