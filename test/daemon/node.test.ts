@@ -93,7 +93,23 @@ test('createNode, no identity and none wanted, throws and leaves no trace of run
   await assert.rejects(idle.invite(), (error) => isKithError(error))
   assert.deepEqual(
     idle.status().services.map(({ name }) => name),
-    ['identity', 'vault', 'certificates', 'front', 'mesh', 'devices', 'tunnels', 'files', 'access', 'calls', 'credentials', 'gateway', 'ssh', 'keys'],
+    [
+      'identity',
+      'vault',
+      'certificates',
+      'front',
+      'mesh',
+      'devices',
+      'tunnels',
+      'files',
+      'access',
+      'calls',
+      'control-channel',
+      'credentials',
+      'gateway',
+      'ssh',
+      'keys',
+    ],
   )
 })
 
