@@ -80,10 +80,12 @@ export function vaultOperations(options: VaultCallsOptions): readonly AnyOperati
       throw known
     }
   }
+  // What uses a key is no query: a query may be asked for in a URL, and a client of tools may ask it without its person.
   return [
     defineOperation({
       name: 'vault/encrypt',
-      kind: 'query',
+      kind: 'mutation',
+      idempotent: true,
       access: { all: ['secrets:encrypt'] },
       summary: 'Encrypts bytes (base64) with the key of the vault.',
       input: z.strictObject({ data: base64(Math.ceil(MAX_PLAINTEXT_BYTES / 3) * 4), vault }),
@@ -103,7 +105,8 @@ export function vaultOperations(options: VaultCallsOptions): readonly AnyOperati
     }),
     defineOperation({
       name: 'vault/decrypt',
-      kind: 'query',
+      kind: 'mutation',
+      idempotent: true,
       access: { all: ['secrets:decrypt'] },
       summary: 'Decrypts what the vault encrypted; the bytes come as base64.',
       input: z.strictObject({ encrypted, vault }),
@@ -121,7 +124,8 @@ export function vaultOperations(options: VaultCallsOptions): readonly AnyOperati
     }),
     defineOperation({
       name: 'vault/sign',
-      kind: 'query',
+      kind: 'mutation',
+      idempotent: true,
       access: { all: ['secrets:sign'] },
       summary: 'Signs a message (base64) with the Ed25519 key of a path that was given to the caller.',
       input: z.strictObject({ path, message: base64(MAX_MESSAGE_CHARS), vault }),
@@ -158,7 +162,8 @@ export function vaultOperations(options: VaultCallsOptions): readonly AnyOperati
     }),
     defineOperation({
       name: 'vault/site-password',
-      kind: 'query',
+      kind: 'mutation',
+      idempotent: true,
       access: { all: ['secrets:site-password'] },
       summary: 'The password of a site.',
       input: z.strictObject({
