@@ -1,12 +1,15 @@
 /** The one entry behind every npm script: sets up what is missing, then runs the command on the pinned Node 24. */
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
-import { constants } from 'node:os'
+import { availableParallelism, constants } from 'node:os'
 import { join } from 'node:path'
 import { ensureInstalled, node24, ROOT } from './lib/toolchain.mjs'
 
 const SOURCE = '--conditions=kith-source'
 const TEST = [SOURCE, '--test', '--test-reporter=./test/reporter.mjs', '--test-reporter-destination=stdout']
+
+/** Files of the quick suite that run at a time; by itself the runner would leave one of two processors idle. */
+const TOGETHER = Math.max(2, availableParallelism() - 1)
 
 function testFiles(...folders) {
   const found = []
@@ -35,7 +38,7 @@ function simulations(rest) {
 const COMMANDS = {
   start: { scope: 'run', args: (rest) => ['bin/kith.mjs', 'start', '--home', './.kith', ...rest] },
   demo: { scope: 'run', args: (rest) => ['bin/kith.mjs', 'demo', ...rest] },
-  test: { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : quickTests())] },
+  test: { scope: 'all', args: (rest) => [...TEST, `--test-concurrency=${TOGETHER}`, ...(rest.length > 0 ? rest : quickTests())] },
   'test:slow': { scope: 'clients', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : testFiles(join('test', 'slow')))] },
   'test:fuzz': { scope: 'all', args: (rest) => [...TEST, ...(rest.length > 0 ? rest : testFiles(join('test', 'fuzz')))] },
   'test:sim': { scope: 'all', args: (rest) => simulations(rest).args, env: (rest) => simulations(rest).env },
