@@ -271,7 +271,7 @@ test('more streams at once than anybody may have, MUX_LIMIT', async (t) => {
   await node.mesh.book.add(opener.device.did, { name: 'opener' })
   const { mux } = await linkTo(t, node, opener)
   const ended = endedWith(mux)
-  for (let id = 1; id < 2 * 102; id += 2) frameOf(mux, TYPE_WINDOW_UPDATE, FLAG_SYN, id, 0)
+  for (let id = 1; id < 2 * 252; id += 2) frameOf(mux, TYPE_WINDOW_UPDATE, FLAG_SYN, id, 0)
   assert.equal(await ended, 'MUX_LIMIT')
   await assertServes(node, good)
 })
