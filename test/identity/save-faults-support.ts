@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import type { Clock } from '../../src/core/clock.ts'
 import { isKithError } from '../../src/core/errors.ts'
 import { systemRandom } from '../../src/core/random.ts'
 import { verifyBinding } from '../../src/identity/binding.ts'
 import { type Home, openHome } from '../../src/identity/home.ts'
-import { createKeystore, type KeystoreOptions, openKeystore } from '../../src/identity/keystore.ts'
+import { createKeystore, type Keystore, type KeystoreOptions, openKeystore } from '../../src/identity/keystore.ts'
 import { keyFileIntact } from '../../src/identity/keystore-file.ts'
 import { manualClock } from './clock.ts'
-import { withFault } from './faults.ts'
+import { Killed, withFault } from './faults.ts'
 import { seedsOf, T0 } from './make.ts'
 import { secret, temporaryDirectory } from './temp.ts'
 
@@ -84,4 +84,45 @@ export function copyHome(from: string, to: string): void {
   mkdirSync(to)
   mkdirSync(join(to, 'home'), { mode: 0o700 })
   cpSync(join(from, 'home'), join(to, 'home'), { recursive: true })
+}
+
+/** Work on an open keystore; the home's lock is released as the system would. */
+const opened =
+  (work: (keystore: Keystore) => Promise<unknown>) =>
+  async (path: string): Promise<void> => {
+    const keystore = await openKeystore(path, options())
+    try {
+      await work(keystore)
+    } finally {
+      await keystore.close()
+    }
+  }
+
+/** What holds for every save, at every step of it: killed, or the disk full. */
+export function saveSuite(saves: Readonly<Record<string, (keystore: Keystore) => Promise<unknown>>>): void {
+  for (const [name, work] of Object.entries(saves)) {
+    test(`${name}, killed at every step of saving, leaves a home that opens whole`, async (t) => {
+      const before = await template(t)
+      const steps = await atEveryStep(before, 'kill', opened(work), async (home, error) => {
+        assert.ok(error === undefined || error instanceof Killed || isKithError(error, 'KEYSTORE_NOT_SAVED'), String(error))
+        await whole(home, ['right'], before)
+      })
+      assert.ok(steps > 10, `${steps} steps`)
+    })
+
+    test(`${name}, the disk full at every step, says so and leaves a home that opens whole`, async (t) => {
+      const before = await template(t)
+      let refused = 0
+      await atEveryStep(before, 'full', opened(work), async (home, error) => {
+        if (error !== undefined) {
+          refused++
+          assert.ok(isKithError(error, 'KEYSTORE_NOT_SAVED'), String(error))
+          assert.equal(error.details.reason, 'ENOSPC')
+          assert.match(String(error.next), /^free some space/)
+        }
+        await whole(home, ['right'], before)
+      })
+      assert.ok(refused > 3)
+    })
+  }
 }

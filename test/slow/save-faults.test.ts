@@ -7,55 +7,17 @@ import { systemRandom } from '../../src/core/random.ts'
 import { changePassphrase } from '../../src/daemon/identity/change-passphrase.ts'
 import { setUpIdentity } from '../../src/daemon/identity/setup.ts'
 import { openHome } from '../../src/identity/home.ts'
-import { hasIdentity, type Keystore, openKeystore, rotateDeviceKey, rotateIdentity } from '../../src/identity/keystore.ts'
+import { hasIdentity, openKeystore, rotateDeviceKey, rotateIdentity } from '../../src/identity/keystore.ts'
 import { resolvePassphrase } from '../../src/identity/passphrase.ts'
-import { Killed, withFault } from '../identity/faults.ts'
+import { withFault } from '../identity/faults.ts'
 import { seedsOf } from '../identity/make.ts'
-import { atEveryStep, clock, copyHome, options, template, whole } from '../identity/save-faults-support.ts'
+import { atEveryStep, clock, copyHome, options, saveSuite, template, whole } from '../identity/save-faults-support.ts'
 import { secret, temporaryDirectory } from '../identity/temp.ts'
 
-/** Work on an open keystore; the home's lock is released as the system would. */
-const opened =
-  (work: (keystore: Keystore) => Promise<unknown>) =>
-  async (path: string): Promise<void> => {
-    const keystore = await openKeystore(path, options())
-    try {
-      await work(keystore)
-    } finally {
-      await keystore.close()
-    }
-  }
-
-const SAVES: Record<string, (keystore: Keystore) => Promise<unknown>> = {
+saveSuite({
   'a new link key': ({ home, device, identity }) => rotateDeviceKey(home, device, identity, options()),
   'a rotation': ({ home, device, identity }) => rotateIdentity(home, device, identity, { ...options(), reason: 'lost', next: seedsOf('me 2') }),
-}
-
-for (const [name, work] of Object.entries(SAVES)) {
-  test(`${name}, killed at every step of saving, leaves a home that opens whole`, async (t) => {
-    const before = await template(t)
-    const steps = await atEveryStep(before, 'kill', opened(work), async (home, error) => {
-      assert.ok(error === undefined || error instanceof Killed || isKithError(error, 'KEYSTORE_NOT_SAVED'), String(error))
-      await whole(home, ['right'], before)
-    })
-    assert.ok(steps > 10, `${steps} steps`)
-  })
-
-  test(`${name}, the disk full at every step, says so and leaves a home that opens whole`, async (t) => {
-    const before = await template(t)
-    let refused = 0
-    await atEveryStep(before, 'full', opened(work), async (home, error) => {
-      if (error !== undefined) {
-        refused++
-        assert.ok(isKithError(error, 'KEYSTORE_NOT_SAVED'), String(error))
-        assert.equal(error.details.reason, 'ENOSPC')
-        assert.match(String(error.next), /^free some space/)
-      }
-      await whole(home, ['right'], before)
-    })
-    assert.ok(refused > 3)
-  })
-}
+})
 
 for (const mode of ['kill', 'full'] as const) {
   test(`passphrase, its change cut at every step (${mode}), opens both files by the old one or both by the new one, with the same link key`, async (t) => {
