@@ -11,6 +11,8 @@ import { encodeQuery, type Message, sameName } from './wire.ts'
 const MAX_PEERS = 1_000
 const MAX_PEERS_PER_SOURCE = 32
 const MAX_ADDRESSES = 8
+/** How often what is missing of a peer is asked for, at growing intervals. */
+const MAX_ASKS = 5
 const MAX_LIFE_S = 4_500
 /** A record is asked for again when this part of its life is over (RFC 6762, 5.2). */
 const REFRESH_AT = 0.8
@@ -30,6 +32,8 @@ interface Entry {
   refreshAt: number
   expiresAt: number
   asked: boolean
+  asks: number
+  askAt: number
   told: FoundPeer | undefined
 }
 
@@ -77,13 +81,13 @@ export class Browser {
     const touched = new Set<Entry>()
     for (const record of records) if (record.type === 'PTR') this.#pointer(record, source, touched)
     for (const record of records) if (record.type === 'SRV' || record.type === 'TXT') this.#detail(record, source, touched)
+    for (const entry of this.#entries.values()) if (lacksAddresses(entry) && records.some((record) => isAddressOf(record, entry))) touched.add(entry)
     for (const entry of touched) {
       const target = entry.service?.target
-      const found = records.filter(
-        (record) => (record.type === 'A' || record.type === 'AAAA') && (record.ttl ?? 0) > 0 && target !== undefined && sameName(record.name, target),
-      )
+      const found = target === undefined ? [] : records.filter((record) => isAddressOf(record, entry))
       const addresses = found.map(({ data }) => data).filter((data): data is string => typeof data === 'string' && parseIp(data) !== undefined)
       if (addresses.length > 0) entry.addresses = addresses.slice(0, MAX_ADDRESSES)
+      else if (lacksAddresses(entry)) entry.addresses = this.#addressesOf(entry)
       this.#tell(entry, source)
     }
   }
@@ -133,6 +137,8 @@ export class Browser {
       refreshAt: 0,
       expiresAt: 0,
       asked: false,
+      asks: 0,
+      askAt: 0,
       told: undefined,
     }
     this.#live(entry, 0)
@@ -190,19 +196,48 @@ export class Browser {
     const questions: Question[] = []
     for (const [key, entry] of this.#entries) {
       if (entry.expiresAt <= now) this.#gone(key)
-      else if (questions.length < QUESTIONS_PER_TICK && !entry.asked && (entry.refreshAt <= now || entry.told === undefined)) {
+      else if (questions.length < QUESTIONS_PER_TICK && this.#wants(entry, now)) {
         entry.asked = true
+        if (entry.told === undefined) entry.askAt = now + FIRST_QUERY_MS * 2 ** ++entry.asks
         questions.push({ name: entry.instance, type: 'SRV' }, { name: entry.instance, type: 'TXT' })
+        if (lacksAddresses(entry)) questions.push({ name: entry.service?.target ?? entry.instance, type: 'A' })
       }
     }
     if (questions.length > 0) this.#send(questions, [])
     this.#tick = this.#parts.clock.after(TICK_MS, () => this.#maintain())
   }
 
+  /** What is about to run out, and what is not complete: a host leaves out what it has just said on the same network. */
+  #wants({ asked, refreshAt, told, asks, askAt }: Entry, now: number): boolean {
+    return told === undefined ? asks < MAX_ASKS && askAt <= now : !asked && refreshAt <= now
+  }
+
+  /** A host says its addresses once for all its services. */
+  #addressesOf({ service, source }: Entry): readonly string[] {
+    for (const other of this.#entries.values())
+      if (
+        other.source === source &&
+        other.addresses.length > 0 &&
+        service !== undefined &&
+        other.service !== undefined &&
+        sameName(other.service.target, service.target)
+      )
+        return other.addresses
+    return []
+  }
+
   #send(questions: readonly Question[], known: readonly DnsRecord[]): void {
     const packet = encodeQuery(questions, known)
     for (const port of this.#parts.ports()) port.send(packet)
   }
+}
+
+function lacksAddresses({ service, addresses }: Entry): boolean {
+  return service !== undefined && addresses.length === 0
+}
+
+function isAddressOf(record: DnsRecord, { service }: Entry): boolean {
+  return (record.type === 'A' || record.type === 'AAAA') && (record.ttl ?? 0) > 0 && service !== undefined && sameName(record.name, service.target)
 }
 
 function same(a: FoundPeer, b: FoundPeer | undefined): boolean {
