@@ -157,6 +157,38 @@ test('mdns table: a peer leaves when its time to live is over, unless it answers
   assert.deepEqual(found.at(-1), { urls: ['tcp://192.0.2.7:1'], gone: true })
 })
 
+/** As responders that know of no URLs announce a service. */
+function plain(instance: string, port: number, withAddress: boolean): DnsRecord[] {
+  const name = `${instance}.${SERVICE}`
+  return [
+    { name: SERVICE, type: 'PTR', ttl: 120, data: name },
+    { name, type: 'SRV', ttl: 120, data: { port, target: 'host.local' } },
+    { name, type: 'TXT', ttl: 120, data: [Buffer.from('version=0.1.0')] },
+    ...(withAddress ? [{ name: 'host.local', type: 'A', ttl: 120, data: '192.0.2.7' } as DnsRecord] : []),
+  ]
+}
+
+test('mdns table: the second service of a host that has said its address already, is found too', () => {
+  const { found, browser: table } = browser()
+  table.onResponse(response(plain('a', 4400, true)), '192.0.2.7')
+  table.onResponse(response(plain('b', 4401, false)), '192.0.2.7')
+  assert.deepEqual(
+    found.map(({ urls }) => urls),
+    [['quic://192.0.2.7:4400'], ['quic://192.0.2.7:4401']],
+  )
+})
+
+test('mdns table: an address that was left out, is asked for again until it comes, five times at most', () => {
+  const { clock, net, found, browser: table } = browser()
+  table.onResponse(response(plain('a', 4400, false)), '192.0.2.7')
+  assert.equal(found.length, 0)
+  const asked = (): number => net.sent.filter(({ questions }) => questions.some(({ type, name }) => type === 'A' && name === 'host.local')).length
+  clock.forward(60_000)
+  assert.equal(asked(), 5)
+  table.onResponse(response([{ name: 'host.local', type: 'A', ttl: 120, data: '192.0.2.7' } as DnsRecord]), '192.0.2.7')
+  assert.deepEqual(found.at(-1)?.urls, ['quic://192.0.2.7:4400'])
+})
+
 test('mdns table: a goodbye removes the peer, a stranger’s goodbye removes nobody', () => {
   const { found, browser: table } = browser()
   table.onResponse(response(records('a', 'tcp://192.0.2.7:1')), '192.0.2.7')
