@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { availableParallelism, constants } from 'node:os'
-import { join } from 'node:path'
+import { join, sep } from 'node:path'
 import { ensureInstalled, node24, ROOT } from './lib/toolchain.mjs'
 
 const SOURCE = '--conditions=kith-source'
@@ -15,8 +15,11 @@ function testFiles(...folders) {
   const found = []
   for (const folder of folders) {
     if (!existsSync(join(ROOT, folder))) continue
-    for (const entry of readdirSync(join(ROOT, folder), { recursive: true }))
+    for (const entry of readdirSync(join(ROOT, folder), { recursive: true })) {
+      // The clients that are generated for a test have packages of their own below test/, and those bring tests along.
+      if (entry.split(sep).includes('node_modules')) continue
       if (entry.endsWith('.test.ts') || entry.endsWith('.test.mjs')) found.push(join(folder, entry))
+    }
   }
   return found.sort()
 }
