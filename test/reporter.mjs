@@ -1,9 +1,13 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+
 /** Between two signs of life of a run that nobody watches on a terminal. */
 const QUIET_MS = 30_000
 
 /**
  * Prints failures with their stacks, skipped tests with their reasons, and closes with the one line that counts: `N passed, N failed, N skipped`.
  * Meanwhile a terminal shows what has been counted, and anything else gets a line now and then. With `TEST_TIMES=1` the files that took longest stand before the last line.
+ * The files of which a test failed are left in `TEST_FAILED_LIST`, so that they can be run again alone (`--failed`).
  */
 export default async function* reporter(source) {
   const counts = { passed: 0, failed: 0, skipped: 0 }
@@ -11,6 +15,7 @@ export default async function* reporter(source) {
   const away = terminal ? '\r\x1b[K' : ''
   let told = Date.now()
   const times = new Map()
+  const failed = new Set()
   for await (const event of source) {
     if (event.type === 'test:stderr' && process.env.KITH_TEST_STDERR === '1') yield `${away}${event.data.message}`
     if (event.type === 'test:stdout' && process.env.SIM_REPORT === '1') yield `${away}${event.data.message}`
@@ -24,6 +29,7 @@ export default async function* reporter(source) {
       counts.passed++
     } else {
       counts.failed++
+      if (file !== undefined) failed.add(file)
       const error = details.error?.cause ?? details.error
       yield `${away}\nFAILED: ${name}\n  in ${file ?? 'an unknown file'}\n${error?.stack ?? error?.message ?? String(error)}\n\n`
     }
@@ -32,8 +38,16 @@ export default async function* reporter(source) {
     else if (now - told > QUIET_MS) yield `running: ${said(counts)} so far\n`
     if (now - told > QUIET_MS) told = now
   }
+  leave(failed)
   if (process.env.TEST_TIMES === '1') yield `${away}${slowest(times)}\n`
   yield `${away}${said(counts)}\n`
+}
+
+function leave(failed) {
+  const list = process.env.TEST_FAILED_LIST
+  if (list === undefined) return
+  mkdirSync(dirname(list), { recursive: true })
+  writeFileSync(list, JSON.stringify([...failed].sort()))
 }
 
 function slowest(times) {
