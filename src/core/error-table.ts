@@ -181,6 +181,7 @@ export const ERROR_TABLE = {
   FORWARD_REFUSED: { number: 503, exit: 1, retry: true, meaning: 'Nothing listens at the target of the forward.' },
   FORWARD_NAME: { number: 504, exit: 1, retry: true, meaning: 'The name of the target is not known on the other side.' },
   FORWARD_IDLE: { number: 505, exit: 1, retry: true, meaning: 'Nothing was carried for longer than the owner lets a connection be idle.' },
+  FORWARD_ONION: { number: 507, exit: 1, retry: false, meaning: 'An onion address is reached through a proxy, and the machine that was to reach it has none.' },
   FORWARD_EXISTS: { number: 506, exit: 1, retry: false, meaning: 'There is a forward of this name already.' },
   FILE_DENIED: { number: 510, exit: 4, retry: false, meaning: 'The other side does not accept files from this node.' },
   FILE_QUOTA: { number: 511, exit: 1, retry: false, meaning: 'The inbox of the other side has no room for this file.' },

@@ -4,7 +4,7 @@ import { asKithError, KithError } from '../core/errors.ts'
 import { isLoopback as isLoopbackAddress, parseIp } from '../mesh/ip.ts'
 import { connectSocket } from '../stream/socket-reads.ts'
 import type { Checked } from './gate.ts'
-import { isReserved, socketPath } from './target.ts'
+import { isOnion, isReserved, socketPath } from './target.ts'
 
 /** Opens a connection to an address through the owner's outbound proxy. @throws KithError. */
 export type Outbound = (options: { readonly host: string; readonly port: number; readonly signal: AbortSignal }) => Promise<Socket>
@@ -41,13 +41,19 @@ const LEAST_MS = 2_000
 
 /**
  * Dials what was checked, in turn; the first that answers wins. Through an outbound proxy the checked address is named, never the name, so that the
- * proxy cannot be led elsewhere; this machine's own loopback and sockets of the file system are never asked of a proxy.
- * @throws KithError `FORWARD_REFUSED`, `FORWARD_UNREACHABLE`.
+ * proxy cannot be led elsewhere; this machine's own loopback and sockets of the file system are never asked of a proxy. An onion address has no address
+ * that could be checked, and goes to the proxy as it was written.
+ * @throws KithError `FORWARD_REFUSED`, `FORWARD_UNREACHABLE`, `FORWARD_ONION`.
  */
 export async function dialChecked({ target, addresses }: Checked, options: DialChecked): Promise<Socket> {
   const path = socketPath(target)
   if (path !== undefined) return await dialOne(options, { path }, options.timeoutMs).catch(explain)
   if (isReserved(target.host)) throw new KithError('FORWARD_UNREACHABLE')
+  if (isOnion(target.host)) {
+    const place = { host: target.host.replace(/\.$/, ''), port: target.port }
+    if (options.outbound === undefined) throw new KithError('FORWARD_ONION')
+    return await dialThrough(options.outbound, options, place, options.timeoutMs)
+  }
   const share = Math.max(LEAST_MS, options.timeoutMs / addresses.length)
   let last: unknown
   for (const host of addresses) {

@@ -4,7 +4,7 @@ import type { Clock } from '../core/clock.ts'
 import { KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Decision, Policy, PolicyRequest } from '../mesh/types.ts'
-import { type ForwardTarget, formatTarget, isReserved, socketPath } from './target.ts'
+import { type ForwardTarget, formatTarget, isOnion, isReserved, socketPath } from './target.ts'
 
 /** Who wants to go somewhere, however it came in: what the policy is asked with. */
 export type Subject = Omit<PolicyRequest, 'action' | 'target' | 'addresses'>
@@ -16,14 +16,15 @@ export interface Checked {
   readonly subject: Subject
   readonly action: TunnelAction
   readonly target: ForwardTarget
-  /** What the host resolved to, in the resolver's order; empty for sockets of the file system and reserved names. */
+  /** What the host resolved to, in the resolver's order; empty for sockets of the file system, reserved names and onion addresses. */
   readonly addresses: readonly string[]
 }
 
 export interface Gate {
   /**
-   * Policy by name, then the name's addresses (once), then policy by each of them.
-   * @throws KithError `FORWARD_DENIED`, `FORWARD_NAME`, `FORWARD_UNREACHABLE`.
+   * Policy by name, then the name's addresses (once), then policy by each of them. An onion address is a key and has none: it is decided by its name alone and
+   * goes to the proxy as a name.
+   * @throws KithError `FORWARD_DENIED`, `FORWARD_NAME`, `FORWARD_UNREACHABLE`, `FORWARD_ONION`.
    */
   check(subject: Subject, action: TunnelAction, target: ForwardTarget): Promise<Checked>
   /** Whether it would be allowed now: the rules change while things run. */
@@ -36,6 +37,8 @@ export interface GateOptions {
   readonly logger: Logger
   /** Names to addresses; replaced in tests. Default: the system's resolver. */
   readonly resolve?: (host: string) => Promise<readonly string[]>
+  /** What connections leave through; `undefined` while they go directly. */
+  readonly outbound?: () => unknown
 }
 
 const RESOLVE_TIMEOUT_MS = 10_000
@@ -48,7 +51,7 @@ async function systemResolve(host: string): Promise<readonly string[]> {
 
 /**
  * The addresses of a target's host, once; none for a socket of the file system.
- * @throws KithError `FORWARD_NAME`, `FORWARD_UNREACHABLE`.
+ * @throws KithError `FORWARD_NAME`, `FORWARD_UNREACHABLE`, `FORWARD_ONION`.
  */
 export async function lookUp(
   target: ForwardTarget,
@@ -57,6 +60,7 @@ export async function lookUp(
 ): Promise<readonly string[]> {
   if (isIP(target.host) !== 0) return [target.host]
   if (socketPath(target) !== undefined) return []
+  if (isOnion(target.host)) throw new KithError('FORWARD_ONION')
   let expired = (): void => {}
   const late = new Promise<never>((_, reject) => {
     expired = () => reject(new KithError('FORWARD_UNREACHABLE', 'the name was not resolved in time'))
@@ -106,7 +110,11 @@ export function createGate(options: GateOptions): Gate {
       }
       // A name is looked up only when some rule may allow it: otherwise every stranger could let this machine ask for any name.
       const byName = ask(subject, action, text)
-      if (!byName.allowed && byName.byAddress !== true) throw refused(subject, action, text, byName)
+      if (!byName.allowed && (byName.byAddress !== true || isOnion(target.host))) throw refused(subject, action, text, byName)
+      if (isOnion(target.host)) {
+        if (action !== 'forward' || options.outbound?.() === undefined) throw new KithError('FORWARD_ONION')
+        return checked([])
+      }
       let addresses: readonly string[]
       try {
         addresses = await lookUp(target, clock, resolve)

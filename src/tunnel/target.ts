@@ -64,6 +64,11 @@ export function isReserved(host: string): boolean {
   return RESERVED_NAMES.includes(host)
 }
 
+/** RFC 7686, section 2: such a name means something to Tor only; it has no address, and no resolver may learn that somebody asked for it. */
+export function isOnion(host: string): boolean {
+  return /\.onion\.?$/.test(host)
+}
+
 /** The path, when the target is a socket of the file system. */
 export function socketPath({ host }: ForwardTarget): string | undefined {
   return host.startsWith(UNIX) ? host.slice(UNIX.length) : undefined

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { type AddressInfo, createServer, type Server } from 'node:net'
+import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
@@ -16,6 +16,7 @@ import { formatDid } from '../../src/identity/did.ts'
 import { type LocalPolicy, openLocalPolicy } from '../../src/mesh/policy.ts'
 import type { Outbound } from '../../src/tunnel/dial.ts'
 import { createExit, type Exit } from '../../src/tunnel/exit.ts'
+import { lookUp } from '../../src/tunnel/gate.ts'
 import { ONE_OF_EACH } from '../support/policy.ts'
 
 /** Doors that are no link reach targets by `dialTarget`, under the owner's real rules. */
@@ -155,6 +156,45 @@ test('through an outbound proxy the checked address is named, and loopback stays
   await assert.rejects(dial('site.example:80'), refused('FORWARD_UNREACHABLE'))
   assert.deepEqual(seen, ['192.0.2.7:80'])
   assert.equal(await saysBack((await dial(`127.0.0.1:${port}`)).stream), 'hello')
+})
+
+const ONION = `${'abcdefghijklmnopqrstuvwxyz234567'.repeat(2).slice(0, 56)}.onion`
+
+test('an onion address, is decided by its name, asked of no resolver, and goes to the proxy as a name', async () => {
+  answers = () => assert.fail('looked up')
+  const seen: string[] = []
+  outbound = async ({ host, port }) => {
+    seen.push(`${host}:${port}`)
+    const behind = connect({ port: await echo({ host: '127.0.0.1', port: 0 }), host: '127.0.0.1', allowHalfOpen: true })
+    await once(behind, 'connect')
+    return behind
+  }
+  await assert.rejects(dial(`${ONION}:80`), refused('FORWARD_DENIED'))
+  await rules.allow(GUEST, 'forward', '0.0.0.0/0:80')
+  await assert.rejects(dial(`${ONION}:80`), refused('FORWARD_DENIED'), 'a network holds no name')
+  await rules.allow(GUEST, 'forward', '*.onion:80')
+  await assert.rejects(dial(`${ONION}:81`), refused('FORWARD_DENIED'))
+  assert.equal(await saysBack((await dial(`${ONION.toUpperCase()}:80`)).stream), 'hello')
+  assert.equal(await saysBack((await dial(`www.${ONION}.:80`)).stream), 'hello')
+  await rules.deny(GUEST, 'forward', `${ONION}:80`)
+  await assert.rejects(dial(`${ONION}:80`), refused('FORWARD_DENIED'))
+  assert.deepEqual(seen, [`${ONION}:80`, `www.${ONION}:80`])
+})
+
+test('an onion address without a proxy, is refused with its own code to those who may go there, and asked of no resolver', async () => {
+  answers = () => assert.fail('looked up')
+  await assert.rejects(dial(`${ONION}:80`), refused('FORWARD_DENIED'))
+  await rules.allow(GUEST, 'forward', `${ONION}:80`)
+  await assert.rejects(dial(`${ONION}:80`), refused('FORWARD_ONION'))
+  await rules.allow(GUEST, 'datagram', `${ONION}:80`)
+  const target = { host: ONION, port: 80 }
+  await assert.rejects(exit.gate.check({ peer: GUEST }, 'datagram', target), refused('FORWARD_ONION'))
+  outbound = () => assert.fail('UDP goes through no proxy')
+  await assert.rejects(exit.gate.check({ peer: GUEST }, 'datagram', target), refused('FORWARD_ONION'))
+  await assert.rejects(
+    lookUp(target, systemClock, () => assert.fail('looked up')),
+    refused('FORWARD_ONION'),
+  )
 })
 
 test('a reserved name goes to its handler, by an exact rule alone, and is never looked up', async () => {

@@ -185,6 +185,7 @@ function replyFor({ code }: KithError): number {
     case 'FORWARD_REFUSED':
       return REPLY.refused
     case 'FORWARD_NAME':
+    case 'FORWARD_ONION':
     case 'FORWARD_UNREACHABLE':
       return REPLY.host
     case 'FORWARD_TARGET':
