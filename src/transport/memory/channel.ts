@@ -1,5 +1,6 @@
 import type { Clock } from '../../core/clock.ts'
 import { KithError } from '../../core/errors.ts'
+import { MessageWaiter } from '../message-waiter.ts'
 import { type ConnectionInfo, multiplex } from '../mux/connection.ts'
 import type { Channel, ChannelBinding, Connection, MultiplexOptions } from '../types.ts'
 import { WirePipe } from './pipe.ts'
@@ -20,8 +21,8 @@ export class WireChannel implements Channel {
   readonly #clock: Clock
   readonly #binding: ChannelBinding
   #received = false
-  #waiting: { resolve(message: Uint8Array): void; reject(error: unknown): void } | null = null
-  #over: KithError | null = null
+  readonly #waiter: MessageWaiter
+  #over: KithError | undefined
 
   constructor(wire: WireEnd, info: ConnectionInfo, binding: Uint8Array, clock: Clock) {
     this.role = info.role
@@ -30,6 +31,7 @@ export class WireChannel implements Channel {
     this.path = info.path
     this.postQuantum = info.postQuantum
     this.#wire = wire
+    this.#waiter = new MessageWaiter(() => wire.pause())
     this.#info = info
     this.#clock = clock
     this.#binding = { kind: 'memory', bytes: binding }
@@ -44,49 +46,23 @@ export class WireChannel implements Channel {
 
   send(message: Uint8Array): void {
     if (message.length > MAX_MESSAGE_BYTES) throw new KithError('MESSAGE_TOO_LARGE')
-    if (this.#over !== null) throw new KithError('CLOSED', undefined, { cause: this.#over })
+    if (this.#over !== undefined) throw new KithError('CLOSED', undefined, { cause: this.#over })
     this.#wire.send(Buffer.from(message))
   }
 
   receive(options: { signal?: AbortSignal } = {}): Promise<Uint8Array> {
-    const { signal } = options
-    if (this.#waiting !== null) throw new TypeError('one receive at a time')
-    if (signal?.aborted === true) return Promise.reject(signal.reason)
-    if (this.#over !== null) return Promise.reject(this.#over)
-    return new Promise((resolve, reject) => {
-      const finish = (): void => {
-        this.#waiting = null
-        this.#wire.pause()
-        signal?.removeEventListener('abort', abort)
-      }
-      const abort = (): void => {
-        finish()
-        reject(signal?.reason)
-      }
-      signal?.addEventListener('abort', abort, { once: true })
-      this.#waiting = {
-        resolve: (message) => {
-          finish()
-          resolve(message)
-        },
-        reject: (error) => {
-          finish()
-          reject(error)
-        },
-      }
-      this.#wire.resume()
-    })
+    return this.#waiter.wait(options, this.#over, () => this.#wire.resume())
   }
 
   multiplex(options: MultiplexOptions = {}): Connection {
-    if (this.#over !== null) throw new KithError('CLOSED', undefined, { cause: this.#over })
-    if (this.#waiting !== null) throw new TypeError('a receive is pending')
+    if (this.#over !== undefined) throw new KithError('CLOSED', undefined, { cause: this.#over })
+    if (this.#waiter.waiting) throw new TypeError('a receive is pending')
     this.#over = new KithError('CLOSED', 'The channel has become a connection.')
     return multiplex(new WirePipe(this.#wire), this.#info, this.#clock, options)
   }
 
   close(): void {
-    if (this.#over !== null) return
+    if (this.#over !== undefined) return
     this.#wire.end()
     this.#fail(new KithError('CLOSED'))
     this.#wire.resume()
@@ -94,11 +70,11 @@ export class WireChannel implements Channel {
 
   #message(bytes: Buffer): void {
     this.#received = true
-    this.#waiting?.resolve(bytes)
+    this.#waiter.resolve(bytes)
   }
 
   #fail(error: KithError): void {
     this.#over ??= error
-    this.#waiting?.reject(error)
+    this.#waiter.reject(error)
   }
 }

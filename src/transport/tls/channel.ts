@@ -2,7 +2,8 @@ import type { PublicKey } from '../../core/bytes.ts'
 import type { Clock } from '../../core/clock.ts'
 import { varintSize, Writer } from '../../core/codec.ts'
 import { KithError } from '../../core/errors.ts'
-import { multiplex } from '../mux/connection.ts'
+import { MessageWaiter } from '../message-waiter.ts'
+import { type ConnectionInfo, multiplex } from '../mux/connection.ts'
 import type { Channel, ChannelBinding, Connection, MultiplexOptions, Path } from '../types.ts'
 import { SocketPipe } from './socket-pipe.ts'
 import type { SocketWire } from './socket-wire.ts'
@@ -17,14 +18,6 @@ import type { SocketWire } from './socket-wire.ts'
 const MAX_MESSAGE_BYTES = 65_536
 const PREFACE_BYTES = 32_768
 
-export interface TlsChannelInfo {
-  readonly role: 'dialer' | 'listener'
-  readonly localKey: PublicKey
-  readonly remoteKey: PublicKey
-  readonly path: Path
-  readonly postQuantum: boolean
-}
-
 export class TlsChannel implements Channel {
   readonly role: 'dialer' | 'listener'
   readonly localKey: PublicKey
@@ -34,21 +27,22 @@ export class TlsChannel implements Channel {
   readonly #wire: SocketWire
   readonly #binding: Uint8Array
   readonly #clock: Clock
+  readonly #waiter: MessageWaiter
   #unread: Buffer = Buffer.alloc(0)
-  #waiting: { resolve(message: Uint8Array): void; reject(error: unknown): void } | undefined
   #over: KithError | undefined
   #sent = 0
   #taken = 0
   #received = false
 
   /** `binding`: the connection's exporter. */
-  constructor(wire: SocketWire, info: TlsChannelInfo, binding: Uint8Array, clock: Clock) {
+  constructor(wire: SocketWire, info: ConnectionInfo, binding: Uint8Array, clock: Clock) {
     this.role = info.role
     this.localKey = info.localKey
     this.remoteKey = info.remoteKey
     this.path = info.path
     this.postQuantum = info.postQuantum
     this.#wire = wire
+    this.#waiter = new MessageWaiter(() => wire.pause())
     this.#binding = binding
     this.#clock = clock
     wire.onData = (chunk) => {
@@ -80,36 +74,11 @@ export class TlsChannel implements Channel {
   }
 
   receive(options: { signal?: AbortSignal } = {}): Promise<Uint8Array> {
-    const { signal } = options
-    if (this.#waiting !== undefined) throw new TypeError('one receive at a time')
-    if (signal?.aborted === true) return Promise.reject(signal.reason)
-    return new Promise((resolve, reject) => {
-      const finish = (): void => {
-        this.#waiting = undefined
-        this.#wire.pause()
-        signal?.removeEventListener('abort', abort)
-      }
-      const abort = (): void => {
-        finish()
-        reject(signal?.reason)
-      }
-      signal?.addEventListener('abort', abort, { once: true })
-      this.#waiting = {
-        resolve: (message) => {
-          finish()
-          resolve(message)
-        },
-        reject: (error) => {
-          finish()
-          reject(error)
-        },
-      }
-      this.#serve()
-    })
+    return this.#waiter.wait(options, undefined, () => this.#serve())
   }
 
   multiplex(options: MultiplexOptions = {}): Connection {
-    if (this.#waiting !== undefined) throw new TypeError('a receive is pending')
+    if (this.#waiter.waiting) throw new TypeError('a receive is pending')
     if (this.#over !== undefined) throw new KithError('CLOSED', undefined, { cause: this.#over })
     this.#over = new KithError('CLOSED', 'The channel has become a connection.')
     const early = this.#unread
@@ -126,8 +95,7 @@ export class TlsChannel implements Channel {
 
   /** Gives the one who waits what is there, or asks the connection for more. */
   #serve(): void {
-    const waiting = this.#waiting
-    if (waiting === undefined) {
+    if (!this.#waiter.waiting) {
       this.#wire.pause()
       return
     }
@@ -137,8 +105,8 @@ export class TlsChannel implements Channel {
       this.#wire.destroy(message)
     } else if (message !== undefined) {
       this.#received = true
-      waiting.resolve(message)
-    } else if (this.#over !== undefined) waiting.reject(this.#over)
+      this.#waiter.resolve(message)
+    } else if (this.#over !== undefined) this.#waiter.reject(this.#over)
     else this.#wire.resume()
   }
 
@@ -157,14 +125,13 @@ export class TlsChannel implements Channel {
 
   #fail(error: KithError): void {
     this.#over ??= error
-    const waiting = this.#waiting
-    if (waiting === undefined) return
+    if (!this.#waiter.waiting) return
     // What had arrived whole is still given.
     const message = this.#nextMessage()
     if (message instanceof Uint8Array) {
       this.#received = true
-      waiting.resolve(message)
-    } else waiting.reject(this.#over)
+      this.#waiter.resolve(message)
+    } else this.#waiter.reject(this.#over)
   }
 }
 
