@@ -1,6 +1,4 @@
-import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../../../src/core/clock.ts'
@@ -10,7 +8,8 @@ import { createSite } from '../../../src/site/site.ts'
 import { FrontPool } from '../../../src/transport/front/pool.ts'
 import { createWssTransport } from '../../../src/transport/wss.ts'
 import { siteCertificate } from '../../site/support.ts'
-import type { Scene, Setup, Side } from '../support.ts'
+import { relayed } from '../relayed.ts'
+import type { Setup, Side } from '../support.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'kith-wss-'))
 export const certificate: Awaited<ReturnType<typeof siteCertificate>> = await siteCertificate(folder)
@@ -27,40 +26,4 @@ export function wssSide(): Side & { readonly fronts: FrontPool } {
   return { transport: createWssTransport({ signer, clock: systemClock, random: systemRandom, fronts, token, authorities }), key: signer.publicKey, fronts }
 }
 
-export const setup: Setup = async (): Promise<Scene> => {
-  const sockets = new Set<Socket>()
-  const keep = (socket: Socket): Socket => {
-    sockets.add(socket)
-    socket.on('error', () => {})
-    socket.on('close', () => sockets.delete(socket))
-    return socket
-  }
-  let target = 0
-  const relay = createServer({ allowHalfOpen: true }, (near) => {
-    const far = keep(connect({ port: target, host: '127.0.0.1', allowHalfOpen: true }))
-    keep(near).pipe(far)
-    far.pipe(near)
-    near.on('close', () => far.destroy())
-    far.on('close', () => near.destroy())
-  })
-  relay.listen(0, '127.0.0.1')
-  await once(relay, 'listening')
-  const lose = (): void => {
-    for (const socket of sockets) socket.resetAndDestroy()
-  }
-  return {
-    dialer: wssSide(),
-    listener: wssSide(),
-    stranger: wssSide().key,
-    address: 'wss://127.0.0.1:0',
-    through: async (address) => {
-      target = Number(/:(\d+)\//.exec(address)?.[1])
-      return address.replace(`:${target}/`, `:${(relay.address() as AddressInfo).port}/`)
-    },
-    lose,
-    close: async () => {
-      lose()
-      relay.close()
-    },
-  }
-}
+export const setup: Setup = () => relayed(wssSide, 'wss://127.0.0.1:0')
