@@ -18,6 +18,9 @@ export const MAX_IN_FLIGHT_PER_CALLER = 128
 export const MAX_IN_FLIGHT_PER_ADDRESS = 256
 /** Answers that go on, of one caller. */
 export const MAX_STREAMS_PER_CALLER = 32
+/** WebSockets: in all, of one caller. */
+export const MAX_SOCKETS = 128
+export const MAX_SOCKETS_PER_CALLER = 16
 /** A comment on event streams, so that proxies and clients see that they live. */
 export const SSE_KEEP_ALIVE_MS = 15_000
 /** A reader that takes nothing for so long is gone. */

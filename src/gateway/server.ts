@@ -1,11 +1,13 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { KithError } from '../core/errors.ts'
 import { errorText } from './answer.ts'
 import { HEADERS_TIMEOUT_MS, KEEP_ALIVE_TIMEOUT_MS, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, REQUEST_TIMEOUT_MS } from './limits.ts'
 import { RequestDesk } from './requests.ts'
 import type { GatewayOptions } from './types.ts'
+import { SocketDoor, wantsSocket } from './web-socket.ts'
 
 export interface Gateway {
   /** Listens on a loopback address; port 0 picks one. @throws KithError `BIND_REFUSED` for any other, or what the system says. */
@@ -19,6 +21,7 @@ export interface Gateway {
 /** Answers HTTP/1.1 for a callee: operations, event streams, their OpenAPI description and the Model Context Protocol. */
 export function createGateway(options: GatewayOptions): Gateway {
   const desk = new RequestDesk(options)
+  const sockets = new SocketDoor(options)
   const server = createServer({
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: HEADERS_TIMEOUT_MS,
@@ -29,6 +32,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     requireHostHeader: false,
     joinDuplicateHeaders: false,
     noDelay: true,
+    shouldUpgradeCallback: wantsSocket,
   })
   server.maxHeadersCount = MAX_HEADERS
   server.maxConnections = MAX_CONNECTIONS
@@ -36,6 +40,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   // The body is asked for when its sender is known and its length is allowed.
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => desk.serve(request, response, true))
   server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => desk.serve(request, response, false))
+  server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => sockets.serve(request, stream, head))
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => refuseConnection(error, socket))
   let closing: Promise<void> | undefined
   return {
@@ -55,15 +60,16 @@ export function createGateway(options: GatewayOptions): Gateway {
       return { host, port: bound }
     },
     close() {
-      closing ??= end(server, desk)
+      closing ??= end(server, desk, sockets)
       return closing
     },
   }
 }
 
-async function end(server: Server, desk: RequestDesk): Promise<void> {
+async function end(server: Server, desk: RequestDesk, sockets: SocketDoor): Promise<void> {
   const ended = server.listening ? once(server, 'close') : undefined
   server.close()
+  sockets.close()
   await desk.close()
   server.closeAllConnections()
   await ended

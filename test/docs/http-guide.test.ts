@@ -29,6 +29,8 @@ test('the guide to HTTP, typed line by line, works', { timeout: 120_000 }, async
     assert.match(stdout, /^\{"error":\{"code":"CALL_UNKNOWN",/m)
     assert.match(stdout, /^1$/m)
     assert.match(stdout, /^.*\bnode_about node_status\b.*\ndesk$/m)
+    // By WebSocket, behind the tools.
+    assert.match(stdout, /^desk\ndesk$/m)
     assert.doesNotMatch(stderr, /^error/m)
   } finally {
     rmSync(folder, { recursive: true, force: true })
