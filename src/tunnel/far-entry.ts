@@ -16,6 +16,8 @@ export interface FarSide {
   readonly here: boolean
   /** Gets ready, so that what is wrong is said when the forward is made and not when it is first used. @throws KithError. */
   check(signal: AbortSignal): Promise<void>
+  /** What the owner has to do before `open` can succeed; absent while nothing is to be done. Asked often: answers from memory. */
+  waiting?(): KithError | undefined
   /** A connection of its own from there to `target`. @throws KithError. */
   open(target: ForwardTarget): Promise<FarStream>
   close(): void
@@ -49,7 +51,8 @@ async function carry({ far, target, connections, logger }: FarEntryOptions, sock
   } catch (error) {
     if (!socket.destroyed) {
       const failure = asKithError(error, 'FORWARD_UNREACHABLE')
-      connections.lastError = failure
+      // What is waited for is told for as long as it is, and not after.
+      if (far.waiting?.()?.code !== failure.code) connections.lastError = failure
       // Where the connection was to go is the owner's business alone and does not stand in the log.
       logger.info('forwarded connection failed', { peer: far.name, code: failure.code })
     }

@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.ts'
-import { isKithError, KithError } from '../core/errors.ts'
+import { type ErrorCode, isKithError, KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import { type Random, systemRandom } from '../core/random.ts'
 import type { Did } from '../identity/did.ts'
@@ -86,7 +86,7 @@ export interface TunnelStatus {
   readonly target: string
   /** Where programs connect: on this side, for `remote` on the peer's. */
   readonly local: string
-  /** False for a remote forward whose peer does not listen at the moment. */
+  /** False for a remote forward whose peer does not listen at the moment, and for one that waits for its owner, as `last_error` says. */
   readonly open: boolean
   readonly connections: number
   readonly total: number
@@ -94,7 +94,7 @@ export interface TunnelStatus {
   readonly bytes_in: number
   readonly bytes_out: number
   readonly since: string
-  readonly last_error: { readonly code: string; readonly message: string; readonly next: string | null } | null
+  readonly last_error: { readonly code: ErrorCode; readonly message: string; readonly next: string | null } | null
 }
 
 /** A proxy that was opened; the password is told this once. */
@@ -137,6 +137,8 @@ interface Tunnel {
   readonly since: string
   readonly connections: Connections
   readonly end: { readonly address: string; readonly listening?: boolean; stop(): void; close?(): Promise<void> }
+  /** What the owner has to do before it can carry anything. */
+  readonly waiting?: () => KithError | undefined
 }
 
 /** Port forwards of one node: serves those of its peers under policy, and opens its own. */
@@ -154,10 +156,11 @@ export function createTunnels(options: TunnelsOptions): Tunnels {
   const tunnels = new Map<string, Tunnel>()
   let counter = 0
 
-  function status({ id, kind, peer, target, since, connections, end }: Tunnel): TunnelStatus {
-    const error = connections.lastError
+  function status({ id, kind, peer, target, since, connections, end, waiting }: Tunnel): TunnelStatus {
+    const waits = waiting?.()
+    const error = waits ?? connections.lastError
     return {
-      ...{ id, kind, peer, target, local: end.address, open: end.listening ?? true },
+      ...{ id, kind, peer, target, local: end.address, open: waits === undefined && (end.listening ?? true) },
       ...{ connections: connections.size, total: connections.total, bytes_in: connections.bytesIn, bytes_out: connections.bytesOut },
       since,
       last_error: error === null ? null : { code: error.code, message: error.message, next: error.next ?? null },
@@ -206,7 +209,8 @@ export function createTunnels(options: TunnelsOptions): Tunnels {
         far.close()
         await listener.close()
       }
-      return add('f', { id, kind: 'ssh', peer: far.name, target: formatTarget(target), connections, end: { ...listener, close } })
+      const waiting = (): KithError | undefined => far.waiting?.()
+      return add('f', { id, kind: 'ssh', peer: far.name, target: formatTarget(target), connections, end: { ...listener, close }, waiting })
     } catch (error) {
       far.close()
       throw error

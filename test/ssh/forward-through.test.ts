@@ -19,11 +19,14 @@ import { callerOf, type TestDoor, testDoor, userKey } from './support.ts'
 
 const SEED = 9
 
-/** A vault that opened, or did not. */
-function vaults(unlocked = true): Parameters<typeof sshFar>[1]['vaults'] {
+/** A vault that opened, or did not yet. */
+function vaults(state: { unlocked: boolean } = { unlocked: true }): Parameters<typeof sshFar>[1]['vaults'] {
   return {
+    get unlocked() {
+      return state.unlocked ? ['default'] : []
+    },
     async opened() {
-      if (!unlocked) throw new KithError('VAULT_LOCKED', undefined, { next: 'kith vault unlock' })
+      if (!state.unlocked) throw new KithError('VAULT_LOCKED', undefined, { next: 'kith vault unlock' })
       return { signer: () => createSigner('service', Secret.take(new Uint8Array(32).fill(SEED))) } as never
     },
   }
@@ -37,7 +40,7 @@ interface Room {
   readonly echo: number
   /** Cuts what is logged in. */
   cut(): void
-  forward(server?: Partial<SshServerOptions>, extra?: { unlocked?: boolean; check?: boolean; target?: string }): Promise<TunnelStatus>
+  forward(server?: Partial<SshServerOptions>, extra?: { vault?: { unlocked: boolean }; check?: boolean; target?: string }): Promise<TunnelStatus>
 }
 
 async function listening(context: TestContext, onSocket: (socket: Socket) => void): Promise<number> {
@@ -73,9 +76,9 @@ async function room(context: TestContext): Promise<Room> {
       for (const socket of sockets) socket.resetAndDestroy()
       sockets.clear()
     },
-    async forward(server = {}, { unlocked = true, check = true, target = `127.0.0.1:${echo}` } = {}) {
+    async forward(server = {}, { vault = { unlocked: true }, check = true, target = `127.0.0.1:${echo}` } = {}) {
       const options = { server: `ssh://alice@127.0.0.1:${port}`, knownHosts: join(folder, 'known_hosts'), ...server }
-      const far = sshFar(options, { vaults: vaults(unlocked), proxies: proxyRoute([], () => true), clock: systemClock })
+      const far = sshFar(options, { vaults: vaults(vault), proxies: proxyRoute([], () => true), clock: systemClock })
       return await tunnels.through({ far, target, local: '127.0.0.1:0', check })
     },
   }
@@ -145,7 +148,29 @@ test('a fingerprint that is right, does without a file', async (context) => {
 
 test('a vault that is locked, keeps the forward from being made and says what to run', async (context) => {
   const at = await room(context)
-  await assert.rejects(at.forward({}, { unlocked: false }), (error) => isKithError(error, 'VAULT_LOCKED') && error.next === 'kith vault unlock')
+  await assert.rejects(at.forward({}, { vault: { unlocked: false } }), (error) => isKithError(error, 'VAULT_LOCKED') && error.next === 'kith vault unlock')
+})
+
+test('a vault that is locked when a forward opens by itself, is waited for and said; unlocked, the next connection is carried at once', async (context) => {
+  const at = await room(context)
+  const vault = { unlocked: false }
+  const made = await at.forward({}, { check: false, vault })
+  const told = (): unknown[] => at.tunnels.list().map(({ open, last_error: error }) => [open, error?.code, error?.next])
+  const waits = [[false, 'VAULT_LOCKED', 'kith vault unlock']]
+  assert.deepEqual(told(), waits, 'before anybody connects')
+  await assert.rejects(exchange(made, 'x'), { code: 'ECONNRESET' })
+  assert.deepEqual([told(), at.door.identity.asked], [waits, []])
+  vault.unlocked = true
+  assert.deepEqual(told(), [[true, undefined, undefined]])
+  assert.equal(await exchange(made, 'opened'), 'opened')
+  vault.unlocked = false
+  assert.deepEqual(told(), [[true, undefined, undefined]], 'the login stands')
+  const running = connect(Number(made.local.split(':')[1]), '127.0.0.1')
+  running.write('half')
+  await once(running, 'data')
+  at.cut()
+  await once(running, 'error')
+  assert.deepEqual(told(), [[false, 'VAULT_LOCKED', 'kith vault unlock']])
 })
 
 test('a forward that is opened unchecked, says at its first connection why the server refuses', async (context) => {

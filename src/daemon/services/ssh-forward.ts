@@ -15,6 +15,7 @@ import type { ProxyRoute } from '../../transport/proxy.ts'
 import type { FarSide } from '../../tunnel/far-entry.ts'
 import { formatTarget, isLoopback, socketPath } from '../../tunnel/target.ts'
 import { SSH_USER } from '../../vault/paths.ts'
+import { DEFAULT_VAULT } from '../vault/files.ts'
 import type { VaultService } from '../vault/service.ts'
 
 /** Whether a far side is written as an SSH server, which no peer is. */
@@ -35,7 +36,7 @@ export interface SshServerOptions {
 }
 
 export interface SshFarOptions {
-  readonly vaults: Pick<VaultService, 'opened'>
+  readonly vaults: Pick<VaultService, 'opened' | 'unlocked'>
   readonly proxies: ProxyRoute
   readonly clock: Clock
 }
@@ -61,8 +62,13 @@ export function sshFar(server: SshServerOptions, { vaults, proxies, clock }: Ssh
     throw new KithError('USAGE', 'The fingerprint of a host key is written SHA256: and 43 letters, as ssh-keygen -lf prints it.', {
       next: `ssh-keyscan -p ${port} ${host} | ssh-keygen -lf -`,
     })
+  const locked = (): KithError | undefined => (server.keyFile === undefined && !vaults.unlocked.includes(DEFAULT_VAULT) ? vaultLocked() : undefined)
   const standing = new StandingConnection({
     clock,
+    prepare() {
+      const reason = locked()
+      if (reason !== undefined) throw reason
+    },
     async connect(signal) {
       const trust = await trustOf(server)
       const credential = await credentialOf(server, vaults)
@@ -79,6 +85,7 @@ export function sshFar(server: SshServerOptions, { vaults, proxies, clock }: Ssh
     name: `ssh://${user}@${formatTarget({ host, port })}`,
     here: isLoopback(host),
     check: async (signal) => void (await standing.ready(signal)),
+    waiting: () => (standing.connected ? undefined : locked()),
     open: (target) =>
       standing.stream((connection) => {
         const path = socketPath(target)
@@ -96,8 +103,15 @@ export async function sshUserKey(vaults: Pick<VaultService, 'opened'>): Promise<
   return { authorized_keys: `ssh-ed25519 ${Buffer.from(blob).toString('base64')} kith`, fingerprint: blobFingerprint(blob) }
 }
 
+function vaultLocked(): KithError {
+  return new KithError('VAULT_LOCKED', 'The key by which this node logs in is in the vault, which is locked.', {
+    details: { vault: DEFAULT_VAULT },
+    next: 'kith vault unlock',
+  })
+}
+
 async function ownSigner(vaults: Pick<VaultService, 'opened'>): Promise<Credential['signer']> {
-  return (await vaults.opened('default')).signer(SSH_USER, { who: 'ssh' })
+  return (await vaults.opened(DEFAULT_VAULT)).signer(SSH_USER, { who: 'ssh' })
 }
 
 async function trustOf({ knownHosts, hostKey }: SshServerOptions): Promise<HostTrust> {

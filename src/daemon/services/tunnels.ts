@@ -19,7 +19,7 @@ export interface TunnelsServiceOptions {
   readonly mesh: MeshService
   readonly config: ConfigHolder
   /** For the key by which this node logs in at servers of SSH. */
-  readonly vaults: Pick<VaultService, 'opened'>
+  readonly vaults: Pick<VaultService, 'opened' | 'unlocked'>
   /** Directory of the node, where the configuration stands. */
   readonly root: string
   readonly clock: Clock
@@ -136,7 +136,10 @@ export class TunnelsService implements Service {
   }
 
   health(): readonly Omit<Trouble, 'service'>[] {
-    return this.#named?.troubles() ?? []
+    const waiting = (this.#tunnels?.list() ?? []).flatMap(({ id, kind, open, last_error: error }) =>
+      kind !== 'ssh' || open || error === null ? [] : [{ code: error.code, message: `the forward ${id} waits: ${error.message}`, next: error.next }],
+    )
+    return [...(this.#named?.troubles() ?? []), ...waiting]
   }
 
   #outbound(): Outbound | undefined {

@@ -4,6 +4,8 @@ import { asKithError, KithError } from '../../core/errors.ts'
 import type { SshConnection } from './connect.ts'
 
 export interface StandingOptions {
+  /** What the login takes and the owner has not given yet; asked before a login. @throws KithError, which is no refusal of the server. */
+  readonly prepare?: () => void
   /** Logs in; asked when nobody is logged in and a stream is wanted. */
   readonly connect: (signal: AbortSignal) => Promise<SshConnection>
   readonly clock: Clock
@@ -23,9 +25,15 @@ export class StandingConnection {
     this.#options = options
   }
 
-  /** Logs in unless somebody is. @throws KithError as `connectSsh`; the signal's reason. */
+  /** Whether somebody is logged in, or about to be. */
+  get connected(): boolean {
+    return this.#connection !== undefined
+  }
+
+  /** Logs in unless somebody is. @throws KithError as `connectSsh` and `prepare`; the signal's reason. */
   async ready(signal?: AbortSignal): Promise<SshConnection> {
     if (this.#closing.signal.aborted) throw new KithError('CLOSED')
+    if (this.#connection === undefined) this.#options.prepare?.()
     const refused = this.#refused
     if (refused !== undefined && this.#options.clock.monotonic() - refused.at < PAUSE_MS) throw refused.error
     this.#connection ??= this.#dial()

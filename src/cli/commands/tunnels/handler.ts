@@ -79,10 +79,12 @@ export function tunnelLines(
     ],
     { columns, spare: [5, 6, 7, 8] },
   )
-  return rows.flatMap((row, index) => [row, ...trouble(tunnels[index - 1]?.last_error ?? null, palette, command)])
+  return rows.flatMap((row, index) => [row, ...trouble(tunnels[index - 1], palette, command)])
 }
 
-function trouble(error: TunnelStatus['last_error'], palette: Palette, command: (text: string) => string): string[] {
+function trouble(tunnel: TunnelStatus | undefined, palette: Palette, command: (text: string) => string): string[] {
+  const error = tunnel?.last_error ?? null
   if (error === null) return []
-  return [palette.warn(`    last failure: ${error.code} ${error.message}`), ...(error.next === null ? [] : [palette.quiet(`    next: ${command(error.next)}`)])]
+  const what = tunnel?.kind === 'ssh' && !tunnel.open ? 'waits' : 'last failure'
+  return [palette.warn(`    ${what}: ${error.code} ${error.message}`), ...(error.next === null ? [] : [palette.quiet(`    next: ${command(error.next)}`)])]
 }
