@@ -87,6 +87,15 @@ class Session implements EnvelopeSession {
     return room
   }
 
+  /** The last word of a call, whatever it is; where no frame may be as long as that, nothing can be said at all. */
+  last(envelope: Envelope): void {
+    try {
+      this.send(envelope)
+    } catch (error) {
+      this.#finish(asKithError(error, 'INTERNAL'))
+    }
+  }
+
   get full(): boolean {
     return this.#duplex.writableNeedDrain
   }
@@ -123,7 +132,7 @@ class Session implements EnvelopeSession {
     }
     if (this.#calls.size >= this.#maxCalls) {
       const error = new KithError('BUDGET_EXCEEDED', 'too many calls at once', { details: { limit: this.#maxCalls } })
-      this.send({ type: 'call.error', id, payload: openError(error) })
+      this.last({ type: 'call.error', id, payload: openError(error) })
       return
     }
     const call = new OpenCall(this, id)
@@ -220,7 +229,7 @@ class OpenCall {
   #end(type: 'call.completed' | 'call.aborted' | 'call.error', payload: unknown, error?: KithError): void {
     if (this.#over) return
     this.#stop(error)
-    this.#session.send({ type, id: this.id, payload })
+    this.#session.last({ type, id: this.id, payload })
     this.#session.forget(this)
   }
 

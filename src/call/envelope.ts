@@ -41,6 +41,8 @@ export interface Envelope {
 /** @throws TypeError for a payload without JSON. @throws KithError `MESSAGE_TOO_LARGE` */
 export function encodeEnvelope({ type, id, payload }: Envelope, limit: number = DEFAULT_ENVELOPE_BYTES): Buffer {
   const text = jsonText({ type, id, payload })
+  // No character takes less than a byte.
+  if (text.length > limit) throw tooLarge(text.length, limit)
   const bytes = Buffer.allocUnsafe(HEAD_BYTES + 3 * text.length)
   const length = bytes.write(text, HEAD_BYTES, 'utf8')
   if (length > limit) throw tooLarge(length, limit)

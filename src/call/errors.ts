@@ -1,5 +1,6 @@
 import { ERROR_TABLE } from '../core/error-table.ts'
 import { type Detail, type ErrorCode, isKithError, KithError } from '../core/errors.ts'
+import { travels } from './plain.ts'
 
 /** Codes that operations declare: as in the table of errors, at most 64 characters. */
 const CODE = /^[A-Z][A-Z0-9_]{1,63}$/
@@ -43,15 +44,15 @@ export interface ErrorForm {
   readonly details?: unknown
 }
 
-/** What is told of an error. Anything that is not made for callers is `CALL_FAILED` without its words. */
+/** What is told of an error. Anything that is not made for callers is `CALL_FAILED` without its words; data that could not travel by every door is left out. */
 export function errorForm(error: unknown): ErrorForm {
   if (error instanceof CallError) {
     const form = { code: error.reason, message: shortened(error.message) }
-    return error.data === undefined ? form : { ...form, details: error.data }
+    return error.data === undefined || !travels(error.data) ? form : { ...form, details: error.data }
   }
   if (!(error instanceof KithError)) return { code: 'CALL_FAILED', message: ERROR_TABLE.CALL_FAILED.meaning }
   const form = { code: error.code, message: shortened(error.message) }
-  return Object.keys(error.details).length === 0 ? form : { ...form, details: error.details }
+  return Object.keys(error.details).length === 0 || !travels(error.details) ? form : { ...form, details: error.details }
 }
 
 /** An error that the other side reported. */

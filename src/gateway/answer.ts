@@ -46,10 +46,13 @@ export function setSecurityHeaders(response: ServerResponse, extra: readonly str
   for (let i = 0; i < all.length; i += 2) response.setHeader(all[i] as string, all[i + 1] as string)
 }
 
+/** Characters of what to do next: a handler may have written it. */
+const MAX_NEXT = 1_000
+
 /** The one shape of every failed answer. An error that an operation declares is told by its own code. */
 export function errorText(error: KithError): string {
   const { code, message, details = {} } = errorForm(error)
-  const shape = { code, message, details, ...(error.next === undefined ? {} : { next: error.next }) }
+  const shape = { code, message, details, ...(error.next === undefined ? {} : { next: error.next.slice(0, MAX_NEXT) }) }
   try {
     return JSON.stringify({ error: shape })
   } catch {

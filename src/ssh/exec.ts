@@ -1,5 +1,7 @@
 import type { ServerChannel } from 'ssh2'
 import type { Caller } from '../access/types.ts'
+import { errorForm } from '../call/errors.ts'
+import { travels } from '../call/plain.ts'
 import type { Callee } from '../call/types.ts'
 import { errorRow } from '../core/error-table.ts'
 import { asKithError, KithError } from '../core/errors.ts'
@@ -26,8 +28,9 @@ export async function runExec(line: string, channel: ServerChannel, options: Exe
   } catch (error) {
     if (options.signal.aborted) return INTERRUPTED
     const failure = asKithError(error, 'CALL_FAILED')
-    const { code, message } = failure
-    channel.stderr.write(`${JSON.stringify({ error: { code, message, details: failure.details } })}\n`)
+    const { code, details } = failure
+    const { message } = errorForm(failure)
+    channel.stderr.write(`${JSON.stringify({ error: { code, message, details: travels(details) ? details : {} } })}\n`)
     return errorRow(code).exit
   }
 }
