@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../core/clock.ts'
 import { asKithError, KithError } from '../core/errors.ts'
 import { type Logger, silentLogger } from '../core/observe/log.ts'
-import { MAX_HELLO_BYTES, readClientHello } from './front/client-hello.ts'
+import { ClientHelloReader, MAX_HELLO_BYTES } from './front/client-hello.ts'
 import { peekFirstBytes, sshOrHttp } from './front/first-bytes.ts'
 import { FrontGuard, type FrontLimits } from './front/guard.ts'
 import { type CertificateFacts, handshake, SiteTls } from './front/site-tls.ts'
@@ -153,7 +153,8 @@ export class Front {
 
   async #sort(socket: Socket, host: string, port: number): Promise<void> {
     try {
-      const route = await peekFirstBytes(socket, { decide: (bytes) => this.#route(bytes), clock: this.#options.clock, timeoutMs: this.#firstBytesMs })
+      const hello = new ClientHelloReader()
+      const route = await peekFirstBytes(socket, { decide: (bytes) => this.#route(bytes, hello), clock: this.#options.clock, timeoutMs: this.#firstBytesMs })
       if (route === undefined) return
       if (route.kind === 'plain') this.#toSite(socket, socket, host, port, false)
       else if (route.handler === undefined) await this.#secure(socket, host, port)
@@ -174,10 +175,10 @@ export class Front {
   }
 
   /** Web servers take a high bit for the oldest hello there was. */
-  #route(bytes: Buffer) {
+  #route(bytes: Buffer, reader: ClientHelloReader) {
     const first = bytes[0] as number
     if (first !== 0x16 && first < 0x80) return { kind: 'plain' as const }
-    const hello = first === 0x16 ? readClientHello(bytes) : undefined
+    const hello = first === 0x16 ? reader.read(bytes) : undefined
     if (hello === 'incomplete' && bytes.length <= 2 * MAX_HELLO_BYTES) return undefined
     const read = hello === undefined || hello === 'incomplete' ? { alpn: [], serverName: undefined, groups: [] } : hello
     const asked = read.alpn.find((name) => this.#alpn.has(name))

@@ -30,8 +30,61 @@ const EMPTY: ClientHello = { alpn: [], serverName: undefined, groups: [] }
 
 /** What a ClientHello says, `'incomplete'` while bytes are missing, `undefined` for what is none or is longer than `MAX_HELLO_BYTES`. */
 export function readClientHello(bytes: Uint8Array): ClientHello | 'incomplete' | undefined {
-  const message = joinFragments(bytes)
-  if (message === undefined || message === 'incomplete') return message
+  return new ClientHelloReader().read(bytes)
+}
+
+/**
+ * Reads one ClientHello that arrives in pieces. What was looked at is not looked at again: a client may send a byte at a time, each byte of the message in a record
+ * of its own, and would otherwise cost a look at thousands of records with every byte.
+ */
+export class ClientHelloReader {
+  /** Where the next record begins. */
+  #at = 0
+  /** Where the fragments of whole records lie, as start and end. */
+  readonly #fragments: number[] = []
+  #joined = 0
+  /** Length of the whole message; 0 while it is not known. */
+  #wanted = 0
+
+  /** `bytes`: everything that has arrived so far, from the first byte on. */
+  read(bytes: Uint8Array): ClientHello | 'incomplete' | undefined {
+    for (;;) {
+      const at = this.#at
+      if (bytes.length > at && bytes[at] !== 0x16) return undefined
+      if (bytes.length > at + 1 && bytes[at + 1] !== 3) return undefined
+      if (bytes.length < at + 5) return 'incomplete'
+      const length = ((bytes[at + 3] as number) << 8) | (bytes[at + 4] as number)
+      if (length === 0 || length > MAX_HELLO_BYTES) return undefined
+      const end = Math.min(at + 5 + length, bytes.length)
+      if (this.#joined === 0 && end > at + 5 && bytes[at + 5] !== 1) return undefined
+      const joined = this.#joined + end - at - 5
+      if (this.#wanted === 0 && joined >= 4) this.#wanted = 4 + this.#join(bytes, at + 5, end, 4).readUIntBE(1, 3)
+      if (this.#wanted > MAX_HELLO_BYTES) return undefined
+      if (this.#wanted > 0 && joined >= this.#wanted) return readMessage(this.#join(bytes, at + 5, end, this.#wanted))
+      if (end < at + 5 + length) return 'incomplete'
+      this.#fragments.push(at + 5, end)
+      this.#joined = joined
+      this.#at = end
+    }
+  }
+
+  /** The first `length` bytes of the message: of the fragments known, and of the one from `start` to `end`. */
+  #join(bytes: Uint8Array, start: number, end: number, length: number): Buffer {
+    const message = Buffer.alloc(length)
+    let filled = 0
+    const take = (from: number, to: number): void => {
+      const part = bytes.subarray(from, Math.min(to, from + length - filled))
+      message.set(part, filled)
+      filled += part.length
+    }
+    for (let index = 0; index < this.#fragments.length && filled < length; index += 2)
+      take(this.#fragments[index] as number, this.#fragments[index + 1] as number)
+    take(start, end)
+    return message
+  }
+}
+
+function readMessage(message: Uint8Array): ClientHello | undefined {
   const reader = new Reader(message.subarray(4))
   reader.take(34)
   reader.vector(1)
@@ -39,32 +92,6 @@ export function readClientHello(bytes: Uint8Array): ClientHello | 'incomplete' |
   reader.vector(1)
   if (reader.failed) return undefined
   return reader.left === 0 ? EMPTY : readExtensions(reader)
-}
-
-/** The handshake message out of its records. */
-function joinFragments(bytes: Uint8Array): Buffer | 'incomplete' | undefined {
-  const parts: Uint8Array[] = []
-  let joined = 0
-  let wanted = 4
-  for (let at = 0; ; ) {
-    if (bytes.length > at && bytes[at] !== 0x16) return undefined
-    if (bytes.length > at + 1 && bytes[at + 1] !== 3) return undefined
-    if (bytes.length < at + 5) return 'incomplete'
-    const length = ((bytes[at + 3] as number) << 8) | (bytes[at + 4] as number)
-    if (length === 0 || length > MAX_HELLO_BYTES) return undefined
-    const part = bytes.subarray(at + 5, at + 5 + length)
-    if (joined === 0 && part.length > 0 && part[0] !== 1) return undefined
-    parts.push(part)
-    joined += part.length
-    at += 5 + length
-    if (joined >= 4 && wanted === 4) {
-      const head = Buffer.concat(parts)
-      wanted = 4 + head.readUIntBE(1, 3)
-      if (wanted > MAX_HELLO_BYTES) return undefined
-    }
-    if (joined >= wanted && wanted > 4) return Buffer.concat(parts).subarray(0, wanted)
-    if (part.length < length || at >= bytes.length) return at > MAX_HELLO_BYTES * 2 ? undefined : 'incomplete'
-  }
 }
 
 function readExtensions(reader: Reader): ClientHello | undefined {

@@ -8,7 +8,7 @@ import { HeadReader } from '../../../src/site/http/head.ts'
 import { readTarget } from '../../../src/site/http/target.ts'
 import { multipart, parseRanges } from '../../../src/site/ranges.ts'
 import { readRequest } from '../../../src/site/request.ts'
-import { readClientHello } from '../../../src/transport/front/client-hello.ts'
+import { ClientHelloReader, readClientHello } from '../../../src/transport/front/client-hello.ts'
 import { sshOrHttp } from '../../../src/transport/front/first-bytes.ts'
 import { checkLinkCertificate, makeLinkCertificate } from '../../../src/transport/tls/certificate.ts'
 import { formatWssAddress, parseWssAddress } from '../../../src/transport/wss/address.ts'
@@ -40,7 +40,9 @@ const hello: FuzzTarget = {
   codes: [],
   run(input) {
     const read = readClientHello(input)
-    const cut = readClientHello(input.subarray(0, Math.floor(input.length / 2)))
+    const pieces = new ClientHelloReader()
+    const cut = pieces.read(input.subarray(0, Math.floor(input.length / 2)))
+    if (cut === 'incomplete') assert.deepEqual(pieces.read(input), read)
     if (typeof cut === 'object') assert.deepEqual(read, cut)
     if (cut === undefined) assert.equal(read, undefined)
     if (typeof read !== 'object') return String(read)
