@@ -1,9 +1,9 @@
-import { isAbsolute } from 'node:path'
 import { z } from 'zod'
 import { isAttribute, isForeignPrincipal, isKeyName, isScope } from '../../access/principal.ts'
 import type { ApiKeyRecord, Grant } from '../../access/sources.ts'
 import { isDid } from '../../identity/did.ts'
 import { isPeerClass } from '../../mesh/constraints.ts'
+import { wholePath } from './values.ts'
 
 /**
  * ```toml
@@ -45,13 +45,7 @@ export const resourcesSchema: z.ZodType<Readonly<Record<string, readonly string[
 
 /** Whole paths of files that the owner keeps. */
 export const filesSchema: z.ZodType<readonly string[]> = z
-  .array(
-    z
-      .string('expected the whole path of a file')
-      .max(4_096)
-      .refine((text) => isAbsolute(text) && !text.includes('\0'), 'expected the whole path of a file'),
-    'expected a list of files such as ["/etc/kith/authorized_keys"]',
-  )
+  .array(wholePath('file'), 'expected a list of files such as ["/etc/kith/authorized_keys"]')
   .max(MAX_FILES, `expected at most ${MAX_FILES} files`)
   .readonly()
 

@@ -1,5 +1,4 @@
 import { isIP } from 'node:net'
-import { isAbsolute } from 'node:path'
 import { z } from 'zod'
 import { splitHostPort } from './acme.ts'
 
@@ -8,11 +7,6 @@ export const frontListenSchema: z.ZodType<string> = z.string('expected ADDRESS:P
   const place = splitHostPort(text)
   return isIP(place.host) !== 0 && place.port <= 65_535
 }, 'expected ADDRESS:PORT such as "0.0.0.0:443" or "[::]:443", or nothing')
-
-export const folderSchema: z.ZodType<string> = z
-  .string('expected the whole path of a folder')
-  .max(4_096)
-  .refine((text) => text === '' || (isAbsolute(text) && !text.includes('\0')), 'expected the whole path of a folder')
 
 export const serverNameSchema: z.ZodType<string> = z
   .string('expected what the header Server says')

@@ -4,6 +4,7 @@ import type { OperationAccess } from '../../call/types.ts'
 import { isBaseUrl } from '../../gateway/openapi/upstream.ts'
 import { isLoopbackHost } from '../../gateway/server.ts'
 import { isServiceName } from '../../vault/credentials/limits.ts'
+import { wholePathOrNone } from '../config/values.ts'
 
 /**
  * ```toml
@@ -65,10 +66,7 @@ export const loopbackSchema: z.ZodType<string> = z
   .refine((text) => text === '' || parseLoopback(text) !== undefined, 'expected a loopback address such as "127.0.0.1:8787": it is plain HTTP')
 
 /** Empty, or where a socket file is to be. Longer names than this no system takes. */
-export const socketSchema: z.ZodType<string> = z
-  .string('expected the whole path of a socket')
-  .max(100)
-  .refine((text) => text === '' || (isAbsolute(text) && !text.includes('\0')), 'expected the whole path of a socket')
+export const socketSchema: z.ZodType<string> = wholePathOrNone('socket', 100)
 
 const scopes = z
   .array(z.string().regex(/^[\x21-\x7e]{1,128}$/, 'a scope is 1 to 128 visible characters'))

@@ -1,7 +1,7 @@
-import { isAbsolute } from 'node:path'
 import { z } from 'zod'
 import { isAttribute, isForeignPrincipal } from '../../access/principal.ts'
 import { isDid } from '../../identity/did.ts'
+import { wholePath } from '../config/values.ts'
 
 /**
  * ```toml
@@ -33,10 +33,7 @@ const principal = z
 
 const folder = z.strictObject({
   name: z.string('expected a name').regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'expected a name of letters, digits, dots, dashes and underscores'),
-  path: z
-    .string('expected the whole path of a folder')
-    .max(4_096)
-    .refine((text) => isAbsolute(text) && !text.includes('\0'), 'expected the whole path of a folder'),
+  path: wholePath('folder'),
   read: z.array(principal, 'expected a list of principals').max(MAX_PRINCIPALS).default([]),
   write: z.array(principal, 'expected a list of principals').max(MAX_PRINCIPALS).default([]),
 })
