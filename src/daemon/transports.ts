@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises'
 import type { Clock } from '../core/clock.ts'
 import { KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Random } from '../core/random.ts'
 import type { LocalDevice } from '../identity/device.ts'
+import { readNamedFile } from '../identity/private-file.ts'
 import type { FrontPool } from '../transport/front/pool.ts'
 import type { ProxyRoute } from '../transport/proxy.ts'
 import { createQuicTransport, quicAvailability } from '../transport/quic/index.ts'
@@ -41,16 +41,16 @@ export function createTransports({ device, clock, random, logger, proxies, front
   return [...transports, besideProxies(createQuicTransport({ seed, clock, random, logger }), proxies)]
 }
 
+/** All that the world trusts take up a quarter of it. */
+const MAX_AUTHORITIES_BYTES = 1 << 20
+
 /** The text of a file of authorities; undefined where none is named: the runtime has its own. @throws KithError `FILE_MISSING`. */
 export async function readAuthorities(path: string): Promise<string | undefined> {
   if (path === '') return undefined
-  try {
-    return await readFile(path, 'latin1')
-  } catch (cause) {
-    throw new KithError('FILE_MISSING', `${path} in link.site_ca_file cannot be read.`, {
-      details: { path },
-      cause,
-      next: 'kith config show link.site_ca_file',
-    })
-  }
+  const found = await readNamedFile(path, MAX_AUTHORITIES_BYTES).catch((cause: unknown) => unreadable(path, cause))
+  return found.kind === 'file' ? found.bytes.toString('latin1') : unreadable(path)
+}
+
+function unreadable(path: string, cause?: unknown): never {
+  throw new KithError('FILE_MISSING', `${path} in link.site_ca_file cannot be read.`, { details: { path }, cause, next: 'kith config show link.site_ca_file' })
 }

@@ -1,5 +1,11 @@
+import { constants } from 'node:fs'
 import { lstat, open } from 'node:fs/promises'
 import { KithError } from '../core/errors.ts'
+
+/** Absent where opening waits for nobody. */
+const NONBLOCK = (constants as { readonly O_NONBLOCK?: number }).O_NONBLOCK ?? 0
+/** Files of the system say that they are empty. */
+const MIN_READ_BYTES = 4_096
 
 /**
  * Reads a key file (or another private file) of at most `limit` bytes. `undefined` when there is none.
@@ -50,5 +56,28 @@ export async function readFileUpTo(path: string, limit: number): Promise<Uint8Ar
   } catch (error) {
     if (error instanceof KithError) throw error
     throw new KithError('FILE_MISSING', `${path} cannot be read.`, { details: { path }, cause: error })
+  }
+}
+
+export type NamedFile = { readonly kind: 'file'; readonly bytes: Buffer; readonly mode: number } | { readonly kind: 'other' | 'too-long' }
+
+/**
+ * Reads a file that a configuration names, of at most `limit` bytes. Nothing else than a regular file is read, and nothing is waited for: to open a pipe that
+ * nobody writes to would take for ever.
+ * @throws the system's error where the file cannot be opened or read.
+ */
+export async function readNamedFile(path: string, limit: number): Promise<NamedFile> {
+  const file = await open(path, constants.O_RDONLY | NONBLOCK)
+  try {
+    const info = await file.stat()
+    if (!info.isFile()) return { kind: 'other' }
+    if (info.size > limit) return { kind: 'too-long' }
+    // It may grow while it is read.
+    const buffer = Buffer.alloc(Math.min(limit, Math.max(info.size, MIN_READ_BYTES)) + 1)
+    let length = 0
+    for (let read = -1; read !== 0 && length < buffer.length; length += read) read = (await file.read(buffer, length, buffer.length - length)).bytesRead
+    return length === buffer.length ? { kind: 'too-long' } : { kind: 'file', bytes: buffer.subarray(0, length), mode: info.mode }
+  } finally {
+    await file.close()
   }
 }

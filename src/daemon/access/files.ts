@@ -1,8 +1,8 @@
-import { open } from 'node:fs/promises'
 import { type AuthorizedLine, parseAuthorizedKeys, type RefusedLine } from '../../access/authorized-keys.ts'
 import { MAX_REVOCATIONS_BYTES, parseRevocations, type Revocations } from '../../access/ssh-revocations.ts'
 import { parseUtf8 } from '../../core/bytes.ts'
 import { isKithError, KithError } from '../../core/errors.ts'
+import { readNamedFile } from '../../identity/private-file.ts'
 import type { Config } from '../config/settings.ts'
 
 /** What the files that the configuration names say, read as a whole. */
@@ -45,27 +45,13 @@ export async function readAccessFiles(config: Pick<Config, 'access.authorized_ke
 }
 
 async function readOwn(file: string, limit: number): Promise<Uint8Array> {
-  try {
-    const handle = await open(file, 'r')
-    try {
-      const { size, mode } = await handle.stat().then((found) => {
-        if (!found.isFile()) throw invalid(file, 'it is not a file')
-        return found
-      })
-      if (process.platform !== 'win32' && (mode & WRITABLE_BY_OTHERS) !== 0) throw invalid(file, 'others may write to it', undefined, `chmod go-w ${file}`)
-      if (size > limit) throw invalid(file, `it is larger than ${limit} bytes`)
-      const buffer = Buffer.alloc(limit + 1)
-      let length = 0
-      for (let read = -1; read !== 0 && length <= limit; length += read) read = (await handle.read(buffer, length, buffer.length - length)).bytesRead
-      if (length > limit) throw invalid(file, `it is larger than ${limit} bytes`)
-      return buffer.subarray(0, length)
-    } finally {
-      await handle.close()
-    }
-  } catch (error) {
-    if (error instanceof KithError) throw error
-    throw invalid(file, (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : 'it cannot be read', error)
-  }
+  const found = await readNamedFile(file, limit).catch((error: NodeJS.ErrnoException) => {
+    throw invalid(file, error.code === 'ENOENT' ? 'there is no such file' : 'it cannot be read', error)
+  })
+  if (found.kind === 'other') throw invalid(file, 'it is not a file')
+  if (found.kind === 'too-long') throw invalid(file, `it is larger than ${limit} bytes`)
+  if (process.platform !== 'win32' && (found.mode & WRITABLE_BY_OTHERS) !== 0) throw invalid(file, 'others may write to it', undefined, `chmod go-w ${file}`)
+  return found.bytes
 }
 
 function invalid(file: string, reason: string, cause?: unknown, next = 'kith config reload'): KithError {

@@ -1,5 +1,5 @@
-import { open } from 'node:fs/promises'
 import { KithError } from '../../core/errors.ts'
+import { readNamedFile } from '../../identity/private-file.ts'
 import { type CertificateFile, readCertificate } from '../../site/certificate-file.ts'
 import type { Config } from '../config/settings.ts'
 
@@ -25,21 +25,12 @@ export async function readRoot(config: Config): Promise<string | undefined> {
 }
 
 async function readText(path: string, { secret = false }: { readonly secret?: boolean } = {}): Promise<string> {
-  try {
-    const file = await open(path, 'r')
-    try {
-      const info = await file.stat()
-      if (!info.isFile() || info.size > MAX_FILE_BYTES)
-        throw new KithError('CERTIFICATE_INVALID', `${path} is no file with a certificate or a key.`, { details: { path } })
-      if (secret && process.platform !== 'win32' && (info.mode & OTHERS) !== 0) {
-        throw new KithError('HOME_UNSAFE', `${path} holds a private key, and others have rights to it.`, { details: { path }, next: `chmod 600 ${path}` })
-      }
-      return (await file.readFile()).toString('latin1')
-    } finally {
-      await file.close()
-    }
-  } catch (cause) {
-    if (cause instanceof KithError) throw cause
+  const found = await readNamedFile(path, MAX_FILE_BYTES).catch((cause: unknown) => {
     throw new KithError('FILE_MISSING', `${path} cannot be read.`, { details: { path }, cause, next: `ls -l ${path}` })
+  })
+  if (found.kind !== 'file') throw new KithError('CERTIFICATE_INVALID', `${path} is no file with a certificate or a key.`, { details: { path } })
+  if (secret && process.platform !== 'win32' && (found.mode & OTHERS) !== 0) {
+    throw new KithError('HOME_UNSAFE', `${path} holds a private key, and others have rights to it.`, { details: { path }, next: `chmod 600 ${path}` })
   }
+  return found.bytes.toString('latin1')
 }

@@ -1,9 +1,10 @@
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { blobFingerprint, keyBlob } from '../../access/ssh-wire.ts'
 import type { Clock } from '../../core/clock.ts'
 import { isKithError, KithError } from '../../core/errors.ts'
+import { readNamedFile } from '../../identity/private-file.ts'
 import { connectSsh } from '../../ssh/client/connect.ts'
 import type { Credential } from '../../ssh/client/credential.ts'
 import type { HostTrust } from '../../ssh/client/host.ts'
@@ -142,9 +143,10 @@ async function credentialOf({ keyFile }: SshServerOptions, vaults: Pick<VaultSer
 }
 
 async function textOf(path: string, most: number): Promise<string> {
-  const { size } = await stat(path)
-  if (size > most) throw new KithError('SSH_FORMAT', `${path} is larger than it may be (${most} bytes).`)
-  return await readFile(path, 'utf8')
+  const found = await readNamedFile(path, most)
+  if (found.kind === 'other') throw new KithError('SSH_FORMAT', `${path} is not a file.`)
+  if (found.kind === 'too-long') throw new KithError('SSH_FORMAT', `${path} is larger than it may be (${most} bytes).`)
+  return found.bytes.toString('utf8')
 }
 
 function unreadable(what: string, path: string, cause: unknown): KithError {

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { policySubject } from '../../access/principal.ts'
@@ -10,6 +9,7 @@ import { isKithError, KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
 import type { Metrics } from '../../core/observe/metrics.ts'
 import type { Signer } from '../../core/signer.ts'
+import { readNamedFile } from '../../identity/private-file.ts'
 import { createSshDoor, type SshDoor, type SshSessionView } from '../../ssh/door.ts'
 import { type HostKeyView, knownHostsLine, parseHostCertificate } from '../../ssh/host-key.ts'
 import { DEFAULT_SSH_LIMITS, type SshLimits } from '../../ssh/limits.ts'
@@ -245,13 +245,13 @@ function limitsOf({ current }: ConfigHolder): SshLimits {
 
 async function hostCertificate(path: string, signer: Signer): Promise<Uint8Array | undefined> {
   if (path === '') return undefined
-  let text: string
-  try {
-    text = await readFile(path, 'utf8')
-  } catch (cause) {
-    throw new KithError('SSH_KEY_INVALID', `The file in ssh.host_certificate cannot be read: ${path}.`, { cause })
-  }
-  return parseHostCertificate(text.slice(0, MAX_CERTIFICATE_FILE), signer.publicKey)
+  const found = await readNamedFile(path, MAX_CERTIFICATE_FILE).catch((cause: unknown) => unreadable(path, cause))
+  if (found.kind !== 'file') return unreadable(path)
+  return parseHostCertificate(found.bytes.toString('utf8'), signer.publicKey)
+}
+
+function unreadable(path: string, cause?: unknown): never {
+  throw new KithError('SSH_KEY_INVALID', `The file in ssh.host_certificate cannot be read: ${path}.`, { cause })
 }
 
 function source(socket: Socket): { readonly remoteAddress: string; readonly remotePort: number } {
