@@ -12,9 +12,9 @@ export interface LocalParts {
   readonly logger: Logger
   /** The calls under way. */
   readonly deadlines: Deadlines
-  /** Handlers that run on after their call has ended, by caller. */
+  /** Handlers that run on after their call has ended, by caller and operation. */
   readonly stragglers: Stragglers
-  /** A call made by a handler; `depth` calls stand above it here. */
-  call(request: IncomingCall, depth: number): Promise<unknown>
-  stream(request: IncomingCall, depth: number): AsyncIterableIterator<StreamItem>
+  /** A call made by a handler. */
+  call(request: IncomingCall): Promise<unknown>
+  stream(request: IncomingCall): AsyncIterableIterator<StreamItem>
 }

@@ -127,7 +127,6 @@ export class LocalStream implements AsyncIterableIterator<StreamItem>, Outcome {
     this.#over = true
     this.#running.finish(error)
     const { resolve, reject } = { resolve: this.#resolve, reject: this.#reject }
-    const working = resolve !== undefined
     this.#resolve = undefined
     this.#reject = undefined
     if (error === undefined) resolve?.(OVER)
@@ -136,12 +135,10 @@ export class LocalStream implements AsyncIterableIterator<StreamItem>, Outcome {
     // An iterator that fails while it ends fails for nobody.
     const iterator = this.#iterator
     if (iterator === undefined) return
-    const caller = this.#running.caller.id
-    if (working) this.#stragglers.add(caller)
+    // Also one that waited to be asked: what it does last can take as long as it likes.
+    this.#stragglers.add(this.#running)
     void (async () => iterator.return?.())()
       .catch(nothing)
-      .then(() => {
-        if (working) this.#stragglers.remove(caller)
-      })
+      .then(() => this.#stragglers.remove(this.#running))
   }
 }

@@ -5,6 +5,7 @@ import type { Logger } from '../core/observe/log.ts'
 import type { Random } from '../core/random.ts'
 import { Deadlines } from './deadlines.ts'
 import type { AnyOperation } from './define.ts'
+import { NESTED } from './depth.ts'
 import { discoveryOperations } from './discovery.ts'
 import { unknownOperation } from './errors.ts'
 import { checkInput, inputError } from './inputs.ts'
@@ -66,22 +67,22 @@ class Local implements LocalCallee, LocalParts {
     this.#withdraw = registry.registerAll(discoveryOperations(() => this.#root()))
   }
 
-  call(request: IncomingCall, depth = 0): Promise<unknown> {
+  call(request: IncomingCall): Promise<unknown> {
     try {
-      const operation = this.#find(request.path, request.caller, depth > 0)
-      if (operation === undefined) return this.#root().call(request)
-      if (operation.kind === 'subscription') return firstOf(this.#stream(operation, request, depth))
+      const operation = this.#find(request)
+      if (operation === undefined) return this.#root().call(routed(request))
+      if (operation.kind === 'subscription') return firstOf(this.#stream(operation, request))
       const input = checkedInput(operation, request)
-      return new Unary(this, new Running(this, operation, request, depth)).run(input)
+      return new Unary(this, new Running(this, operation, request)).run(input)
     } catch (error) {
       return Promise.reject(error as KithError)
     }
   }
 
-  stream(request: IncomingCall, depth = 0): AsyncIterableIterator<StreamItem> {
+  stream(request: IncomingCall): AsyncIterableIterator<StreamItem> {
     try {
-      const operation = this.#find(request.path, request.caller, depth > 0)
-      return operation === undefined ? this.#root().stream(request) : this.#stream(operation, request, depth)
+      const operation = this.#find(request)
+      return operation === undefined ? this.#root().stream(routed(request)) : this.#stream(operation, request)
     } catch (error) {
       return failing(error as KithError)
     }
@@ -122,22 +123,22 @@ class Local implements LocalCallee, LocalParts {
    * `undefined`: a handler's call that is not for this callee.
    * @throws KithError `CALL_UNKNOWN`, also for what this caller may not know of, by the same steps; `CALL_DENIED`.
    */
-  #find(path: string, caller: Caller, nested: boolean): AnyOperation | undefined {
+  #find({ path, caller, [NESTED]: nested }: IncomingCall): AnyOperation | undefined {
     if (this.#closed !== undefined) throw this.#closed
     const parsed = parseCallPath(path)
     const operation = parsed?.node === '' ? this.#registry.get(parsed.name) : undefined
-    if (operation === undefined && nested && parsed !== undefined && this.#root() !== this) return undefined
+    if (operation === undefined && nested?.routed === false && parsed !== undefined && this.#root() !== this) return undefined
     const verdict = this.#authorize(caller, operation ?? decoy(parsed?.name))
-    if (operation === undefined || verdict === 'hidden' || (operation.visibility === 'internal' && !nested)) throw unknownOperation()
+    if (operation === undefined || verdict === 'hidden' || (operation.visibility === 'internal' && nested === undefined)) throw unknownOperation()
     if (verdict !== 'allowed') throw operation.visibility === 'listed' ? new KithError('CALL_DENIED') : unknownOperation()
-    this.stragglers.check(caller.id)
+    this.stragglers.check(caller.id, operation.name)
     return operation
   }
 
-  #stream(operation: AnyOperation, request: IncomingCall, depth: number): AsyncIterableIterator<StreamItem> {
-    if (operation.kind !== 'subscription') return oneItem(() => this.call(request, depth))
+  #stream(operation: AnyOperation, request: IncomingCall): AsyncIterableIterator<StreamItem> {
+    if (operation.kind !== 'subscription') return oneItem(() => this.call(request))
     const input = checkedInput(operation, request)
-    const running = new Running(this, operation, request, depth)
+    const running = new Running(this, operation, request)
     return new LocalStream(running, this, () => operation.handler(input, running))
   }
 }
@@ -174,16 +175,15 @@ class Unary implements Outcome {
       }
       if (isThenable(answer)) {
         this.#waiting = true
+        // It may have ended while the handler had not yet given anything to wait for.
+        if (!running.open) this.#count()
         answer.then(this.#answered, this.#failed)
       } else this.#answered(answer)
     })
   }
 
   ended(error: KithError): void {
-    if (this.#waiting) {
-      this.#counted = true
-      this.#parts.stragglers.add(this.#running.caller.id)
-    }
+    if (this.#waiting) this.#count()
     this.#reject(error)
   }
 
@@ -211,8 +211,13 @@ class Unary implements Outcome {
     this.#reject(tellable(running.operation, error, this.#parts.logger))
   }
 
+  #count(): void {
+    this.#counted = true
+    this.#parts.stragglers.add(this.#running)
+  }
+
   #straggled(): void {
-    if (this.#counted) this.#parts.stragglers.remove(this.#running.caller.id)
+    if (this.#counted) this.#parts.stragglers.remove(this.#running)
   }
 }
 
@@ -229,6 +234,11 @@ function checkedInput(operation: AnyOperation, { input, inputs }: IncomingCall):
   const checked = checkInput(operation, input)
   if (!checked.ok) throw inputError(checked.misfit)
   return checked.value
+}
+
+/** What comes back from the head is for this callee, or for nobody. */
+function routed(request: IncomingCall): IncomingCall {
+  return { ...request, [NESTED]: { depth: request[NESTED]?.depth ?? 0, routed: true } }
 }
 
 function decoy(name = NO_NAME): Authorizable {

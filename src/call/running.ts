@@ -4,6 +4,7 @@ import type { Logger } from '../core/observe/log.ts'
 import { type Cancellable, Cancellation, onAbort } from './cancellation.ts'
 import type { Expiring } from './deadlines.ts'
 import type { AnyOperation, CallContext } from './define.ts'
+import { NESTED } from './depth.ts'
 import { CheckedInputs } from './inputs.ts'
 import type { LocalParts } from './local-parts.ts'
 import type { CallOptions, IncomingCall, StreamItem } from './types.ts'
@@ -37,12 +38,12 @@ export class Running implements CallContext, Cancellable, Expiring {
   #inputs: CheckedInputs | undefined
   #nested: Caller | undefined
 
-  constructor(parts: LocalParts, operation: AnyOperation, request: IncomingCall, depth: number) {
+  constructor(parts: LocalParts, operation: AnyOperation, request: IncomingCall) {
     this.#parts = parts
     this.operation = operation
     this.caller = request.caller
     this.#request = request
-    this.depth = depth
+    this.depth = request[NESTED]?.depth ?? 0
     const asked = request.deadlineMs
     const own = operation.deadlineMs
     const within = asked === undefined ? own : own === null ? asked : Math.min(asked, own)
@@ -125,11 +126,11 @@ export class Running implements CallContext, Cancellable, Expiring {
 
   /** Handlers take it off the context, so it carries its own. */
   get call(): (path: string, input?: unknown, options?: CallOptions) => Promise<unknown> {
-    return async (path, input, options) => await this.#parts.call(this.#requestFor(path, input, options), this.depth + 1)
+    return async (path, input, options) => await this.#parts.call(this.#requestFor(path, input, options))
   }
 
   get stream(): (path: string, input?: unknown, options?: CallOptions) => AsyncIterableIterator<StreamItem> {
-    return (path, input, options) => this.#parts.stream(this.#requestFor(path, input, options), this.depth + 1)
+    return (path, input, options) => this.#parts.stream(this.#requestFor(path, input, options))
   }
 
   /** The caller, with what the handler was declared to have besides. */
@@ -157,6 +158,7 @@ export class Running implements CallContext, Cancellable, Expiring {
       input,
       traceId: this.traceId,
       parentId: this.id,
+      [NESTED]: { depth: this.depth + 1, routed: false },
       ...(deadlineMs === null ? {} : { deadlineMs }),
       ...(lastEventId === undefined ? {} : { lastEventId }),
       ...(repeated === undefined ? {} : { repeated }),

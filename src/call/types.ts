@@ -1,5 +1,6 @@
 import type { Caller } from '../access/types.ts'
 import type { Cancellation } from './cancellation.ts'
+import type { NESTED, Nested } from './depth.ts'
 
 export type OperationKind = 'query' | 'mutation' | 'subscription'
 
@@ -90,6 +91,8 @@ export interface IncomingCall extends CallOptions {
   readonly inputs?: AsyncIterable<unknown>
   /** Instead of `signal`, by doors that make many calls: an `AbortSignal` is made only when somebody asks for one. */
   readonly cancellation?: Cancellation
+  /** Calls of this node that it was made within, however its path is written. Only calls of handlers have it. */
+  readonly [NESTED]?: Nested
 }
 
 export interface StreamItem {
