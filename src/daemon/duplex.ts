@@ -5,7 +5,8 @@ import type { Duplex } from 'node:stream'
 import { isKithError } from '../core/errors.ts'
 import { decodeTicket } from '../mesh/ticket.ts'
 import type { ProtocolOptions, StreamContext } from '../mesh/types.ts'
-import { createNode, type InviteOptions, type Node, type NodeOptions } from './node.ts'
+import { createNode } from './node.ts'
+import type { InviteOptions, Node, NodeOptions } from './node-types.ts'
 
 /** What `connect` and `serve` speak when nothing else is said: bytes, as the program likes. */
 const DEFAULT_PROTOCOL = 'kith/duplex/1'

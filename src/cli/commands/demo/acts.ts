@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { isKithError } from '../../../core/errors.ts'
-import type { Node } from '../../../daemon/node.ts'
+import type { Node } from '../../../daemon/node-types.ts'
 import { bytes, duration } from '../../format.ts'
 import { harmless } from '../../style.ts'
 
