@@ -21,7 +21,14 @@ export function apiKeyHash(text: string): string {
   return hash('sha256', text, 'hex')
 }
 
-/** In constant time. */
+const HASH_LENGTH = 64
+const left = Buffer.alloc(HASH_LENGTH)
+const right = Buffer.alloc(HASH_LENGTH)
+
+/** Two hashes in hex, in constant time. */
 export function sameHash(a: string, b: string): boolean {
-  return equalSecret(Buffer.from(a, 'hex'), Buffer.from(b, 'hex'))
+  if (a.length !== HASH_LENGTH || b.length !== HASH_LENGTH) return false
+  left.write(a, 'latin1')
+  right.write(b, 'latin1')
+  return equalSecret(left, right)
 }

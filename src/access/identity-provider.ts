@@ -5,12 +5,14 @@ import { isKithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Did } from '../identity/did.ts'
 import { apiKeyHash, isApiKey } from './api-key.ts'
+import { type Granted, powersOf, sum } from './granted.ts'
+import { KnownKeys } from './known-keys.ts'
 import type { ReplayCache } from './replay-cache.ts'
-import { type AuthorizedKey, type Grant, type IdentitySource, isKeyOf } from './sources.ts'
+import { type ApiKeyRecord, type AuthorizedKey, type Grant, type IdentitySource, isKeyOf } from './sources.ts'
 import { certificateEnd, parseCertificate, whyNotValid } from './ssh-certificate.ts'
 import { fingerprint } from './ssh-wire.ts'
 import { parseToken, TOKEN_WINDOW_S, tokenHolds } from './token.ts'
-import { Tracked } from './tracked.ts'
+import { Tracked, type TrackedCaller } from './tracked.ts'
 import type { Caller, IdentityProvider, Presentation } from './types.ts'
 
 export interface IdentityProviderParts {
@@ -46,6 +48,8 @@ interface Proved {
 class Refused extends Error {}
 
 export interface OpenIdentityProvider extends IdentityProvider {
+  /** Of an API key, where every source answers at once and none names an identity. */
+  resolveNow(presentation: Presentation): Caller | undefined
   /**
    * Looks at everything that came in with a key, certificate or API key, or by a link with something granted to it: whether it would still come in, with no less.
    * @param options disconnect: what would not is told so by `Caller.revoked`. @returns how many would not, each counted once without `disconnect`.
@@ -81,9 +85,11 @@ class Provider implements OpenIdentityProvider {
   readonly #tracked: Tracked
   /** Apart from credentials: however many identities come by links, nobody at another door is forgotten for them. */
   readonly #links: Tracked
+  readonly #keys: KnownKeys
 
   constructor(parts: IdentityProviderParts) {
     this.#parts = parts
+    this.#keys = new KnownKeys(parts.sources, parts.clock)
     this.#tracked = new Tracked(parts.clock)
     this.#links = new Tracked(parts.clock)
   }
@@ -100,6 +106,22 @@ class Provider implements OpenIdentityProvider {
       this.#parts.logger.info('access refused', { kind: presentation.kind, reason })
       return undefined
     }
+  }
+
+  resolveNow(presentation: Presentation): Caller | undefined {
+    if (presentation.kind !== 'api-key' || !isApiKey(presentation.text)) return undefined
+    const hash = apiKeyHash(presentation.text)
+    const known = this.#keys.find(hash)
+    if (known !== undefined && this.#tracked.again(known.credential, known.caller.revoked)) return known.caller
+    const answers = this.#keys.ask(hash)
+    if (answers === undefined) return undefined
+    const { record, grants } = answers
+    const proof = apiKeyProof(hash, record)
+    const caller = this.#enter(proof, { ...sum([record.grant, ...grants.filter((grant) => grant !== undefined)]), did: undefined }, () =>
+      unlessRefused(() => this.#apiKey(hash)),
+    )
+    this.#keys.remember(hash, { ...answers, caller, credential: proof.credential })
+    return caller
   }
 
   async recheck(options: { readonly disconnect: boolean }): Promise<number> {
@@ -127,7 +149,10 @@ class Provider implements OpenIdentityProvider {
   }
 
   async #caller(proof: Proof, again: Proved['again']): Promise<Caller> {
-    const granted = await this.#granted(proof)
+    return this.#enter(proof, await this.#granted(proof), again)
+  }
+
+  #enter(proof: Proof, granted: Granted, again: Proved['again']): TrackedCaller {
     const still = async (): Promise<ReadonlySet<string> | undefined> => {
       const now = await again()
       return now === undefined ? undefined : powersOf(await this.#granted(now))
@@ -255,9 +280,8 @@ class Provider implements OpenIdentityProvider {
   async #apiKey(hash: string): Promise<Proof> {
     const record = await this.#first((source) => source.apiKey?.(hash))
     if (record === undefined) throw new Refused('no such API key is known')
-    const { name, expiresMs, grant } = record
-    if (expiresMs !== undefined && this.#parts.clock.now() >= expiresMs) throw new Refused('the API key has expired')
-    return { credential: `api-key ${hash}`, id: `key:${name}`, via: 'api-key', grant, ...(expiresMs === undefined ? {} : { expiresMs }) }
+    if (record.expiresMs !== undefined && this.#parts.clock.now() >= record.expiresMs) throw new Refused('the API key has expired')
+    return apiKeyProof(hash, record)
   }
 
   async #first<T>(ask: (source: IdentitySource) => T | undefined | Promise<T | undefined>): Promise<T | undefined> {
@@ -269,24 +293,8 @@ class Provider implements OpenIdentityProvider {
   }
 }
 
-interface Granted {
-  readonly scopes: ReadonlySet<string>
-  readonly resources: ReadonlyMap<string, readonly string[]>
-  readonly did: Did | undefined
-}
-
-/** All that may be taken back, each as one text: no scope has a blank in it. */
-function powersOf({ scopes, resources, did }: Granted): ReadonlySet<string> {
-  if (resources.size === 0 && did === undefined) return scopes
-  const actions = [...resources].flatMap(([name, all]) => [`resource ${name}`, ...all.map((action) => `resource ${name} ${action}`)])
-  return new Set([...scopes, ...actions, ...(did === undefined ? [] : [`identity ${did}`])])
-}
-
-function sum(grants: readonly Grant[]): Omit<Granted, 'did'> {
-  const resources = new Map<string, readonly string[]>()
-  for (const grant of grants)
-    for (const [name, actions] of Object.entries(grant.resources ?? {})) resources.set(name, [...new Set([...(resources.get(name) ?? []), ...actions])])
-  return { scopes: new Set(grants.flatMap((grant) => grant.scopes)), resources }
+function apiKeyProof(hash: string, { name, expiresMs, grant }: ApiKeyRecord): Proof {
+  return { credential: `api-key ${hash}`, id: `key:${name}`, via: 'api-key', grant, ...(expiresMs === undefined ? {} : { expiresMs }) }
 }
 
 async function unlessRefused(look: () => Promise<Proof>): Promise<Proof | undefined> {

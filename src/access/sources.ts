@@ -48,7 +48,8 @@ type Awaitable<T> = T | Promise<T>
 
 /**
  * Where an identity provider asks: configuration, the node's store, or anything else that knows keys, such as a list on a chain. Everything is asked by what was proved;
- * a source never sees a secret. All sources are asked: the first that knows a key says its limits, grants add up, and one that revokes is enough.
+ * a source never sees a secret. All sources are asked: the first that knows a key says its limits, grants add up, and one that revokes is enough. What a source once gave
+ * never changes: another answer is another object.
  */
 export interface IdentitySource {
   readonly name: string

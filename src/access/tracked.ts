@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../core/clock.ts'
 import { KithError } from '../core/errors.ts'
+import type { Caller } from './types.ts'
 
 /** What a credential gave when it was used, and how to look again. */
 export interface Use {
@@ -8,6 +9,9 @@ export interface Use {
   /** What it would give now; `undefined` when it would not come in. */
   readonly still: () => Promise<ReadonlySet<string> | undefined>
 }
+
+/** Who came in by a credential that is watched. */
+export type TrackedCaller = Caller & { readonly revoked: AbortSignal }
 
 interface Entry {
   readonly controller: AbortController
@@ -49,6 +53,14 @@ export class Tracked {
     const controller = new AbortController()
     this.#entries.set(credential, { controller, timer, use, gone: false })
     return controller.signal
+  }
+
+  /** Somebody came in by it again with the same as before; `false` when it is not watched by that signal any more. */
+  again(credential: string, signal: AbortSignal): boolean {
+    const known = this.#entries.get(credential)
+    if (known?.controller.signal !== signal) return false
+    known.gone = false
+    return true
   }
 
   /** How many would not come in any more, or with less, each counted once; with `disconnect` all of those are told and forgotten. */

@@ -50,4 +50,6 @@ export type Presentation =
 export interface IdentityProvider {
   /** `undefined`: not known here. @throws KithError only for what the owner must mend; a bad presentation is `undefined`. */
   resolve(presentation: Presentation): Promise<Caller | undefined>
+  /** What `resolve` would give, for doors that are asked often; `undefined` where that cannot be said at once, and for whoever is not known: then `resolve` has to be asked. */
+  resolveNow?(presentation: Presentation): Caller | undefined
 }

@@ -146,6 +146,12 @@ export class AccessService implements Service, IdentityProvider {
     return caller
   }
 
+  resolveNow(presentation: Presentation): Caller | undefined {
+    const caller = this.#running?.provider.resolveNow(presentation)
+    if (caller !== undefined) this.#resolved.add(1, { by: presentation.kind, result: 'known' })
+    return caller
+  }
+
   /** How many of those who came in would not come in any more; with `disconnect` their connections end. */
   async recheck(options: { readonly disconnect: boolean }): Promise<number> {
     return (await this.#running?.provider.recheck(options)) ?? 0
