@@ -20,6 +20,19 @@ export function sendJson(response: ServerResponse, status: number, text: string,
   response.end(text)
 }
 
+/** What an operation gave, as JSON; by itself, because it is most of what goes out. */
+export function sendValue(response: ServerResponse, text: string, span: string, traceparent: string): void {
+  // biome-ignore format: names and values in pairs
+  response.writeHead(200, [
+    'content-type', 'application/json',
+    'content-length', String(Buffer.byteLength(text)),
+    'request-id', span,
+    'traceparent', traceparent,
+    ...SECURITY,
+  ])
+  response.end(text)
+}
+
 /** An answer of bytes, as they are. */
 export function sendBytes(response: ServerResponse, bytes: Uint8Array, extra: readonly string[]): void {
   response.writeHead(200, ['content-type', 'application/octet-stream', 'content-length', String(bytes.length), ...extra, ...SECURITY])

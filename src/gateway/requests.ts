@@ -1,42 +1,28 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Caller } from '../access/types.ts'
-import { Cancellation } from '../call/cancellation.ts'
 import { unknownOperation } from '../call/errors.ts'
-import type { IncomingCall, JsonSchema, OperationDescription } from '../call/types.ts'
+import type { JsonSchema, OperationDescription } from '../call/types.ts'
 import { KithError } from '../core/errors.ts'
-import { errorHeaders, errorText, jsonOf, outward, sendBytes, sendJson, statusOf } from './answer.ts'
+import { errorHeaders, errorText, jsonOf, outward, sendBytes, sendJson, sendValue, statusOf } from './answer.ts'
 import { bodyAtHand, hasBody, linger, readBody } from './body.ts'
 import { Budget } from './budget.ts'
+import { Connections, takenBack } from './connections.ts'
 import { sendEvents } from './events.ts'
-import { bearerOf, checkJsonBody, deadlineOf, HostGuard, lastEventIdOf, traceOf, wantsEvents } from './guards.ts'
+import { type Call, Exchange } from './exchange.ts'
+import { bearerOf, checkJsonBody, HostGuard, lastEventIdOf, wantsEvents } from './guards.ts'
 import { malformed, parseJson } from './json.ts'
 import { DEFAULT_LIMITS, type GatewayLimits } from './limits.ts'
 import type { McpDoor } from './mcp/door.ts'
 import { openApiDocument } from './openapi/document.ts'
 import { presentationOf } from './presentation.ts'
 import { type QueryInput, queryInput } from './query-input.ts'
-import { Revocations } from './revocations.ts'
-import { parseQuery, Targets } from './target.ts'
+import { SingleInputs } from './single-input.ts'
+import { parseQuery, type Target, Targets } from './target.ts'
 import { TraceIds } from './trace.ts'
 import type { GatewayOptions } from './types.ts'
 
-/** Operations of which it is remembered what they take. */
-const MAX_REMEMBERED = 4_096
-
-/** One request on its way. */
-interface Exchange {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
-  /** Waits to be told to send the body. */
-  readonly expects: boolean
-  readonly ending: Cancellation
-  readonly query: string
-  /** Names and values that every answer to it carries. */
-  headers: readonly string[]
-}
-
-/** Filled as the request is read; made once, for one call. */
-type Call = { -readonly [K in keyof IncomingCall]: IncomingCall[K] }
+/** What came with a head is read by those who read sockets before anything that waits for this goes on. */
+const SOON: Promise<void> = Promise.resolve()
 
 /**
  * What happens to a request, in this order, each step refusing for all the later ones:
@@ -44,7 +30,8 @@ type Call = { -readonly [K in keyof IncomingCall]: IncomingCall[K] }
  * ```text
  * Host, Origin -> room for one more -> method, path -> caller (Bearer) -> its share -> body or parameters -> callee
  * ```
- * Nothing of a body is read before its sender is known.
+ * Nothing of a body is read before its sender is known. The usual request, a POST with a small body by a caller who was here before, goes through these steps without
+ * waiting for a promise in between: that alone would cost more than the steps.
  */
 export class RequestDesk {
   readonly #options: GatewayOptions
@@ -53,10 +40,9 @@ export class RequestDesk {
   readonly #hosts: HostGuard
   readonly #targets: Targets = new Targets()
   readonly #queries: WeakMap<object, QueryInput> = new WeakMap()
-  readonly #running: Set<Cancellation> = new Set()
-  readonly #takesOne: Set<string> = new Set()
+  readonly #connections: Connections = new Connections()
+  readonly #singleInputs: SingleInputs = new SingleInputs()
   readonly #stopWatching: () => void
-  readonly #revocations: Revocations = new Revocations()
   readonly #ids: TraceIds
   #mcp: Promise<McpDoor> | undefined
   #closed = false
@@ -67,7 +53,7 @@ export class RequestDesk {
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits }
     this.#budget = new Budget(this.#limits)
     this.#hosts = new HostGuard(options.hosts ?? [])
-    this.#stopWatching = options.callee.onChange(() => this.#takesOne.clear())
+    this.#stopWatching = options.callee.onChange(() => this.#singleInputs.clear())
   }
 
   get inFlight(): number {
@@ -77,64 +63,122 @@ export class RequestDesk {
   async close(): Promise<void> {
     this.#closed = true
     this.#stopWatching()
-    for (const ending of this.#running) ending.cancel(new KithError('CLOSED', 'The gateway closes.'))
+    this.#connections.close()
     await (await this.#mcp?.catch(() => undefined))?.close()
   }
 
   serve(request: IncomingMessage, response: ServerResponse, expects: boolean): void {
-    const ending = new Cancellation()
-    const url = request.url ?? ''
-    const mark = url.indexOf('?')
-    const exchange: Exchange = { request, response, expects, ending, query: mark === -1 ? '' : url.slice(mark + 1), headers: [] }
-    this.#running.add(ending)
-    response.on('close', () => {
-      this.#running.delete(ending)
-      if (!response.writableFinished) ending.cancel(new KithError('ABORTED', 'The client went away.'))
-    })
-    response.on('error', ignore)
-    this.#serve(exchange, mark === -1 ? url : url.slice(0, mark))
-      .catch((error: unknown) => this.#refuse(exchange, error))
-      .catch(() => response.destroy())
-  }
-
-  async #serve(exchange: Exchange, path: string): Promise<void> {
-    const { request } = exchange
-    const trace = traceOf(request.headers)
-    const span = this.#ids.span()
-    const traceId = trace?.traceId ?? this.#ids.trace()
-    exchange.headers = ['request-id', span, 'traceparent', `00-${traceId}-${span}-01`]
-    this.#hosts.check(request.headers)
-    if (this.#closed) throw new KithError('GATEWAY_BUSY', 'The gateway closes.')
-    const address = request.socket.remoteAddress ?? ''
-    this.#budget.enter(address)
+    const connection = this.#connections.of(request.socket)
+    const exchange = new Exchange(request, response, expects, connection, this.#ids)
+    connection.add(exchange)
     try {
-      const target = this.#targets.find(path)
+      this.#hosts.check(request.headers)
+      if (this.#closed) throw new KithError('GATEWAY_BUSY', 'The gateway closes.')
+      this.#budget.enter(connection.address)
+      exchange.entered = true
+      const target = this.#targets.find(exchange.path)
       // Told apart only for whoever has a name here: 401 comes before 404.
-      const caller = await this.#callerOf(request)
-      this.#budget.enterCaller(caller.id)
-      try {
-        if (caller.revoked !== undefined) this.#revocations.add(caller.revoked, exchange.ending)
-        try {
-          if (target === undefined) throw unknownOperation()
-          if (target.kind === 'schema') await this.#sendSchema(exchange, caller)
-          else if (target.kind === 'mcp') await this.#serveMcp(exchange, caller)
-          else await this.#operation(exchange, callOf(exchange, caller, target.path, traceId, trace?.parentId))
-        } finally {
-          if (caller.revoked !== undefined) this.#revocations.delete(caller.revoked, exchange.ending)
-        }
-      } finally {
-        this.#budget.leaveCaller(caller.id)
-      }
-    } finally {
-      this.#budget.leave(address)
+      this.#identify(exchange, target)
+    } catch (error) {
+      this.#fail(exchange, error)
     }
   }
 
-  async #callerOf({ headers }: IncomingMessage): Promise<Caller> {
-    const text = bearerOf(headers)
-    const caller = text === undefined ? undefined : await this.#options.identities.resolve(presentationOf(text))
-    if (caller === undefined) throw new KithError('GATEWAY_UNAUTHORIZED', 'A token is needed: Authorization: Bearer TOKEN.')
-    return caller
+  #identify(exchange: Exchange, target: Target | undefined): void {
+    const text = bearerOf(exchange.request.headers)
+    if (text === undefined) throw unauthorized()
+    const presentation = presentationOf(text)
+    const { identities } = this.#options
+    const known = identities.resolveNow?.(presentation)
+    if (known !== undefined) this.#admit(exchange, target, known)
+    else
+      identities
+        .resolve(presentation)
+        .then((caller) => this.#admit(exchange, target, caller))
+        .catch((error: unknown) => this.#fail(exchange, error))
+  }
+
+  #admit(exchange: Exchange, target: Target | undefined, caller: Caller | undefined): void {
+    if (caller === undefined) throw unauthorized()
+    this.#budget.enterCaller(caller.id)
+    exchange.caller = caller
+    const { revoked } = caller
+    if (revoked !== undefined) {
+      this.#connections.watch(revoked)
+      if (revoked.aborted) exchange.ending.cancel(takenBack())
+    }
+    if (target === undefined) throw unknownOperation()
+    if (target.kind === 'schema') this.#whenDone(exchange, this.#sendSchema(exchange, caller))
+    else if (target.kind === 'mcp') this.#whenDone(exchange, this.#serveMcp(exchange, caller))
+    else {
+      const call = exchange.callOf(caller, target.path)
+      const { method, headers } = exchange.request
+      if (method === 'POST' && exchange.query === '' && !wantsEvents(headers) && this.#singleInputs.has(call.path, caller.id)) this.#post(exchange, call)
+      else this.#whenDone(exchange, this.#operation(exchange, call))
+    }
+  }
+
+  /** The usual request: nothing has to be asked about the operation. */
+  #post(exchange: Exchange, call: Call): void {
+    const { request } = exchange
+    if (!hasBody(request)) this.#call(exchange, call)
+    else if (this.#takeBody(request, call)) this.#call(exchange, call)
+    else SOON.then(() => this.#continue(exchange, call))
+  }
+
+  #continue(exchange: Exchange, call: Call): void {
+    try {
+      if (this.#takeBody(exchange.request, call)) this.#call(exchange, call)
+      else this.#whenDone(exchange, this.#operation(exchange, call))
+    } catch (error) {
+      this.#fail(exchange, error)
+    }
+  }
+
+  #call(exchange: Exchange, call: Call): void {
+    this.#options.callee.call(call).then(
+      (value) => this.#answer(exchange, value),
+      (error: unknown) => this.#fail(exchange, error),
+    )
+  }
+
+  #answer(exchange: Exchange, value: unknown): void {
+    try {
+      this.#send(exchange, value)
+      this.#leave(exchange)
+    } catch (error) {
+      this.#fail(exchange, error)
+    }
+  }
+
+  #send({ response, ending, span, traceparent }: Exchange, value: unknown): void {
+    if (ending.error !== undefined) throw ending.error
+    if (value instanceof Uint8Array) sendBytes(response, value, ['request-id', span, 'traceparent', traceparent])
+    else sendValue(response, jsonOf(value), span, traceparent)
+  }
+
+  #whenDone(exchange: Exchange, done: Promise<void>): void {
+    // What other code writes may fail after it was given up.
+    exchange.response.on('error', ignore)
+    done.then(
+      () => this.#leave(exchange),
+      (error: unknown) => this.#fail(exchange, error),
+    )
+  }
+
+  #fail(exchange: Exchange, error: unknown): void {
+    this.#leave(exchange)
+    SOON.then(() => this.#refuse(exchange, error)).catch(() => exchange.response.destroy())
+  }
+
+  /** Gives back the places that it took. */
+  #leave(exchange: Exchange): void {
+    const { connection, caller } = exchange
+    connection.delete(exchange)
+    if (caller !== undefined) this.#budget.leaveCaller(caller.id)
+    exchange.caller = undefined
+    if (exchange.entered) this.#budget.leave(connection.address)
+    exchange.entered = false
   }
 
   async #operation(exchange: Exchange, call: Call): Promise<void> {
@@ -142,11 +186,8 @@ export class RequestDesk {
     const events = wantsEvents(request.headers)
     if (request.method === 'POST') {
       if (exchange.query !== '') throw malformed('The input of a POST is its body.')
-      if (!this.#takesOne.has(knownAs(call))) await this.#refuseClientStream(call)
-      if (hasBody(request)) {
-        const ready = this.#bodyAtHand(request)
-        call.input = ready === undefined ? await this.#body(exchange) : ready.value
-      }
+      if (!this.#singleInputs.has(call.path, call.caller.id)) await this.#refuseClientStream(call)
+      if (hasBody(request) && !this.#takeBody(request, call)) call.input = await this.#body(exchange)
       return await (events ? this.#stream(exchange, call) : this.#once(exchange, call))
     }
     if (request.method !== 'GET') throw wrongMethod('GET, POST')
@@ -169,14 +210,13 @@ export class RequestDesk {
     return described
   }
 
-  /** HTTP carries one input. Whether an operation takes a stream of them is asked once by each caller, until the operations change:
-   * what one knows of it makes no difference to another. @throws KithError `UNSUPPORTED`. */
+  /** HTTP carries one input. Whether an operation takes a stream of them is asked once by each caller, until the operations change. @throws KithError `UNSUPPORTED`. */
   async #refuseClientStream(call: Call): Promise<void> {
     const { path, caller } = call
     const described = await this.#options.callee.describe(path, caller)
     // What the caller may not know of is refused by the call itself.
     if (described === undefined) return
-    if (!described.clientStream && this.#takesOne.size < MAX_REMEMBERED) this.#takesOne.add(knownAs(call))
+    if (!described.clientStream) this.#singleInputs.add(path, caller.id)
     if (described.clientStream)
       throw new KithError('UNSUPPORTED', 'The operation takes a stream of inputs, which HTTP does not carry.', {
         next: 'call it over a link or by raw framing',
@@ -192,10 +232,13 @@ export class RequestDesk {
     return made
   }
 
-  #bodyAtHand(request: IncomingMessage): { readonly value: unknown } | undefined {
+  /** @returns whether the body is there already, and taken. @throws KithError `REQUEST_MALFORMED`. */
+  #takeBody(request: IncomingMessage, call: Call): boolean {
     checkJsonBody(request.headers)
     const bytes = bodyAtHand(request, this.#limits.bodyBytes)
-    return bytes === undefined ? undefined : { value: parseJson(bytes) }
+    if (bytes === undefined) return false
+    call.input = parseJson(bytes)
+    return true
   }
 
   async #body(exchange: Exchange): Promise<unknown> {
@@ -207,11 +250,8 @@ export class RequestDesk {
     return bytes.length === 0 ? undefined : parseJson(bytes)
   }
 
-  async #once({ response, headers, ending }: Exchange, call: Call): Promise<void> {
-    const value = await this.#options.callee.call(call)
-    if (ending.error !== undefined) throw ending.error
-    if (value instanceof Uint8Array) sendBytes(response, value, headers)
-    else sendJson(response, 200, jsonOf(value), headers)
+  async #once(exchange: Exchange, call: Call): Promise<void> {
+    this.#send(exchange, await this.#options.callee.call(call))
   }
 
   async #stream(exchange: Exchange, call: Call): Promise<void> {
@@ -261,17 +301,8 @@ export class RequestDesk {
   }
 }
 
-function callOf({ request, ending }: Exchange, caller: Caller, path: string, traceId: string, parentId: string | undefined): Call {
-  const call: Call = { caller, path, cancellation: ending, traceId, input: undefined }
-  const deadlineMs = deadlineOf(request.headers)
-  if (deadlineMs !== undefined) call.deadlineMs = deadlineMs
-  if (parentId !== undefined) call.parentId = parentId
-  return call
-}
-
-/** No id has a line break in it. */
-function knownAs({ caller, path }: Call): string {
-  return `${caller.id}\n${path}`
+function unauthorized(): KithError {
+  return new KithError('GATEWAY_UNAUTHORIZED', 'A token is needed: Authorization: Bearer TOKEN.')
 }
 
 function wrongMethod(allow: string): KithError {
