@@ -193,6 +193,7 @@ export class Runtime implements NodeContext {
       callee: () => this.calls.callee,
       identities: () => this.access,
       offer: (operations) => this.calls.offer(operations),
+      taken: (name) => this.calls.registry.get(name) !== undefined,
       credentials: () => this.credentials,
       clock,
       random,

@@ -135,7 +135,7 @@ before(async () => {
     await once(one, 'listening')
   }
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/api`
-  imported = importOpenApi({ service: 'pets', document: PETS, url, access, credential: { service: 'pets', from: () => ({ lease }) } })
+  imported = importOpenApi({ service: 'pets', document: PETS, url, clock: systemClock, access, credential: { service: 'pets', from: () => ({ lease }) } })
   registry.registerAll(imported.operations)
 })
 after(() => {
@@ -264,7 +264,7 @@ test('a file that is none, or is made to be expensive, is refused or cut', () =>
     },
     components: { schemas },
   }
-  const result = importOpenApi({ service: 'bomb', document, url })
+  const result = importOpenApi({ service: 'bomb', document, url, clock: systemClock })
   assert.deepEqual(
     result.operations.map(({ name }) => name),
     ['bomb/get_fine'],

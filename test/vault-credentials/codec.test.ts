@@ -91,6 +91,8 @@ test('values that would break a header, or name one that is not a credential’s
     { type: 'basic', username: 'a:b', password: secret('c') },
     { type: 'basic', username: 'a\nb', password: secret('c') },
     { type: 's3', accessKey: 'a/b', secretKey: secret('c'), sessionToken: undefined },
+    { type: 's3', accessKey: 'a', secretKey: secret('c'), sessionToken: undefined, scope: { region: 'eu/s3', service: 's3' } },
+    { type: 's3', accessKey: 'a', secretKey: secret('c'), sessionToken: undefined, scope: { region: 'eu', service: '' } },
     { type: 'custom', scheme: 'a b', params: [{ name: 'a', value: secret('b') }] },
     { type: 'custom', scheme: 'a', params: [] },
     {
@@ -143,6 +145,9 @@ test('secret file, read by kind, gives the credential of its lines', () => {
   assert.deepEqual(made({ type: 'api-key' }, 'abc\r\n'), { type: 'api-key', header: 'x-api-key', token: 'abc' })
   assert.deepEqual(made({ type: 'api-key', header: 'X-Token' }, 'abc'), { type: 'api-key', header: 'x-token', token: 'abc' })
   assert.deepEqual(made({ type: 'basic', username: 'ann' }, 'pw'), { type: 'basic', username: 'ann', password: 'pw' })
+  const keys = { type: 's3', accessKey: 'AK', secretKey: 'sk', sessionToken: undefined }
+  assert.deepEqual(made({ type: 's3', accessKey: 'AK', region: 'eu-west-1' }, 'sk'), { ...keys, scope: { region: 'eu-west-1', service: 's3' } })
+  assert.deepEqual(made({ type: 's3', accessKey: 'AK', signFor: 'sqs' }, 'sk'), { ...keys, scope: { region: 'us-east-1', service: 'sqs' } })
   assert.deepEqual(made({ type: 's3', accessKey: 'AK' }, 'sk\nst\n'), { type: 's3', accessKey: 'AK', secretKey: 'sk', sessionToken: 'st' })
   assert.deepEqual(made({ type: 'oidc', ...client }, '\nr\nc'), {
     type: 'oidc',

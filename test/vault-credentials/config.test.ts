@@ -48,7 +48,7 @@ type = "s3"
 access_key = "AKIDEXAMPLE"
 secret_file = "/etc/kith/s3"
 `)
-  const none = { header: undefined, username: undefined, accessKey: undefined, scheme: undefined }
+  const none = { header: undefined, username: undefined, accessKey: undefined, scheme: undefined, region: undefined, signFor: undefined }
   assert.deepEqual(values.credentials, [
     { key: { service: 'vast-ai' }, fields: { type: 'bearer', ...none }, origins: ['https://console.vast.ai'], secret: { file: '/etc/kith/vast' } },
     {

@@ -65,6 +65,10 @@ export function everyKind(): readonly Credential[] {
         { name: 'mac', value: secret('6R"4\\x') },
       ],
     },
+    {
+      ...{ type: 's3', accessKey: 'AKIDEXAMPLE', secretKey: secret('wJalr/XUt+n'), sessionToken: undefined },
+      scope: { region: 'eu-central-1', service: 'execute-api' },
+    },
   ]
 }
 

@@ -25,6 +25,8 @@ const KEYS: ReadonlySet<string> = new Set([
   'header',
   'username',
   'access_key',
+  'region',
+  'sign_for',
   'scheme',
 ])
 /** What people write when they mean the secret itself. */
@@ -87,6 +89,7 @@ function parseOne(name: string, table: unknown): ConfiguredCredential {
   if (did !== undefined && !isDidText(did)) throw new Refused([name, 'did'], 'expected a DID')
   const fields: CredentialFields = {
     ...{ type, header: text('header'), username: text('username'), accessKey: text('access_key'), scheme: text('scheme') },
+    ...{ region: text('region'), signFor: text('sign_for') },
   }
   return { key: did === undefined ? { service } : { service, did }, fields, origins: originsOf(name, table.origins), secret: placeOf(name, text) }
 }

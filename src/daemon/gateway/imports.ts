@@ -1,35 +1,51 @@
-import { readFile, stat } from 'node:fs/promises'
+import { isDeepStrictEqual } from 'node:util'
 import type { AnyOperation } from '../../call/define.ts'
-import { type Clock, sleep } from '../../core/clock.ts'
+import type { Clock } from '../../core/clock.ts'
 import { asKithError, KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
-import type { HeadersFor } from '../../gateway/mcp/bounded-fetch.ts'
-import type { McpImport } from '../../gateway/mcp/import.ts'
-import { MAX_FILE_BYTES } from '../../gateway/openapi/import-plan.ts'
+import type { OpenApiImport } from '../../gateway/openapi/import.ts'
 import type { Credentials } from '../../vault/credentials/credentials.ts'
-import { inject } from '../../vault/credentials/inject.ts'
 import type { Trouble } from '../service.ts'
-import { version } from '../version.ts'
 import type { ConfiguredOpenApi, ConfiguredTools } from './config.ts'
+import { readDocument } from './document.ts'
+import { ToolServer } from './tool-server.ts'
 
 export interface ImportsOptions {
   /** Adds operations; the returned function takes them out. @throws KithError `CALL_CONFLICT`. */
   readonly offer: (operations: readonly AnyOperation[]) => () => void
+  /** Whether an operation of this name is there. */
+  readonly taken: (name: string) => boolean
   readonly credentials: () => Pick<Credentials, 'lease'>
   readonly clock: Clock
   readonly logger: Logger
 }
 
-/** A server of tools that is away is asked again after a second, then after twice as long each time. */
-const FIRST_PAUSE_MS = 1_000
-const LAST_PAUSE_MS = 60_000
+export interface Configured {
+  readonly openapi: readonly ConfiguredOpenApi[]
+  readonly mcp: readonly ConfiguredTools[]
+}
 
-/** Operations that come from elsewhere. One that cannot be had is told as a trouble and keeps no other from working. */
+/** A file, and the operations that were made of it. */
+interface Service {
+  readonly configured: ConfiguredOpenApi
+  /** Of the file that was read; absent where it could not be. */
+  readonly digest: string | undefined
+  readonly imported: OpenApiImport | undefined
+  readonly failure: unknown
+  /** Set while its operations are offered. */
+  withdraw: (() => void) | undefined
+}
+
+/**
+ * Operations that come from elsewhere. When the node starts, one that cannot be had is told as a trouble and keeps no other from working; a reload takes all
+ * of it or nothing. Calls that run go on with what they began with.
+ */
 export class Imports {
   readonly #options: ImportsOptions
-  readonly #ending: AbortController = new AbortController()
   readonly #troubles: Map<string, Omit<Trouble, 'service'>> = new Map()
-  readonly #closers: (() => void | Promise<void>)[] = []
+  readonly #retired: Set<OpenApiImport | ToolServer> = new Set()
+  #services: ReadonlyMap<string, Service> = new Map()
+  #tools: ReadonlyMap<string, ToolServer> = new Map()
 
   constructor(options: ImportsOptions) {
     this.#options = options
@@ -39,88 +55,134 @@ export class Imports {
     return [...this.#troubles.values()]
   }
 
-  async addOpenApi({ name, file, url, credential, access }: ConfiguredOpenApi): Promise<void> {
-    const { offer, credentials, logger } = this.#options
-    try {
-      const { importOpenApi } = await import('../../gateway/openapi/import.ts')
-      const imported = importOpenApi({
-        service: name,
-        document: await readDocument(file),
-        url,
-        ...(access === undefined ? {} : { access }),
-        ...(credential === undefined ? {} : { credential: { service: credential, from: credentials } }),
-      })
-      const withdraw = offer(imported.operations)
-      this.#closers.push(withdraw, () => imported.close())
-      for (const { operation, reason } of imported.skipped) logger.info('openapi operation left out', { service: name, operation, reason })
-    } catch (error) {
-      this.#note(`openapi.${name}`, error)
-    }
+  /** Tools are there when their server has answered, which is not waited for. */
+  async start({ openapi, mcp }: Configured): Promise<void> {
+    const services: Service[] = []
+    for (const configured of openapi) services.push(await this.#read(configured).catch((failure: unknown) => absent(configured, failure)))
+    this.#replace(services, mcp)
   }
 
-  /** Returns at once: tools are there when their server has answered. */
-  addTools(configured: ConfiguredTools): void {
-    const running = this.#keepTools(configured).catch((error: unknown) => this.#note(`mcp.${configured.name}`, error))
-    this.#closers.push(() => running)
+  /**
+   * Reads what is configured now, also files that changed under the same name; what it gives puts all of it in effect in one turn, and does not throw.
+   * @throws KithError `OPENAPI_INVALID`, `CALL_CONFLICT`; nothing has changed then.
+   */
+  async prepare({ openapi, mcp }: Configured): Promise<() => void> {
+    const services: Service[] = []
+    for (const configured of openapi) services.push(await this.#reread(configured))
+    const own = new Set([...this.#services.values()].flatMap((service) => (service.withdraw === undefined ? [] : namesOf(service))))
+    for (const service of services) {
+      const operation = namesOf(service).find((name) => !own.has(name) && this.#options.taken(name))
+      const { name } = service.configured
+      if (operation === undefined || this.#services.get(name) === service || this.#tools.has(name)) continue
+      throw new KithError('CALL_CONFLICT', `[openapi.${name}]: the operation ${operation} is registered already.`, { details: { operation } })
+    }
+    return () => this.#replace(services, mcp)
   }
 
   async close(): Promise<void> {
-    this.#ending.abort(new KithError('CLOSED'))
-    await Promise.allSettled(this.#closers.splice(0).map(async (close) => close()))
+    const services = [...this.#services.values()]
+    const ending = [...this.#tools.values(), ...this.#retired]
+    this.#services = new Map()
+    this.#tools = new Map()
+    this.#retired.clear()
+    for (const { withdraw, imported } of services) {
+      withdraw?.()
+      imported?.close()
+    }
+    await Promise.allSettled(ending.map(async (one) => one.close()))
   }
 
-  /** Connects again whenever the server went away or has other tools, until the end. */
-  async #keepTools({ name, server, access }: ConfiguredTools): Promise<void> {
-    const { clock, logger } = this.#options
-    const { signal } = this.#ending
-    const { importMcp } = await import('../../gateway/mcp/import.ts')
-    let wake: () => void = () => undefined
-    let changed = false
-    const onChange = (): void => {
-      changed = true
-      wake()
-    }
-    const target = 'command' in server ? server : { url: server.url, ...(server.credential === undefined ? {} : { headers: this.#headers(server.credential) }) }
-    const tools = importMcp({ service: name, server: target, version: version(), logger, onChange, ...(access === undefined ? {} : { access }) })
-    let pause = FIRST_PAUSE_MS
-    while (!signal.aborted) {
-      changed = false
-      const withdraw = await this.#openTools(name, tools)
-      if (withdraw !== undefined) {
-        pause = FIRST_PAUSE_MS
-        await new Promise<void>((resolve) => {
-          wake = resolve
-          if (changed || signal.aborted) resolve()
-          signal.addEventListener('abort', () => resolve(), { once: true })
-        })
-        withdraw()
-      }
-      await sleep(clock, pause, signal).catch(() => undefined)
-      pause = Math.min(pause * 2, LAST_PAUSE_MS)
-    }
-    await tools.close()
+  /** The one that is in use, when neither its settings nor its file changed. @throws KithError `OPENAPI_INVALID`. */
+  async #read(configured: ConfiguredOpenApi): Promise<Service> {
+    const { name, file, url, credential, access } = configured
+    const { digest, document } = await readDocument(file)
+    const known = this.#services.get(name)
+    if (known?.digest === digest && isDeepStrictEqual(known.configured, configured)) return known
+    const { importOpenApi } = await import('../../gateway/openapi/import.ts')
+    const imported = importOpenApi({
+      service: name,
+      document,
+      url,
+      clock: this.#options.clock,
+      ...(access === undefined ? {} : { access }),
+      ...(credential === undefined ? {} : { credential: { service: credential, from: this.#options.credentials } }),
+    })
+    return { configured, digest, imported, failure: undefined, withdraw: undefined }
   }
 
-  async #openTools(name: string, tools: McpImport): Promise<(() => void) | undefined> {
+  /** What could not be had before, and is not asked for in another way now, keeps nothing else from being reloaded. */
+  async #reread(configured: ConfiguredOpenApi): Promise<Service> {
     try {
-      const withdraw = this.#options.offer(await tools.open(this.#ending.signal))
-      this.#troubles.delete(`mcp.${name}`)
-      return withdraw
+      return await this.#read(configured)
     } catch (error) {
-      if (!this.#ending.signal.aborted) this.#note(`mcp.${name}`, error)
-      return undefined
+      const known = this.#services.get(configured.name)
+      if (known !== undefined && known.imported === undefined && isDeepStrictEqual(known.configured, configured)) return known
+      const { code, message, details } = asKithError(error, 'INTERNAL')
+      throw new KithError(code, `[openapi.${configured.name}]: ${message}`, { details, cause: error })
     }
   }
 
-  #headers(service: string): HeadersFor {
-    return async (url, signal) => {
-      const lease = await this.#options.credentials().lease(service, signal === undefined ? {} : { signal })
-      try {
-        return lease.use((credential) => inject({ url, headers: {} }, credential, lease.info)) as Record<string, string>
-      } finally {
-        lease.release()
-      }
+  #replace(services: readonly Service[], mcp: readonly ConfiguredTools[]): void {
+    const kept = new Set(services)
+    for (const service of this.#services.values()) if (!kept.has(service)) this.#end(service)
+    this.#services = new Map(services.map((service) => [service.configured.name, service]))
+    this.#replaceTools(mcp)
+    for (const service of services) this.#offer(service)
+  }
+
+  #end({ configured, withdraw, imported }: Service): void {
+    this.#troubles.delete(`openapi.${configured.name}`)
+    withdraw?.()
+    if (imported === undefined) return
+    this.#retired.add(imported)
+    void imported.retire().then(() => this.#retired.delete(imported))
+  }
+
+  #offer(service: Service): void {
+    const { configured, imported, failure } = service
+    const setting = `openapi.${configured.name}`
+    if (service.withdraw !== undefined) return
+    try {
+      if (imported === undefined) throw failure
+      service.withdraw = this.#options.offer(imported.operations)
+      this.#troubles.delete(setting)
+      for (const { operation, reason } of imported.skipped)
+        this.#options.logger.info('openapi operation left out', { service: configured.name, operation, reason })
+    } catch (error) {
+      this.#note(setting, error)
     }
+  }
+
+  #replaceTools(mcp: readonly ConfiguredTools[]): void {
+    const before = this.#tools
+    const tools = new Map<string, ToolServer>()
+    for (const configured of mcp) {
+      const known = before.get(configured.name)
+      if (known !== undefined && isDeepStrictEqual(known.configured, configured)) tools.set(configured.name, known)
+    }
+    for (const [name, server] of before) {
+      if (tools.get(name) === server) continue
+      this.#troubles.delete(`mcp.${name}`)
+      this.#retired.add(server)
+      void server.retire().then(() => this.#retired.delete(server))
+    }
+    for (const configured of mcp) if (!tools.has(configured.name)) tools.set(configured.name, this.#openTools(configured))
+    this.#tools = tools
+  }
+
+  #openTools(configured: ConfiguredTools): ToolServer {
+    const { offer, credentials, clock, logger } = this.#options
+    const setting = `mcp.${configured.name}`
+    const server: ToolServer = new ToolServer(configured, {
+      ...{ offer, credentials, clock, logger },
+      told: (error) => {
+        // One that gave way to another has nothing to say under its name any more.
+        if (this.#tools.get(configured.name) !== server) return
+        if (error === undefined) this.#troubles.delete(setting)
+        else this.#note(setting, error)
+      },
+    })
+    return server
   }
 
   #note(setting: string, error: unknown): void {
@@ -130,15 +192,10 @@ export class Imports {
   }
 }
 
-async function readDocument(file: string): Promise<unknown> {
-  const found = await stat(file).catch((cause: unknown) => {
-    throw new KithError('OPENAPI_INVALID', 'The file cannot be read.', { details: { file }, cause })
-  })
-  if (!found.isFile() || found.size > MAX_FILE_BYTES)
-    throw new KithError('OPENAPI_INVALID', `This is no file of at most ${MAX_FILE_BYTES} bytes.`, { details: { file } })
-  try {
-    return JSON.parse(await readFile(file, 'utf8'))
-  } catch (cause) {
-    throw new KithError('OPENAPI_INVALID', 'The file is no JSON. YAML is not read: convert it once.', { details: { file }, cause })
-  }
+function absent(configured: ConfiguredOpenApi, failure: unknown): Service {
+  return { configured, digest: undefined, imported: undefined, failure, withdraw: undefined }
+}
+
+function namesOf({ imported }: Service): readonly string[] {
+  return imported?.operations.map(({ name }) => name) ?? []
 }

@@ -20,6 +20,8 @@ export interface GatewayServiceOptions {
   readonly callee: () => Callee
   readonly identities: () => IdentityProvider
   readonly offer: (operations: readonly AnyOperation[]) => () => void
+  /** Whether an operation of this name is there. */
+  readonly taken: (name: string) => boolean
   readonly credentials: () => Pick<Credentials, 'lease'>
   readonly clock: Clock
   readonly random: Random
@@ -34,6 +36,7 @@ export class GatewayService implements Service {
   #gateway: Gateway | undefined
   #raw: RawDoor | undefined
   #imports: Imports | undefined
+  #stopReloads: (() => void) | undefined
   #address: string | null = null
   #rawAddress: string | null = null
 
@@ -72,6 +75,8 @@ export class GatewayService implements Service {
   }
 
   async stop(): Promise<void> {
+    this.#stopReloads?.()
+    this.#stopReloads = undefined
     const parts = [this.#gateway, this.#raw, this.#imports]
     this.#gateway = undefined
     this.#raw = undefined
@@ -86,11 +91,11 @@ export class GatewayService implements Service {
   }
 
   async #import(): Promise<void> {
-    const { config, offer, credentials, clock, logger } = this.#options
-    const imports = new Imports({ offer, credentials, clock, logger })
+    const { config, offer, taken, credentials, clock, logger } = this.#options
+    const imports = new Imports({ offer, taken, credentials, clock, logger })
     this.#imports = imports
-    for (const configured of config.current.openapi) await imports.addOpenApi(configured)
-    for (const configured of config.current.mcp) imports.addTools(configured)
+    await imports.start(config.current)
+    this.#stopReloads = config.onReload((next) => imports.prepare(next))
   }
 
   /** What speaks HTTP is loaded only for a node that is to speak it. */

@@ -8,6 +8,7 @@ import { isOperationName } from '../../call/names.ts'
 import type { JsonSchema, OperationAccess } from '../../call/types.ts'
 import { isKithError, KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
+import { Running } from '../running.ts'
 import { boundedFetch, type HeadersFor } from './bounded-fetch.ts'
 
 export type McpServer =
@@ -31,6 +32,8 @@ export interface McpImport {
   /** Connects, and asks for the tools. @throws KithError `UPSTREAM_UNREACHABLE`. */
   open(signal: AbortSignal): Promise<readonly AnyOperation[]>
   close(): Promise<void>
+  /** Closes when the calls that run have ended. */
+  retire(): Promise<void>
 }
 
 const MAX_TOOLS = 256
@@ -61,6 +64,7 @@ export function importMcp(options: McpImportOptions): McpImport {
 
 class Import implements McpImport {
   readonly #options: McpImportOptions
+  readonly #running = new Running()
   #client: Client | undefined
 
   constructor(options: McpImportOptions) {
@@ -97,6 +101,11 @@ class Import implements McpImport {
     await client?.close().catch(() => undefined)
   }
 
+  async retire(): Promise<void> {
+    await this.#running.ended()
+    await this.close()
+  }
+
   async #operations(client: Client, signal: AbortSignal): Promise<readonly AnyOperation[]> {
     const found = new Map<string, AnyOperation>()
     let cursor: string | undefined
@@ -129,7 +138,7 @@ class Import implements McpImport {
         deadlineMs: DEADLINE_MS,
         ...(access === undefined ? {} : { access }),
         ...(tool.description === undefined ? {} : { summary: tool.description.replaceAll(/\s+/g, ' ').slice(0, 300) }),
-        handler: (input: unknown, context: CallContext) => this.#call(tool.name, structured, input, context),
+        handler: (input: unknown, context: CallContext) => this.#running.run(() => this.#call(tool.name, structured, input, context)),
       }) as AnyOperation
     } catch (error) {
       if (!isKithError(error, 'CALL_SCHEMA')) throw error

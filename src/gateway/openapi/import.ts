@@ -1,10 +1,12 @@
 import { type AnyOperation, type CallContext, defineOperation } from '../../call/define.ts'
 import type { OperationAccess } from '../../call/types.ts'
+import type { Clock } from '../../core/clock.ts'
 import { isKithError, KithError } from '../../core/errors.ts'
 import type { Credentials } from '../../vault/credentials/credentials.ts'
-import { inject } from '../../vault/credentials/inject.ts'
+import { authorize } from '../../vault/credentials/sign.ts'
+import { Running } from '../running.ts'
 import { type ImportedOperation, type ImportedParameter, type ImportPlan, planImport } from './import-plan.ts'
-import { type Resolve, Upstream } from './upstream.ts'
+import { type Resolve, Upstream, type UpstreamRequest } from './upstream.ts'
 
 export interface OpenApiImportOptions {
   /** First part of the operations' names. */
@@ -19,12 +21,17 @@ export interface OpenApiImportOptions {
   readonly credential?: { readonly service: string; readonly from: () => Pick<Credentials, 'lease'> }
   readonly deadlineMs?: number
   readonly resolve?: Resolve
+  /** For credentials that sign with the time. */
+  readonly clock: Pick<Clock, 'now'>
 }
 
 export interface OpenApiImport {
   readonly operations: readonly AnyOperation[]
   readonly skipped: ImportPlan['skipped']
+  /** Ends at once what is on its way. */
   close(): void
+  /** Closes when the calls that run have ended. */
+  retire(): Promise<void>
 }
 
 /** What an imported operation may fail with besides what every call can. */
@@ -41,6 +48,8 @@ const DEFAULT_DEADLINE_MS = 30_000
 /** What a service says of a failure is passed on up to here. */
 const MAX_FAILURE_CHARACTERS = 4_096
 const MAX_PATH = 8_192
+/** Of what signs a request, this alone is a secret that is sent. */
+const SESSION_TOKEN = 'x-amz-security-token'
 /** Shorter ones are in any text by chance. */
 const MIN_SECRET = 8
 
@@ -54,18 +63,27 @@ export function importOpenApi(options: OpenApiImportOptions): OpenApiImport {
   const upstream = new Upstream(options.url, options.resolve)
   const skipped = [...plan.skipped]
   const operations: AnyOperation[] = []
+  const running = new Running()
   for (const imported of plan.operations) {
     try {
-      operations.push(defined(imported, upstream, options))
+      operations.push(defined(imported, upstream, options, running))
     } catch (error) {
       if (!isKithError(error, 'CALL_SCHEMA')) throw error
       skipped.push({ operation: `${imported.method} ${imported.path}`, reason: error.message })
     }
   }
-  return { operations, skipped, close: () => upstream.close() }
+  return {
+    operations,
+    skipped,
+    close: () => upstream.close(),
+    async retire() {
+      await running.ended()
+      upstream.close()
+    },
+  }
 }
 
-function defined(imported: ImportedOperation, upstream: Upstream, options: OpenApiImportOptions): AnyOperation {
+function defined(imported: ImportedOperation, upstream: Upstream, options: OpenApiImportOptions, running: Running): AnyOperation {
   const { name, method, summary, input, output } = imported
   const reads = method === 'GET' || method === 'HEAD'
   return defineOperation({
@@ -78,7 +96,7 @@ function defined(imported: ImportedOperation, upstream: Upstream, options: OpenA
     ...(summary === undefined ? {} : { summary }),
     idempotent: reads || method === 'PUT' || method === 'DELETE',
     deadlineMs: options.deadlineMs ?? DEFAULT_DEADLINE_MS,
-    handler: (value: unknown, context: CallContext) => carryOut(imported, upstream, options, value as Values, context),
+    handler: (value: unknown, context: CallContext) => running.run(() => carryOut(imported, upstream, options, value as Values, context)),
   }) as AnyOperation
 }
 
@@ -94,8 +112,9 @@ async function carryOut(
   const path = pathOf(imported, values)
   const plain = headersOf(imported.parameters, values)
   const body = imported.body === undefined || values[imported.body] === undefined ? undefined : JSON.stringify(values[imported.body])
-  const { headers, secret } = await credentialed(plain, upstream, options, context)
-  const answer = await upstream.ask({ method: imported.method, path, headers, body, signal: context.signal })
+  const request = { method: imported.method, path, headers: plain, body: body === undefined ? undefined : Buffer.from(body) }
+  const { headers, secret } = await credentialed(request, upstream, options, context)
+  const answer = await upstream.ask({ ...request, headers, signal: context.signal })
   // Some services tell what they were sent; the caller is not to learn it that way.
   if (secret !== undefined && secret.length >= MIN_SECRET && answer.text.includes(secret))
     throw new KithError('UPSTREAM_FAILED', 'The service answers with the credential that it was sent.')
@@ -114,17 +133,22 @@ interface Credentialed {
 }
 
 async function credentialed(
-  plain: Readonly<Record<string, string>>,
-  { base }: Upstream,
-  { credential }: OpenApiImportOptions,
+  request: Omit<UpstreamRequest, 'signal'>,
+  upstream: Upstream,
+  { credential, clock }: OpenApiImportOptions,
   { caller, signal }: CallContext,
 ): Promise<Credentialed> {
-  if (credential === undefined) return { headers: plain, secret: undefined }
+  const sent = upstream.headersOf(request)
+  if (credential === undefined) return { headers: sent, secret: undefined }
   const lease = await credential.from().lease(credential.service, { signal, ...(caller.did === undefined ? {} : { did: caller.did }) })
   try {
-    const headers = lease.use((opened) => inject({ url: base, headers: plain }, opened, lease.info)) as Record<string, string>
-    const [added] = Object.entries(headers).filter(([name, value]) => plain[name] !== value)
-    return { headers, secret: added?.[1].replace(/^(Bearer|Basic) /, '') }
+    const { method, path, body } = request
+    const whole = { url: upstream.base, headers: sent, method, target: upstream.targetOf(path), body, nowMs: clock.now() }
+    return lease.use((opened) => {
+      const headers = authorize(whole, opened, lease.info) as Record<string, string>
+      const [name = ''] = opened.type === 's3' ? [SESSION_TOKEN] : Object.keys(headers).filter((name) => sent[name] !== headers[name])
+      return { headers, secret: headers[name]?.replace(/^(Bearer|Basic) /, '') }
+    })
   } finally {
     lease.release()
   }

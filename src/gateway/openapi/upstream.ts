@@ -14,7 +14,7 @@ export interface UpstreamRequest {
   /** Path and query, beginning with `/`, already escaped. */
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
-  readonly body: string | undefined
+  readonly body: Buffer | undefined
   readonly signal: AbortSignal
 }
 
@@ -45,18 +45,24 @@ export class Upstream {
     this.#agent = this.base.protocol === 'https:' ? new SecureAgent(options) : new PlainAgent(options)
   }
 
-  /** @throws KithError `UPSTREAM_UNREACHABLE`, `UPSTREAM_FAILED`, or the signal's reason. */
+  /** Everything that stands in the request's head but `host` and what Node adds about the connection. */
+  headersOf({ headers, body }: Pick<UpstreamRequest, 'headers' | 'body'>): Readonly<Record<string, string>> {
+    return { accept: 'application/json', ...headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) }
+  }
+
+  /** Path and query of the request line. */
+  targetOf(path: string): string {
+    return `${this.base.pathname.replace(/\/$/, '')}${path}`
+  }
+
+  /** Headers are sent as they are (`headersOf`). @throws KithError `UPSTREAM_UNREACHABLE`, `UPSTREAM_FAILED`, or the signal's reason. */
   async ask({ method, path, headers, body, signal }: UpstreamRequest): Promise<UpstreamAnswer> {
     const options: RequestOptions = {
       method,
       agent: this.#agent,
       signal,
-      path: `${this.base.pathname.replace(/\/$/, '')}${path}`,
-      headers: {
-        accept: 'application/json',
-        ...headers,
-        ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
-      },
+      path: this.targetOf(path),
+      headers: { ...headers, ...(body === undefined ? {} : { 'content-length': body.length }) },
     }
     try {
       return await this.#exchange(options, body)
@@ -70,7 +76,7 @@ export class Upstream {
     this.#agent.destroy()
   }
 
-  #exchange(options: RequestOptions, body: string | undefined): Promise<UpstreamAnswer> {
+  #exchange(options: RequestOptions, body: Buffer | undefined): Promise<UpstreamAnswer> {
     return new Promise((resolve, reject) => {
       const sent = this.base.protocol === 'https:' ? secureRequest(this.base, options) : plainRequest(this.base, options)
       sent.once('response', (answer) => void read(answer).then(resolve, reject))

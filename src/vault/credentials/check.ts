@@ -1,6 +1,6 @@
 import type { Secret } from '../../core/secret.ts'
 import { invalid, isFieldText, isHeaderName, isPlainName, isSafeUrl, isToken, MAX_PARAMS, MAX_SECRET_BYTES, MAX_URL_BYTES } from './limits.ts'
-import { type Credential, mapSecrets, type OidcClient } from './types.ts'
+import { type Credential, mapSecrets, type OidcClient, type S3Scope } from './types.ts'
 
 /** Holds a credential to what can be sent for it. @throws KithError `CREDENTIAL_INVALID`, which names the field and never its value. */
 export function checkCredential(credential: Credential): void {
@@ -19,6 +19,7 @@ export function checkCredential(credential: Credential): void {
     case 's3':
       if (!/^[A-Za-z0-9_-]{1,128}$/.test(credential.accessKey)) throw invalid('its access key has letters, digits, dashes and underscores only')
       if (credential.sessionToken !== undefined) inHeader(credential.sessionToken, 'session token')
+      if (credential.scope !== undefined) checkScope(credential.scope)
       return
     case 'oidc':
       checkOidc(credential)
@@ -33,6 +34,15 @@ export function checkCredential(credential: Credential): void {
       }
     }
   }
+}
+
+/** Neither has a slash: they are parts of one text that is signed. */
+function checkScope({ region, service }: S3Scope): void {
+  for (const [what, text] of [
+    ['region', region],
+    ['service that it signs for', service],
+  ] as const)
+    if (!/^[a-z0-9-]{1,64}$/.test(text)) throw invalid(`its ${what} has lower-case letters, digits and dashes only`)
 }
 
 function checkOidc({ accessToken, refreshToken, client }: Extract<Credential, { type: 'oidc' }>): void {

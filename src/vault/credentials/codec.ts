@@ -4,7 +4,7 @@ import { isKithError, KithError } from '../../core/errors.ts'
 import { Secret } from '../../core/secret.ts'
 import { checkCredential } from './check.ts'
 import { checkKey, checkOrigins, invalid, MAX_NAME_BYTES, MAX_ORIGINS, MAX_PARAMS, MAX_SECRET_BYTES, MAX_URL_BYTES, parseOrigin } from './limits.ts'
-import { CREDENTIAL_TYPES, type Credential, type CredentialKey, type CredentialType, mapSecrets, wipeCredential } from './types.ts'
+import { CREDENTIAL_TYPES, type Credential, type CredentialKey, type CredentialType, mapSecrets, type S3Scope, wipeCredential } from './types.ts'
 
 /**
  * # What is sealed
@@ -21,6 +21,7 @@ import { CREDENTIAL_TYPES, type Credential, type CredentialKey, type CredentialT
  * 3 s3       text access key || secret secret key || option<secret session token>
  * 4 oidc     option<secret access token> || option<secret refresh token> || option<text token endpoint || text client id || option<secret client secret>>
  * 5 custom   text scheme || list<text name || secret value>
+ * 6 s3       as 3 || text region || text service
  *
  * secret = varint length (1..8192) || bytes
  * ```
@@ -42,11 +43,27 @@ const client = struct<{ tokenEndpoint: string; clientId: string; clientSecret: U
 type Raw = Credential<Uint8Array>
 type Body<T extends CredentialType> = Omit<Extract<Raw, { type: T }>, 'type'>
 
+const s3Keys = struct<Omit<Body<'s3'>, 'scope'>>({ accessKey: name, secretKey: secret, sessionToken: option(secret) })
+const s3Scope = struct<S3Scope>({ region: name, service: name })
+
+/** An S3 key that signs for a place of its own. */
+const scoped: Codec<Body<'s3'> & { readonly scope: S3Scope }> = {
+  min: s3Keys.min + s3Scope.min,
+  max: s3Keys.max + s3Scope.max,
+  size: ({ scope, ...keys }) => s3Keys.size(keys) + s3Scope.size(scope),
+  write(writer, { scope, ...keys }) {
+    s3Keys.write(writer, keys)
+    s3Scope.write(writer, scope)
+  },
+  read: (reader) => ({ ...s3Keys.read(reader), scope: s3Scope.read(reader) }),
+}
+const SCOPED_KIND = CREDENTIAL_TYPES.length
+
 const BODIES: { readonly [T in CredentialType]: Codec<Body<T>> } = {
   'api-key': struct<Body<'api-key'>>({ header: name, token: secret }),
   basic: struct<Body<'basic'>>({ username: name, password: secret }),
   bearer: struct<Body<'bearer'>>({ token: secret }),
-  s3: struct<Body<'s3'>>({ accessKey: name, secretKey: secret, sessionToken: option(secret) }),
+  s3: s3Keys,
   oidc: struct<Body<'oidc'>>({ accessToken: option(secret), refreshToken: option(secret), client: option(client) }),
   custom: struct<Body<'custom'>>({ scheme: name, params: list(struct<{ name: string; value: Uint8Array }>({ name, value: secret }), MAX_PARAMS) }),
 }
@@ -56,7 +73,7 @@ export const typeCodec: Codec<CredentialType> = mapped(
   u8,
   (value) => {
     const type = CREDENTIAL_TYPES[value]
-    if (type === undefined) throw malformed('a kind of credential that is not known')
+    if (type === undefined) throw unknownKind()
     return type
   },
   (type) => CREDENTIAL_TYPES.indexOf(type),
@@ -98,10 +115,11 @@ interface Head {
   readonly _label: undefined
   readonly key: CredentialKey
   readonly origins: readonly string[]
-  readonly type: CredentialType
+  /** Place in `CREDENTIAL_TYPES`, or `SCOPED_KIND`. */
+  readonly kind: number
 }
 
-const head = struct<Head>({ _label: constant(...LABEL), key: keyCodec, origins: originsCodec, type: typeCodec })
+const head = struct<Head>({ _label: constant(...LABEL), key: keyCodec, origins: originsCodec, kind: u8 })
 
 /** A credential, whose it is, and where alone it may be sent. */
 export interface CredentialContent<S = Secret> {
@@ -113,23 +131,33 @@ export interface CredentialContent<S = Secret> {
 const contentCodec: Codec<CredentialContent<Uint8Array>> = {
   min: head.min + 2,
   max: MAX_CONTENT_BYTES,
-  size: (content) => head.size(headOf(content)) + bodyOf(content.credential.type).size(content.credential),
+  size: (content) => head.size(headOf(content)) + bodyOf(kindOf(content.credential)).size(content.credential),
   write(writer, content) {
     head.write(writer, headOf(content))
-    bodyOf(content.credential.type).write(writer, content.credential)
+    bodyOf(kindOf(content.credential)).write(writer, content.credential)
   },
   read(reader) {
-    const { key, origins, type } = head.read(reader)
-    return { key, origins, credential: { ...bodyOf(type).read(reader), type } as Raw }
+    const { key, origins, kind } = head.read(reader)
+    const type = kind === SCOPED_KIND ? 's3' : CREDENTIAL_TYPES[kind]
+    if (type === undefined) throw unknownKind()
+    return { key, origins, credential: { ...bodyOf(kind).read(reader), type } as Raw }
   },
 }
 
-function bodyOf(type: CredentialType): Codec<Raw> {
-  return BODIES[type] as unknown as Codec<Raw>
+function kindOf(credential: Raw): number {
+  return credential.type === 's3' && credential.scope !== undefined ? SCOPED_KIND : CREDENTIAL_TYPES.indexOf(credential.type)
+}
+
+function bodyOf(kind: number): Codec<Raw> {
+  return (kind === SCOPED_KIND ? scoped : BODIES[CREDENTIAL_TYPES[kind] as CredentialType]) as unknown as Codec<Raw>
+}
+
+function unknownKind(): KithError {
+  return malformed('a kind of credential that is not known')
 }
 
 function headOf({ key, origins, credential }: CredentialContent<Uint8Array>): Head {
-  return { _label: undefined, key, origins, type: credential.type }
+  return { _label: undefined, key, origins, kind: kindOf(credential) }
 }
 
 function nonEmpty(content: Uint8Array): Uint8Array {

@@ -1,6 +1,7 @@
 import { Secret } from '../../core/secret.ts'
 import { checkCredential } from './check.ts'
 import { invalid, MAX_PARAMS } from './limits.ts'
+import { DEFAULT_REGION, DEFAULT_SIGNED } from './sign.ts'
 import { type Credential, type CredentialType, wipeCredential } from './types.ts'
 
 /** What may be said aloud of a credential: the fields of configuration and command line that are no secrets. */
@@ -10,6 +11,9 @@ export interface CredentialFields {
   readonly header?: string | undefined
   readonly username?: string | undefined
   readonly accessKey?: string | undefined
+  /** What an s3 one signs for. Default `us-east-1` and `s3`. */
+  readonly region?: string | undefined
+  readonly signFor?: string | undefined
   readonly scheme?: string | undefined
   readonly tokenEndpoint?: string | undefined
   readonly clientId?: string | undefined
@@ -25,7 +29,7 @@ const FIELDS: { readonly [T in CredentialType]: { readonly [F in keyof Omit<Cred
   'api-key': { header: 'optional' },
   basic: { username: 'needed' },
   bearer: {},
-  s3: { accessKey: 'needed' },
+  s3: { accessKey: 'needed', region: 'optional', signFor: 'optional' },
   oidc: { tokenEndpoint: 'optional', clientId: 'optional' },
   custom: { scheme: 'needed' },
 }
@@ -69,7 +73,9 @@ function compose(fields: CredentialFields, lines: readonly (Secret | undefined)[
       return { type, username: fields.username ?? '', password: only(lines) }
     case 's3': {
       const [secretKey, sessionToken] = atMost(lines, 2)
-      return { type, accessKey: fields.accessKey ?? '', secretKey: needed(secretKey), sessionToken: sessionToken?.clone() }
+      const { region, signFor } = fields
+      const scope = region === undefined && signFor === undefined ? {} : { scope: { region: region ?? DEFAULT_REGION, service: signFor ?? DEFAULT_SIGNED } }
+      return { type, accessKey: fields.accessKey ?? '', secretKey: needed(secretKey), sessionToken: sessionToken?.clone(), ...scope }
     }
     case 'oidc': {
       const [accessToken, refreshToken, clientSecret] = atMost(lines, 3)

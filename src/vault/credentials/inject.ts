@@ -16,7 +16,7 @@ export interface InjectedRequest {
  * The headers of a request with the credential in them. One of that name that the request brought is replaced: what a caller claims for itself never goes beside
  * what the node vouches for. The value is a string, because HTTP in Node takes strings; it lives as long as the request.
  *
- * For `s3` use `signRequest`, since its secret is never sent.
+ * For `s3` use `authorize`, which signs the request: its secret is never sent.
  * @throws KithError `CREDENTIAL_ORIGIN` for an address that it is not for, or one that is neither encrypted nor on this machine; `CREDENTIAL_INVALID` for `s3`,
  *   and for `oidc` without an access token.
  */

@@ -34,6 +34,16 @@ export interface S3AccessKey<S = Secret> {
   readonly accessKey: string
   readonly secretKey: S
   readonly sessionToken: S | undefined
+  /** What requests are signed for; absent: `s3` in `us-east-1`, as services that are no region of AWS expect it. */
+  readonly scope?: S3Scope | undefined
+}
+
+/** Both are part of the signature (AWS General Reference, "Signature Version 4", credential scope). */
+export interface S3Scope {
+  /** `eu-central-1`, ... */
+  readonly region: string
+  /** `s3`, `execute-api`, ... */
+  readonly service: string
 }
 
 /** An access token, and how a new one is had (RFC 6749 section 6). */

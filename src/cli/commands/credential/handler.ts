@@ -26,6 +26,8 @@ export const add: CommandHandler = async (context, { args, options }) => {
     ...given('header', options.text('header')),
     ...given('username', options.text('username')),
     ...given('access_key', options.text('access-key')),
+    ...given('region', options.text('region')),
+    ...given('sign_for', options.text('sign-for')),
     ...given('scheme', options.text('scheme')),
     ...given('token_endpoint', options.text('token-endpoint')),
     ...given('client_id', options.text('client-id')),
@@ -110,8 +112,9 @@ async function either<T>(
 }
 
 async function addOffline(desk: Desk, wanted: AddedCredential, secret: Secret): Promise<CredentialView> {
-  const { service, did, type, header, username, scheme } = wanted
-  const fields = { type, header, username, scheme, accessKey: wanted.access_key, tokenEndpoint: wanted.token_endpoint, clientId: wanted.client_id }
+  const { service, did, type, header, username, scheme, region } = wanted
+  const s3 = { accessKey: wanted.access_key, region, signFor: wanted.sign_for }
+  const fields = { type, header, username, scheme, ...s3, tokenEndpoint: wanted.token_endpoint, clientId: wanted.client_id }
   const origins = wanted.origins?.split(' ') ?? []
   return await addCredential(desk, { service, did, fields, origins, expiresAt: wanted.expires_at, replace: wanted.replace === 'yes' }, secret)
 }

@@ -29,6 +29,8 @@ export const spec: CommandSpec = {
         { flags: '--header <name>', about: 'of an api-key (default x-api-key)', kind: 'text' },
         { flags: '--username <name>', about: 'of a basic one', kind: 'text' },
         { flags: '--access-key <id>', about: 'of an s3 one', kind: 'text' },
+        { flags: '--region <name>', about: 'what an s3 one signs for (default us-east-1)', kind: 'text' },
+        { flags: '--sign-for <service>', about: 'what an s3 one signs for, as AWS names it (default s3)', kind: 'text' },
         { flags: '--scheme <name>', about: 'of a custom one', kind: 'text' },
         { flags: '--token-endpoint <url>', about: 'where an oidc one is renewed', kind: 'text' },
         { flags: '--client-id <id>', about: 'of an oidc one', kind: 'text' },

@@ -51,14 +51,14 @@ export const GATEWAY: Section<GatewaySettings> = {
   openapi: setting({
     schema: openapiSchema,
     fallback: [],
-    dynamic: false,
+    dynamic: true,
     about: 'Services of others as operations, a table each: [openapi.NAME] with file (OpenAPI 3.0 or 3.1, JSON) and url, credential, access.',
     show: (entries) => JSON.stringify(entries.map(({ name }) => name)),
   }),
   mcp: setting({
     schema: toolsSchema,
     fallback: [],
-    dynamic: false,
+    dynamic: true,
     about: 'Tools of others as operations, a table each: [mcp.NAME] with command, args, env or url, credential, and access.',
     show: (entries) => JSON.stringify(entries.map(({ name }) => name)),
   }),

@@ -12,6 +12,8 @@ export interface AddedCredential extends CredentialQuery {
   readonly header?: string
   readonly username?: string
   readonly access_key?: string
+  readonly region?: string
+  readonly sign_for?: string
   readonly scheme?: string
   readonly token_endpoint?: string
   readonly client_id?: string

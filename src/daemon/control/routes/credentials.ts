@@ -14,6 +14,8 @@ const added = query.extend({
   header: text,
   username: text,
   access_key: text,
+  region: text,
+  sign_for: text,
   scheme: text,
   token_endpoint: text,
   client_id: text,
@@ -26,8 +28,9 @@ export const credentialsRoutes: RoutesOf<CredentialsApi> = {
   'GET /v1/credentials': json(z.object({}), async ({ credentials }) => ({ credentials: await listCredentials(credentials) })),
   'POST /v1/credentials/add': withSecret(added, async (context, given, secret) => {
     if (secret === undefined) throw new KithError('CREDENTIAL_INVALID', 'The credential came without its secret.', { next: 'kith credential add --help' })
-    const { service, did, type, header, username, scheme } = given
-    const fields = { type, header, username, scheme, accessKey: given.access_key, tokenEndpoint: given.token_endpoint, clientId: given.client_id }
+    const { service, did, type, header, username, scheme, region } = given
+    const s3 = { accessKey: given.access_key, region, signFor: given.sign_for }
+    const fields = { type, header, username, scheme, ...s3, tokenEndpoint: given.token_endpoint, clientId: given.client_id }
     const origins = (given.origins ?? '').split(' ').filter((origin) => origin !== '')
     const wanted = { service, did, fields, origins, expiresAt: given.expires_at, replace: given.replace === 'yes' }
     return await addCredential(deskOf(context), wanted, secret)
