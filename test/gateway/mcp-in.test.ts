@@ -77,6 +77,39 @@ test('a tool, without the scope that the owner asks for, is unknown', async () =
   await assert.rejects(callee.call({ caller: callerNamed('other'), path: 'tools/say', input: {} }), { code: 'CALL_UNKNOWN' })
 })
 
+test('an import that retires, lets the calls that run end, and then its connection', async () => {
+  const started = Promise.withResolvers<void>()
+  const held = Promise.withResolvers<object>()
+  const world = await openWorld([
+    defineOperation({
+      ...{ name: 'notes/hold', kind: 'query', input: { type: 'object' }, output: { type: 'object' }, access: { all: ['read'] } },
+      handler: () => {
+        started.resolve()
+        return held.promise
+      },
+    }),
+  ])
+  const far = imported({ url: `http://127.0.0.1:${world.port}/mcp`, headers: async () => ({ authorization: 'Bearer alk_reader' }) })
+  const near = createLocalCallee({
+    ...{ registry: createRegistry(await far.open(AbortSignal.timeout(20_000))), authorize: byScopes },
+    ...{ clock: systemClock, random: systemRandom, logger: silentLogger },
+  })
+  const running = near.call({ caller, path: 'tools/notes_hold', input: {} })
+  await started.promise
+  let over = false
+  const retired = far.retire().then(() => {
+    over = true
+  })
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(over, false)
+  held.resolve({ whole: true })
+  assert.deepEqual(await running, { whole: true })
+  await retired
+  await assert.rejects(near.call({ caller, path: 'tools/notes_hold', input: {} }), (error) => isKithError(error, 'UPSTREAM_UNREACHABLE'))
+  near.close()
+  await world.close()
+})
+
 test('tools of another node, by their address and with a key, are called as that key', async () => {
   const world = await openWorld([
     defineOperation({

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -134,6 +134,43 @@ test('a client of tools, on stdin, has what the key has; without one, what the o
   assert.equal((await byName.callTool({ name: 'pets_get', arguments: { id: 3 } })).isError, true)
   await byName.close()
   await assert.rejects(run(process.execPath, [LAUNCHER, '--home', home, 'mcp'], { env }), { code: 2 })
+})
+
+test('a reload, while the node runs, takes in services and tools that were added, changed and removed, and refuses what cannot be had', async () => {
+  const names = async (): Promise<string[]> => {
+    const { operations } = (await kith('ops')) as { operations: { name: string }[] }
+    return operations.map(({ name }) => name).filter((name) => /^(pets|more|tools|other)\//.test(name))
+  }
+  const config = await readFile(join(home, 'config.toml'), 'utf8')
+  const tables = config.split(/^(?=\[)/m)
+  const url = `http://127.0.0.1:${(service.address() as AddressInfo).port}`
+  const more = `[openapi.more]\nfile = "${join(folder, 'pets.json')}"\nurl = "${url}"\n`
+  const write = (...parts: readonly string[]): Promise<void> => writeFile(join(home, 'config.toml'), parts.join('\n'))
+  await write(config, more)
+  // The file that was missing at the start is missing still: a trouble as before, which holds nothing else up.
+  assert.deepEqual((await kith('config', 'reload')).applied, ['openapi'])
+  assert.ok((await names()).includes('more/get') && (await names()).includes('pets/get'))
+  await write(config, more, `[openapi.worse]\nfile = "${join(folder, 'none.json')}"\nurl = "${url}"`)
+  await assert.rejects(
+    kith('config', 'reload'),
+    (error: Error & { stderr: string }) => /OPENAPI_INVALID/.test(error.stderr) && /openapi\.worse/.test(error.stderr),
+  )
+  assert.ok((await names()).includes('more/get'))
+  const without = tables.filter((table) => !/^\[(openapi\.pets|openapi\.broken|mcp\.tools)\]/.test(table))
+  await write(...without, more, `[mcp.other]\ncommand = "${process.execPath}"\nargs = ["${TOOLS}"]`)
+  assert.deepEqual(((await kith('config', 'reload')).applied as string[]).sort(), ['mcp', 'openapi'])
+  let found = await names()
+  for (let i = 0; i < 50 && !found.includes('other/add'); i++) {
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    found = await names()
+  }
+  assert.ok(found.includes('other/add') && found.includes('more/get'), found.join(' '))
+  assert.ok(!found.some((name) => /^(pets|tools)\//.test(name)), found.join(' '))
+  const { degraded } = (await kith('status')) as { degraded: { service: string }[] }
+  assert.deepEqual(
+    degraded.filter(({ service: name }) => name === 'gateway'),
+    [],
+  )
 })
 
 test('the node, asked for beyond loopback, opens nothing', async () => {
