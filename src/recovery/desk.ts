@@ -4,28 +4,17 @@ import { asKithError, isKithError, KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Signer } from '../core/signer.ts'
 import type { Store } from '../core/store/types.ts'
-import { checkCancelWord, type RecoveryCancellation, signCancelWord } from '../identity/chain-cancellation.ts'
-import { ATTEST_WITHIN_MS, attestRecovery, checkAttestation, policyInForce, samePolicy } from '../identity/chain-recovery.ts'
-import { checkEntry, MAX_FUTURE_MS } from '../identity/chain-rules.ts'
-import { type Did, didPublicKey } from '../identity/did.ts'
+import { type RecoveryCancellation, signCancelWord } from '../identity/chain-cancellation.ts'
+import { ATTEST_WITHIN_MS, attestRecovery } from '../identity/chain-recovery.ts'
+import { MAX_FUTURE_MS } from '../identity/chain-rules.ts'
+import type { Did } from '../identity/did.ts'
 import type { ChainEntry, ChainState } from '../identity/types.ts'
 import type { DeviceDirectory } from '../mesh/messages/types.ts'
-import {
-  byWeight,
-  type Case,
-  completeEntry,
-  decodeCase,
-  encodeCase,
-  endMessage,
-  newCase,
-  recoveryMessage,
-  requestOf,
-  stageOf,
-  statusOf,
-  targetOf,
-} from './case.ts'
+import { type Case, completeEntry, endMessage, recoveryMessage, requestOf, stageOf, statusOf, targetOf } from './case.ts'
+import { CaseBook } from './case-book.ts'
 import { recoveryIdOf, recoveryWords } from './request.ts'
 import type { RecoveryNews, RecoveryStage, RecoveryStatus } from './types.ts'
+import { addAttestations, addWords, verifiedCase, type Witnesses } from './verify.ts'
 import { decodeMessage, encodeMessage, type RecoveryMessage } from './wire.ts'
 
 export interface DeskParts {
@@ -54,10 +43,6 @@ export interface TrusteeSigner {
   readonly signer: Signer
 }
 
-const NAMESPACE = 'recovery/case'
-export const MAX_CASES = 256
-/** More than a third of 32 trustees, who can hold up one place each. */
-export const MAX_CASES_OF_ONE = 16
 /** Timers run at most so long, so that a clock that is set forward is noticed. */
 const LOOK_MS = 6 * 3_600_000
 const LIVE: ReadonlySet<RecoveryStage | undefined> = new Set<RecoveryStage | undefined>(['collecting', 'waiting', undefined])
@@ -70,29 +55,28 @@ const LIVE: ReadonlySet<RecoveryStage | undefined> = new Set<RecoveryStage | und
  */
 export class RecoveryDesk {
   readonly #parts: DeskParts
-  readonly #cases: Map<string, Case> = new Map()
+  readonly #cases: CaseBook
+  readonly #witnesses: Witnesses
   #last: Promise<unknown> = Promise.resolve()
   #timer: Timer | undefined
   #closed = false
 
-  private constructor(parts: DeskParts) {
+  private constructor(parts: DeskParts, cases: CaseBook) {
+    const { directory, clock, logger } = parts
     this.#parts = parts
+    this.#cases = cases
+    this.#witnesses = { chainOf: (did) => directory.chainOf(did), now: () => clock.now(), logger }
   }
 
   /** @throws KithError `STORE_FAILED`, `WIRE_MALFORMED`. */
   static async open(parts: DeskParts): Promise<RecoveryDesk> {
-    const desk = new RecoveryDesk(parts)
-    for await (const { value } of parts.store.scan(NAMESPACE)) {
-      const one = decodeCase(value)
-      desk.#cases.set(toHex(one.id), one)
-    }
-    return desk
+    return new RecoveryDesk(parts, await CaseBook.open(parts))
   }
 
   /** Looks at what was known before; from then on delays end by themselves. */
   start(): void {
     void this.#inTurn(async () => {
-      for (const one of this.#cases.values()) await this.#look(one)
+      for (const one of this.#cases.all) await this.#look(one)
       this.#arm()
     }).catch((error: unknown) => this.#failed(error))
   }
@@ -105,7 +89,7 @@ export class RecoveryDesk {
   /** Oldest first. */
   async list(): Promise<readonly RecoveryStatus[]> {
     const found: RecoveryStatus[] = []
-    for (const one of this.#cases.values()) {
+    for (const one of this.#cases.all) {
       const chain = await this.#parts.directory.chainOf(one.entry.did)
       if (chain !== undefined) found.push(statusOf(one, chain, this.#parts.did))
     }
@@ -114,18 +98,18 @@ export class RecoveryDesk {
 
   /** By its id or the beginning of it. @throws KithError `RECOVERY_UNKNOWN`, `RECOVERY_CHAIN`. */
   async get(id: string): Promise<RecoveryStatus> {
-    const one = this.#find(id)
+    const one = this.#cases.find(id)
     return statusOf(one, await this.#chainOf(one.entry.did), this.#parts.did)
   }
 
   /** The four words that its requester reads to trustees. @throws KithError `RECOVERY_UNKNOWN`. */
   words(id: string): string {
-    return recoveryWords(this.#find(id).entry)
+    return recoveryWords(this.#cases.find(id).entry)
   }
 
   /** What is known of it, to be passed on: the recovery, and its end as far as trustees said so. @throws KithError `RECOVERY_UNKNOWN`. */
   messages(id: string): readonly Uint8Array[] {
-    return messagesOf(this.#find(id)).map(encodeMessage)
+    return messagesOf(this.#cases.find(id)).map(encodeMessage)
   }
 
   /** Recoveries of this node's own identity that somebody else asked for, as far as they have come; from memory. */
@@ -136,7 +120,7 @@ export class RecoveryDesk {
     readonly threshold: number
     readonly dueMs: number | undefined
   }[] {
-    return [...this.#cases.values()].flatMap(({ id, entry, mine, stage, dueMs, attestations, policy }) =>
+    return this.#cases.all.flatMap(({ id, entry, mine, stage, dueMs, attestations, policy }) =>
       mine || entry.did !== this.#parts.did || stage === undefined
         ? []
         : [{ id: toHex(id), stage, attested: attestations.size, threshold: policy.threshold, dueMs }],
@@ -152,26 +136,26 @@ export class RecoveryDesk {
 
   /** What is known here of the recovery that a message is about; the message itself when that is nothing. */
   answerTo(encoded: Uint8Array): readonly Uint8Array[] {
-    const one = this.#cases.get(this.subjectOf(encoded).id)
+    const one = this.#cases.get(fromHex(this.subjectOf(encoded).id))
     return one === undefined ? [encoded] : messagesOf(one).map(encodeMessage)
   }
 
   /** Live recoveries that this peer should know of: it is asked to attest, or it is the one whose identity is asked for. */
   concerning(peer: Did): readonly string[] {
     const { did } = this.#parts
-    return [...this.#cases.values()]
+    return this.#cases.all
       .filter((one) => LIVE.has(one.stage) && peer !== did && (one.entry.did === peer || (one.mine && one.policy.trustees.includes(peer))))
       .map(({ id }) => toHex(id))
   }
 
   /** Whether a recovery of this identity that is not over is known here. */
   isAbout(did: Did): boolean {
-    return [...this.#cases.values()].some((one) => one.entry.did === did && LIVE.has(one.stage))
+    return this.#cases.all.some((one) => one.entry.did === did && LIVE.has(one.stage))
   }
 
   /** Own requests that still wait for trustees. */
   get collecting(): readonly RecoveryStatusKey[] {
-    return [...this.#cases.values()]
+    return this.#cases.all
       .filter((one) => one.mine && one.stage === 'collecting')
       .map((one) => ({ id: toHex(one.id), trustees: one.policy.trustees.filter((trustee) => !one.attestations.has(trustee)) }))
   }
@@ -196,7 +180,7 @@ export class RecoveryDesk {
    * @throws KithError `RECOVERY_UNKNOWN`, `RECOVERY_NOT_TRUSTEE`, `RECOVERY_OVER`, `RECOVERY_CONFLICT`, `RECOVERY_CHAIN`.
    */
   async mayAttest(id: string): Promise<RecoveryStatus> {
-    const one = this.#find(id)
+    const one = this.#cases.find(id)
     const { did, clock } = this.#parts
     const status = await this.#mayActOn(one)
     if (one.attestations.has(did)) return status
@@ -207,7 +191,7 @@ export class RecoveryDesk {
         details: { id: status.id },
       })
     }
-    for (const other of this.#cases.values()) {
+    for (const other of this.#cases.all) {
       const rival = other !== one && other.entry.did === one.entry.did && equal(other.entry.previous, one.entry.previous) && other.attestations.has(did)
       if (rival && LIVE.has(other.stage)) {
         const rivalId = toHex(other.id)
@@ -219,12 +203,12 @@ export class RecoveryDesk {
 
   /** Says, signed, that the new keys are the owner's. Said before, it is said once. @throws as `mayAttest`. */
   async attest(id: string, trustee: TrusteeSigner): Promise<RecoveryStatus> {
-    const one = this.#find(id)
+    const one = this.#cases.find(id)
     await this.#inTurn(async () => {
       await this.mayAttest(id)
       if (one.attestations.has(trustee.did)) return
       one.attestations.set(trustee.did, attestRecovery(requestOf(one), trustee, this.#parts.clock.now()))
-      await this.#save(one)
+      await this.#cases.save(one)
       await this.#complete(one)
     })
     await this.#publish(one.id)
@@ -233,12 +217,12 @@ export class RecoveryDesk {
 
   /** Says, signed, that a recovery is to end. @throws KithError `RECOVERY_UNKNOWN`, `RECOVERY_NOT_TRUSTEE`, `RECOVERY_OVER`, `RECOVERY_CHAIN`. */
   async cancel(id: string, trustee: TrusteeSigner): Promise<RecoveryStatus> {
-    const one = this.#find(id)
+    const one = this.#cases.find(id)
     await this.#inTurn(async () => {
       await this.#mayActOn(one)
       if (one.words.has(trustee.did)) return
       one.words.set(trustee.did, signCancelWord(targetOf(one), trustee, this.#parts.clock.now()))
-      await this.#save(one)
+      await this.#cases.save(one)
       await this.#finish(one)
     })
     await this.#publish(one.id)
@@ -247,7 +231,7 @@ export class RecoveryDesk {
 
   /** Forgets a recovery here; what others know of it stays with them. @throws KithError `RECOVERY_UNKNOWN`. */
   async forget(id: string): Promise<void> {
-    await this.#inTurn(() => this.#drop(this.#find(id)))
+    await this.#inTurn(() => this.#cases.drop(this.#cases.find(id)))
   }
 
   async #takeRecovery(entry: ChainEntry, source: Source, mine = false): Promise<Taken> {
@@ -256,69 +240,28 @@ export class RecoveryDesk {
       if (source.kind === 'topic') return 'later'
       throw new KithError('RECOVERY_CHAIN', undefined, { details: { did: entry.did }, next: 'link somebody who knows that identity: kith join' })
     }
-    const known = this.#cases.get(toHex(recoveryIdOf(entry)))
-    const one = known ?? this.#newCase(entry, chain, source, mine)
-    let added = 0
-    let doubtful = false
-    for (const attestation of entry.attestations) {
-      if (one.attestations.has(attestation.trustee)) continue
-      const trustee = await this.#parts.directory.chainOf(attestation.trustee)
-      try {
-        if (!equal(attestation.recoveryId, one.id)) throw invalid('an attestation of another recovery')
-        checkAttestation(attestation, requestOf(one), { requestedMs: entry.timeMs, now: this.#parts.clock.now(), chain: trustee })
-        one.attestations.set(attestation.trustee, attestation)
-        added++
-      } catch (error) {
-        if (!isKithError(error)) throw error
-        // Keys that a trustee changed since are known with its history only.
-        if (trustee === undefined && one.policy.trustees.includes(attestation.trustee)) doubtful = true
-        this.#parts.logger.debug('an attestation was not taken', { did: entry.did, trustee: attestation.trustee, reason: error.message })
-      }
-    }
+    const known = this.#cases.get(recoveryIdOf(entry))
+    const from = source.kind === 'link' ? source.peer : undefined
+    const one = known ?? verifiedCase(entry, chain, { mine, byHand: source.kind === 'file', seenMs: this.#parts.clock.now(), from })
+    const { added, doubtful } = await addAttestations(one, entry, this.#witnesses)
     if (known === undefined) {
       if (one.attestations.size === 0 && source.kind === 'topic') return doubtful ? 'later' : 'refused'
-      if (!(await this.#admit(one))) return 'refused'
+      if (!(await this.#cases.admit(one))) return 'refused'
     }
     if (known === undefined || added > 0) {
-      await this.#save(one)
+      await this.#cases.save(one)
       await this.#complete(one)
     }
     return doubtful ? 'later' : known === undefined || added > 0 ? 'new' : 'known'
   }
 
-  #newCase(entry: ChainEntry, chain: ChainState, source: Source, mine: boolean): Case {
-    const now = this.#parts.clock.now()
-    const before = { entries: chain.entries.slice(0, entry.index), adoptedMs: chain.adoptedMs.slice(0, entry.index) }
-    const last = before.entries.at(-1)
-    if (last === undefined || !equal(last.hash, entry.previous)) throw invalid('it follows another history than the one known here')
-    checkEntry(last, entry, now)
-    const policy = policyInForce(before.entries, before.adoptedMs, now)
-    if (policy === undefined) throw new KithError('RECOVERY_NO_POLICY', undefined, { details: { did: entry.did } })
-    // Threshold, delay and trustees are the owner's: whoever asks for others asks for nothing.
-    if (!samePolicy(entry.policy, policy)) throw invalid('it asks under other terms than the owner fixed')
-    return newCase(entry, policy, { mine, byHand: source.kind === 'file', seenMs: now, from: source.kind === 'link' ? source.peer : undefined })
-  }
-
   async #takeEnd(cancellation: RecoveryCancellation): Promise<Taken> {
-    const { directory, clock } = this.#parts
-    const one = this.#cases.get(toHex(cancellation.recoveryId))
+    const one = this.#cases.get(cancellation.recoveryId)
     if (one === undefined || one.entry.did !== cancellation.did || !equal(one.entry.previous, cancellation.previous))
       return await this.#endUnknown(cancellation)
-    let added = 0
-    for (const word of cancellation.words) {
-      if (one.words.has(word.trustee)) continue
-      const trustee = await directory.chainOf(word.trustee)
-      try {
-        checkCancelWord(word, targetOf(one), { now: clock.now(), chainOf: () => trustee })
-        one.words.set(word.trustee, word)
-        added++
-      } catch (error) {
-        if (!isKithError(error)) throw error
-        this.#parts.logger.debug('a word against a recovery was not taken', { did: cancellation.did, trustee: word.trustee, reason: error.message })
-      }
-    }
+    const added = await addWords(one, cancellation, this.#witnesses)
     if (added === 0) return 'known'
-    await this.#save(one)
+    await this.#cases.save(one)
     await this.#finish(one)
     return 'new'
   }
@@ -335,33 +278,6 @@ export class RecoveryDesk {
       if (isKithError(error, 'CHAIN_INVALID')) return 'refused'
       throw error
     }
-  }
-
-  /** A place for one more; requests that nobody attested make room first, and one peer holds one of them. */
-  async #admit(one: Case): Promise<boolean> {
-    const all = [...this.#cases.values()]
-    const earlier = one.from === undefined ? undefined : all.find((other) => other.from === one.from && other.attestations.size === 0 && !other.mine)
-    if (earlier !== undefined && one.attestations.size === 0) await this.#drop(earlier)
-    const rest = all.filter((other) => other !== earlier || one.attestations.size > 0)
-    const weight = byWeight({ own: this.#parts.did, keeps: this.#parts.keeps, all: [...rest, one] })
-    const same = rest.filter((other) => other.entry.did === one.entry.did)
-    const crowd = same.length >= MAX_CASES_OF_ONE ? same : this.#cases.size >= MAX_CASES ? rest : []
-    const [least] = crowd.sort(weight)
-    if (least !== undefined) {
-      if (weight(least, one) >= 0) return false
-      await this.#drop(least)
-    }
-    this.#cases.set(toHex(one.id), one)
-    return true
-  }
-
-  async #save(one: Case): Promise<void> {
-    await this.#parts.store.put(NAMESPACE, keyOf(one), encodeCase(one))
-  }
-
-  async #drop(one: Case): Promise<void> {
-    this.#cases.delete(toHex(one.id))
-    await this.#parts.store.delete(NAMESPACE, keyOf(one))
   }
 
   /** With enough attestations the history takes it up, and counts the delay. */
@@ -409,18 +325,9 @@ export class RecoveryDesk {
     return chain
   }
 
-  #find(id: string): Case {
-    const found = /^[0-9a-f]{4,32}$/.test(id) ? [...this.#cases].filter(([known]) => known.startsWith(id)) : []
-    const [first] = found
-    if (first === undefined || found.length > 1) {
-      throw new KithError('RECOVERY_UNKNOWN', found.length > 1 ? 'More than one recovery begins like this.' : undefined, { next: 'kith recovery status' })
-    }
-    return first[1]
-  }
-
   /** What others lack of it, for whoever reads the topic. */
   async #publish(id: Uint8Array): Promise<void> {
-    const one = this.#cases.get(toHex(id))
+    const one = this.#cases.get(id)
     if (one === undefined) return
     for (const message of messagesOf(one)) {
       if (message.kind === 'end' || message.entry.attestations.length > 0) await this.#parts.publish(encodeMessage(message))
@@ -435,7 +342,7 @@ export class RecoveryDesk {
   #arm(): void {
     this.#timer?.cancel()
     this.#timer = undefined
-    const live = [...this.#cases.values()].filter((one) => LIVE.has(one.stage))
+    const live = this.#cases.all.filter((one) => LIVE.has(one.stage))
     if (this.#closed || live.length === 0) return
     const now = this.#parts.clock.now()
     const next = live.reduce((ms, { dueMs }) => (dueMs === undefined ? ms : Math.min(ms, Math.max(dueMs - now, 1))), LOOK_MS)
@@ -467,12 +374,4 @@ export interface RecoveryStatusKey {
 function messagesOf(one: Case): readonly RecoveryMessage[] {
   const end = endMessage(one)
   return end === undefined ? [recoveryMessage(one)] : [recoveryMessage(one), end]
-}
-
-function keyOf(one: Case): Uint8Array {
-  return Buffer.concat([didPublicKey(one.entry.did), one.id])
-}
-
-function invalid(reason: string): KithError {
-  return new KithError('RECOVERY_INVALID', `The recovery does not verify: ${reason}.`, { details: { reason } })
 }
