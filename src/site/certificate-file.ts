@@ -1,5 +1,6 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { KithError } from '../core/errors.ts'
+import { siteContext } from '../transport/front/site-tls.ts'
 import type { TlsCertificate } from '../transport/front/types.ts'
 import type { Identifier } from './acme/identifiers.ts'
 
@@ -40,7 +41,18 @@ export function readCertificate({ key, cert, identifiers = [], now }: ReadOption
   const [notBefore, notAfter] = [Date.parse(leaf.validFrom), Date.parse(leaf.validTo)]
   if (!Number.isFinite(notBefore) || !(notAfter > notBefore)) throw invalid('dates', 'The dates of the certificate are none.')
   if (now !== undefined && now >= notAfter) throw invalid('dates', 'The certificate has run out.')
-  return { key, cert: `${chain.join('\n')}\n`, names: namesOf(leaf), notBefore, notAfter }
+  const usable = { key, cert: `${chain.join('\n')}\n` }
+  checkContext(usable)
+  return { ...usable, names: namesOf(leaf), notBefore, notAfter }
+}
+
+/** What TLS does not take would be noticed by those who come, not by the owner. */
+function checkContext(certificate: TlsCertificate): void {
+  try {
+    siteContext(certificate)
+  } catch {
+    throw invalid('cert', 'The certificates behind the first one, or the kind of key, are not such as TLS can be spoken with.')
+  }
 }
 
 function parseLeaf(text: string | undefined): X509Certificate | undefined {

@@ -12,27 +12,34 @@ import type { TlsCertificate } from '../transport/front/types.ts'
  *
  * ```text
  * HOME/certificates/      0700
- *   acme.pem              0600   private key (PKCS #8), then the chain, leaf first
- *   acme.json             0600   {directory, names, issuedMs, failures, nextMs}: for whom it was issued, and when the authority may be asked again
+ *   acme.pem              0600   a line with the URL of the authority, private key (PKCS #8), then the chain, leaf first
+ *   acme.json             0600   {directory, names, issuedMs, failures, askedMs, nextMs}: who is asked for what, and when it may be asked again
  *   account.json          0600   the account key, sealed by the vault; or account.pem as it is, where the owner chose that
  * ```
  */
 export interface AcmeState {
-  /** URL of the authority that the certificate is from. */
+  /** URL of the authority that is asked. What is kept may still be from another one. */
   readonly directory: string
   /** The names as configured, in that order. */
   readonly names: readonly string[]
   /** When the last certificate was got; 0 when none was. */
   readonly issuedMs: number
-  /** Attempts that failed since. */
+  /** Attempts since, the one under way counted in: nobody knows how it ended when the process dies. */
   readonly failures: number
+  /** When the last attempt began or failed; what lies before it was decided by another clock. */
+  readonly askedMs: number
   /** Not before this time is the authority asked again. */
   readonly nextMs: number
 }
 
+export interface KeptCertificate extends TlsCertificate {
+  /** URL of the authority that it is from. */
+  readonly directory: string | undefined
+}
+
 export interface CertificateStore {
-  readCertificate(): Promise<TlsCertificate | undefined>
-  writeCertificate(certificate: { readonly key: string; readonly cert: string }): Promise<void>
+  readCertificate(): Promise<KeptCertificate | undefined>
+  writeCertificate(certificate: { readonly directory: string; readonly key: string; readonly cert: string }): Promise<void>
   readState(): Promise<AcmeState | undefined>
   writeState(state: AcmeState): Promise<void>
   /** Bytes of a file of the account. */
@@ -42,6 +49,7 @@ export interface CertificateStore {
 
 const MAX_FILE_BYTES = 262_144
 const PRIVATE_KEY = /-----BEGIN PRIVATE KEY-----[A-Za-z0-9+/=\s]{1,16384}?-----END PRIVATE KEY-----\n?/
+const AUTHORITY = /^Authority: (https:\/\/\S{1,2048})\n/
 const ACCOUNT_FILES = { sealed: 'account.json', plain: 'account.pem' } as const
 
 const stateSchema: z.ZodType<AcmeState> = z.object({
@@ -49,6 +57,7 @@ const stateSchema: z.ZodType<AcmeState> = z.object({
   names: z.array(z.string().max(253)).max(100),
   issuedMs: z.number().min(0),
   failures: z.int().min(0),
+  askedMs: z.number().min(0).default(0),
   nextMs: z.number().min(0),
 })
 
@@ -66,9 +75,9 @@ export function createCertificateStore(root: string): CertificateStore {
       if (bytes === undefined) return undefined
       const text = Buffer.from(bytes).toString('latin1')
       const key = PRIVATE_KEY.exec(text)?.[0] ?? ''
-      return { key, cert: text.replace(key, '') }
+      return { directory: AUTHORITY.exec(text)?.[1], key, cert: text.replace(key, '') }
     },
-    writeCertificate: ({ key, cert }) => write('acme.pem', utf8(key + cert)),
+    writeCertificate: ({ directory: from, key, cert }) => write('acme.pem', utf8(`Authority: ${from}\n${key}${cert}`)),
     async readState() {
       const bytes = await read('acme.json').catch(damaged)
       return bytes === undefined ? undefined : parseState(Buffer.from(bytes).toString('utf8'))

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../core/clock.ts'
-import { asKithError, isKithError, type KithError } from '../core/errors.ts'
+import { asKithError, isKithError, KithError } from '../core/errors.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Random } from '../core/random.ts'
 import type { AccountKey } from './acme/account-key.ts'
@@ -21,8 +21,8 @@ import type { AcmeState, CertificateStore } from './certificate-store.ts'
  *                                                                └─failed──> 5 min, 15 min, 45 min ... 12 h, or as long as the authority says
  * ```
  *
- * A start asks nobody when what is on disk is good. What was tried and failed is on disk too, so a node that starts over and over asks no more often than one that
- * runs; nor does one whose clock is wrong.
+ * A start asks nobody when what is on disk is good. What is tried is on disk before anybody is asked, so a node that starts over and over, or dies in the middle,
+ * asks no more often than one that runs; nor does one whose clock is wrong. One whose clock is set back forgets what was decided by the other time.
  */
 export interface KeeperOptions {
   readonly identifiers: readonly Identifier[]
@@ -59,6 +59,12 @@ const LOOK_MS = HOUR_MS
 const LOCKED_LOOK_MS = MINUTE_MS
 const FIRST_RETRY_MS = 5 * MINUTE_MS
 const MAX_RETRY_MS = 12 * HOUR_MS
+/** Nothing that is waited for takes longer: the longest delay that an authority may ask for, and a day. */
+const MAX_WAIT_MS = 8 * DAY_MS
+/** However short the life of a certificate is. */
+const LEAST_LIFE_MS = MINUTE_MS
+/** Clocks are put right by small steps all the time. */
+const SET_BACK_MS = HOUR_MS
 const RATE_LIMITED_MS = HOUR_MS
 const SELF_SIGNED_LIFE_MS = 30 * DAY_MS
 
@@ -80,7 +86,7 @@ export class CertificateKeeper {
     this.#options = options
     this.#jitter = random.unit() / 30
     this.#selfSigned = selfSigned(identifiers, clock, random)
-    this.#state = { directory, names: identifiers.map(({ value }) => value), issuedMs: 0, failures: 0, nextMs: 0 }
+    this.#state = { directory, names: identifiers.map(({ value }) => value), issuedMs: 0, failures: 0, askedMs: 0, nextMs: 0 }
   }
 
   /** What to serve. The same object for as long as it is the same certificate. */
@@ -100,7 +106,7 @@ export class CertificateKeeper {
     const names = identifiers.map(({ value }) => value)
     if (state === undefined || state.directory !== directory || state.names.join() !== names.join()) return
     this.#state = state
-    if (kept === undefined) return
+    if (kept?.directory !== directory) return
     try {
       this.#issued = readCertificate({ key: String(kept.key), cert: String(kept.cert), identifiers, now: clock.now() })
     } catch (error) {
@@ -131,12 +137,16 @@ export class CertificateKeeper {
   }
 
   #dueMs(): number {
-    const { issuedMs, nextMs } = this.#state
-    if (this.#issued === undefined) return nextMs
+    const now = this.#options.clock.now()
+    const { issuedMs, askedMs, nextMs } = this.#state
+    // By a clock that was ahead: it would be waited for as long as it was wrong.
+    const notBeforeMs = askedMs > now + SET_BACK_MS ? 0 : Math.min(nextMs, askedMs + MAX_WAIT_MS)
+    if (this.#issued === undefined) return notBeforeMs
     const { notBefore, notAfter } = this.#issued
     const life = notAfter - notBefore
     // What was just got is not asked for again, whatever its dates look like to a clock that is wrong.
-    return Math.max(notBefore + life * (2 / 3 + this.#jitter), issuedMs + Math.min(life / 3, DAY_MS), nextMs)
+    const settledMs = issuedMs > now + SET_BACK_MS ? 0 : issuedMs + Math.max(Math.min(life / 3, DAY_MS), LEAST_LIFE_MS)
+    return Math.max(notBefore + life * (2 / 3 + this.#jitter), settledMs, notBeforeMs)
   }
 
   #arm(): void {
@@ -150,34 +160,54 @@ export class CertificateKeeper {
   async #issue(): Promise<void> {
     const { directory, contact, identifiers, profile, responder, http, clock, logger, onOutcome } = this.#options
     const { signal } = this.#stop
+    const before = this.#state
     try {
       const key = await this.#options.accountKey()
+      await this.#begin()
       const issued = await issueCertificate({ http, directory, key, contact, identifiers, profile, responder, clock, signal })
       // On disk before it counts: a node that dies here must not have used up the authority's patience for nothing.
-      await this.#options.store.writeCertificate(issued)
+      await this.#options.store.writeCertificate({ directory, ...issued })
       this.#issued = issued
       this.#error = undefined
-      await this.#remember({ issuedMs: clock.now(), failures: 0, nextMs: 0 })
+      await this.#remember({ issuedMs: clock.now(), failures: 0, askedMs: clock.now(), nextMs: 0 })
       logger.info('certificate issued', { names: issued.names, notAfter: new Date(issued.notAfter).toISOString() })
       onOutcome?.('issued')
     } catch (thrown) {
-      if (!signal.aborted) await this.#failed(asKithError(thrown, 'CERTIFICATE_FAILED'))
+      if (!signal.aborted) await this.#failed(asKithError(thrown, 'CERTIFICATE_FAILED'), before)
+      // Ended by the owner, not by the authority: the next start may ask at once.
+      else if (this.#state !== before) await this.#remember(before)
     }
   }
 
-  async #failed(error: KithError): Promise<void> {
-    const { clock, random, logger, onOutcome } = this.#options
+  /** As though it had failed already: whoever dies while he asks must not ask again at once. @throws KithError `CERTIFICATE_FAILED` where nothing can be kept. */
+  async #begin(): Promise<void> {
+    const now = this.#options.clock.now()
+    const failures = this.#state.failures + 1
+    this.#state = { ...this.#state, failures, askedMs: now, nextMs: now + this.#pauseMs(failures) }
+    try {
+      await this.#options.store.writeState(this.#state)
+    } catch (cause) {
+      throw new KithError('CERTIFICATE_FAILED', 'No certificate: the home cannot be written to, so that nobody was asked.', { cause, next: 'kith doctor' })
+    }
+  }
+
+  #pauseMs(failures: number): number {
+    return Math.min(FIRST_RETRY_MS * 3 ** Math.min(failures - 1, 10), MAX_RETRY_MS) * (1 + this.#options.random.unit() / 4)
+  }
+
+  async #failed(error: KithError, { failures: before }: AcmeState): Promise<void> {
+    const { clock, logger, onOutcome } = this.#options
     const first = this.#error?.code !== error.code
     this.#error = error
     if (first) logger.warn('certificate not issued', { code: error.code, reason: error.message })
     // Nobody was asked.
     if (error.code === 'VAULT_LOCKED') return
     onOutcome?.('failed', error)
-    const failures = this.#state.failures + 1
-    const pause = Math.min(FIRST_RETRY_MS * 3 ** Math.min(failures - 1, 10), MAX_RETRY_MS) * (1 + random.unit() / 4)
+    const failures = before + 1
     const { type, retryAfterMs } = error.details
     const asked = typeof retryAfterMs === 'number' ? retryAfterMs : type === 'rateLimited' ? RATE_LIMITED_MS : 0
-    await this.#remember({ failures, nextMs: clock.now() + Math.max(pause, asked) })
+    const now = clock.now()
+    await this.#remember({ failures, askedMs: now, nextMs: now + Math.max(this.#pauseMs(failures), asked) })
   }
 
   async #remember(change: Partial<AcmeState>): Promise<void> {

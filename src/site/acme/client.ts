@@ -20,7 +20,13 @@ const MAX_DETAIL = 300
 const MAX_RETRY_AFTER_MS = 7 * 86_400_000
 const ERROR_PREFIX = 'urn:ietf:params:acme:error:'
 
-/** The requests of RFC 8555, each checked: nothing an authority says is used before it has its form. */
+/** What moves a cursor, hides text or turns it round. */
+const UNSAFE = /[\p{C}\p{Zl}\p{Zp}]/gu
+
+/**
+ * The requests of RFC 8555, each checked: nothing an authority says is used before it has its form, and it says nothing of other machines than its own: all
+ * addresses it names are at the host of its directory, so that it has this machine ask nothing that it cannot ask itself.
+ */
 export class AcmeClient {
   readonly #options: AcmeClientOptions
   #directory: Directory | undefined
@@ -82,7 +88,7 @@ export class AcmeClient {
       const nonce = await this.#takeNonce()
       const kid = withKey ? {} : { kid: this.#kid as string }
       const answer = await this.#send('POST', url, this.#options.key.sign({ url, nonce, ...kid }, payload))
-      if (answer.status < 400) return answer
+      if (answer.status >= 200 && answer.status < 300) return answer
       const problem = problemOf(answer, this.#options.clock)
       if (problem.details.type !== 'badNonce' || tries === NONCE_TRIES) throw problem
     }
@@ -100,7 +106,8 @@ export class AcmeClient {
   }
 
   async #send(method: 'GET' | 'HEAD' | 'POST', url: string, body?: string): Promise<AcmeAnswer> {
-    const { http, signal } = this.#options
+    const { http, signal, directory } = this.#options
+    if (!URL.canParse(url) || new URL(url).hostname !== new URL(directory).hostname) throw failed('the authority names an address on another host than its own')
     const answer = await http({ method, url, signal, ...(body === undefined ? {} : { body }) })
     const nonce = answer.headers['replay-nonce']
     if (typeof nonce === 'string' && /^[A-Za-z0-9_-]{1,512}$/.test(nonce)) this.#nonce = nonce
@@ -147,7 +154,7 @@ function problemOf(answer: AcmeAnswer, clock: Clock): KithError {
 export function problemError(value: unknown, status = 0, retryMs?: number): KithError {
   const { type = '', detail = '' } = problemSchema.safeParse(value).data ?? {}
   const kind = type.startsWith(ERROR_PREFIX) && /^[A-Za-z]{1,64}$/.test(type.slice(ERROR_PREFIX.length)) ? type.slice(ERROR_PREFIX.length) : 'unknown'
-  const said = [...detail.slice(0, MAX_DETAIL)].filter((char) => char >= ' ' && char !== '\x7f').join('')
+  const said = [...detail.slice(0, 2 * MAX_DETAIL).replace(UNSAFE, '')].slice(0, MAX_DETAIL).join('')
   return new KithError('CERTIFICATE_FAILED', `The authority refuses: ${said === '' ? `${kind} (${status})` : said}`, {
     remote: true,
     details: { type: kind, status, ...(retryMs === undefined ? {} : { retryAfterMs: retryMs }) },

@@ -23,8 +23,11 @@ export interface IssueOptions {
 }
 
 const TOTAL_MS = 300_000
+/** No authority has to be asked more often than this, whatever it says. */
 const POLL_MS = 1_000
 const MAX_POLL_MS = 15_000
+/** A certificate that begins later than any clock is wrong would take the place of one that is good. */
+const MAX_AHEAD_MS = 30 * 86_400_000
 /** What Let's Encrypt calls the kind that it gives for addresses. */
 const SHORT_LIVED = 'shortlived'
 
@@ -48,7 +51,9 @@ export async function issueCertificate(options: IssueOptions): Promise<Certifica
     await client.finalize(order.finalize, makeRequest(identifiers, key))
     const { certificate } = await ready(client, url, ['valid'], clock, signal)
     if (certificate === undefined) throw failed('the authority names no certificate')
-    return readCertificate({ key: keyPem(key), cert: await client.certificate(certificate), identifiers, now: clock.now() })
+    const issued = readCertificate({ key: keyPem(key), cert: await client.certificate(certificate), identifiers, now: clock.now() })
+    if (issued.notBefore > clock.now() + MAX_AHEAD_MS) throw failed('the authority’s certificate is not good for a long time to come')
+    return issued
   } catch (error) {
     // A chain that does not fit is the authority's fault here, and worth another try.
     if (isKithError(error, 'CERTIFICATE_INVALID')) throw failed(`the authority’s certificate cannot be used: ${error.message.replace(/\.$/, '')}`)
@@ -79,7 +84,7 @@ async function authorize(client: AcmeClient, url: string, { responder, key, iden
       const { authorization: now, retryAfterMs } = await client.authorization(url)
       if (now.status === 'valid') return
       if (now.status !== 'pending') throw problemError(now.challenges.find(({ type }) => type === responder.type)?.error)
-      await sleep(clock, Math.min(retryAfterMs ?? pause, MAX_POLL_MS), signal)
+      await sleep(clock, Math.min(Math.max(retryAfterMs ?? pause, POLL_MS), MAX_POLL_MS), signal)
     }
   } finally {
     await end()
@@ -91,6 +96,6 @@ async function ready(client: AcmeClient, url: string, wanted: readonly Order['st
     const { order, retryAfterMs } = await client.readOrder(url)
     if (wanted.includes(order.status)) return order
     if (order.status === 'invalid') throw problemError(order.error)
-    await sleep(clock, Math.min(retryAfterMs ?? pause, MAX_POLL_MS), signal)
+    await sleep(clock, Math.min(Math.max(retryAfterMs ?? pause, POLL_MS), MAX_POLL_MS), signal)
   }
 }

@@ -94,7 +94,8 @@ async function listen({ host, port }: HttpResponderOptions, open: ReadonlyMap<st
   })
   server.maxConnections = MAX_CONNECTIONS
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
+    // Stays for good: accepting can fail later, and an error that nobody listens to would end the process.
+    server.on('error', (cause: NodeJS.ErrnoException) => {
       const message = `Nothing can listen at ${host}:${port} for the authority’s questions (${cause.code ?? 'unknown'}).`
       reject(new KithError('CERTIFICATE_FAILED', message, { details: { reason: cause.code ?? 'unknown' }, cause, next: 'kith config show acme.http_listen' }))
     })
