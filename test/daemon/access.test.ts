@@ -320,6 +320,24 @@ test('a token of this node, comes in once as its own identity, and two of one se
   )
 })
 
+test('an API key, asked for at once, has what the book and the configuration give it at that moment', async (t) => {
+  const desk = await bench(t)
+  const shown: Presentation = { kind: 'api-key', text: await addApiKey(desk, { name: 'ci', scopes: ['low'] }) }
+  const now = (): readonly string[] | undefined => {
+    const caller = desk.access.resolveNow(shown)
+    return caller === undefined ? undefined : [...caller.scopes].sort()
+  }
+  assert.deepEqual(now(), ['low'])
+  await desk.write('config.toml', '[access.grants."key:ci"]\nscopes = ["configured"]\n')
+  await desk.config.reload()
+  assert.deepEqual(now(), ['configured', 'low'])
+  await desk.write('config.toml', '')
+  await desk.config.reload()
+  assert.deepEqual(now(), ['low'])
+  await revokeApiKey(desk, 'ci', false)
+  assert.equal(now(), undefined)
+})
+
 test('a key of the same name as one that was taken back, has nothing of it', async (t) => {
   const desk = await bench(t)
   await addApiKey(desk, { name: 'ci', scopes: ['low'] })
