@@ -18,7 +18,7 @@ import type { ProtocolOptions, StreamHandler } from '../mesh/types.ts'
 import { withoutToken } from '../transport/wss/address.ts'
 import type { Tunnels } from '../tunnel/index.ts'
 import type { Credentials } from '../vault/credentials/credentials.ts'
-import { AccessService } from './access/service.ts'
+import type { AccessService } from './access/service.ts'
 import { BackupDesk } from './backup/desk.ts'
 import { type ConfigHolder, openConfig } from './config/holder.ts'
 import type { ConfigInput } from './config/load.ts'
@@ -27,32 +27,25 @@ import { type ControlPlace, controlPlace, prepareControlPlace } from './control/
 import { controlRoutes } from './control/routes/index.ts'
 import { type ControlServer, startControlServer } from './control/server.ts'
 import { removeToken, writeToken } from './control/token.ts'
-import { CredentialsService } from './credentials/service.ts'
-import { DevicesService } from './devices/service.ts'
+import type { DevicesService } from './devices/service.ts'
 import { createEventHub, type EventHub } from './events.ts'
 import { loadSummary } from './identity/describe.ts'
-import { keySettings } from './identity/key-settings.ts'
-import { RotationSchedule } from './identity/schedule.ts'
-import { IdentityService } from './identity/service.ts'
+import type { RotationSchedule } from './identity/schedule.ts'
+import type { IdentityService } from './identity/service.ts'
 import { openLogFile } from './logs/file.ts'
 import { leveledLogger } from './logs/leveled.ts'
 import { createLogStore, type LogStore } from './logs/store.ts'
-import { MeshService } from './mesh-service.ts'
 import { nodeMetrics } from './node-metrics.ts'
+import { createServices, type NodeServices } from './node-services.ts'
 import { createPairings, type Pairings } from './pairings.ts'
-import { CallsService } from './services/calls.ts'
-import { CertificatesService } from './services/certificates.ts'
-import { ControlChannelService } from './services/control-channel.ts'
-import { FilesService } from './services/files.ts'
-import { FrontService } from './services/front.ts'
-import { GatewayService } from './services/gateway.ts'
-import { ownOperations } from './services/own-operations.ts'
-import { SshService } from './services/ssh.ts'
-import { TunnelsService } from './services/tunnels.ts'
+import type { CallsService } from './services/calls.ts'
+import type { CertificatesService } from './services/certificates.ts'
+import type { GatewayService } from './services/gateway.ts'
+import type { SshService } from './services/ssh.ts'
+import type { TunnelsService } from './services/tunnels.ts'
 import { countStatus, type NodeStatus, peerStatus } from './status.ts'
 import { Supervisor } from './supervisor.ts'
-import { vaultOperations } from './vault/calls.ts'
-import { VaultService } from './vault/service.ts'
+import type { VaultService } from './vault/service.ts'
 import { version } from './version.ts'
 
 export interface RuntimeOptions {
@@ -77,7 +70,7 @@ export interface RuntimeOptions {
 }
 
 /**
- * The assembled node: one home, its services in order, and the control interface.
+ * The assembled node: one home, its services (`node-services.ts`), and the control interface.
  *
  * ```text
  * lock -> config -> logs -> control -> identity -> mesh -> tunnels -> files        stop: the other way round
@@ -101,16 +94,12 @@ export class Runtime implements NodeContext {
   readonly pairings: Pairings
   readonly devices: DevicesService
   readonly certificates: CertificatesService
-  readonly front: FrontService
-  readonly #mesh: MeshService
-  readonly #tunnels: TunnelsService
-  readonly #files: FilesService
   readonly access: AccessService
   readonly calls: CallsService
   readonly gateway: GatewayService
   readonly ssh: SshService
   readonly keys: RotationSchedule
-  readonly #credentials: CredentialsService
+  readonly #services: NodeServices
   readonly #startedMs: number
   /** What is known of the identity while its keys are locked. */
   #known: { readonly did: string; readonly name: string } | undefined
@@ -139,116 +128,33 @@ export class Runtime implements NodeContext {
     this.events = createEventHub((error) => logger.error('event listener failed', { message: error instanceof Error ? error.message : 'unknown' }))
     this.pairings = createPairings(this.events, clock)
     this.supervisor = new Supervisor({ clock, random, logger })
-    this.identity = new IdentityService({
-      home,
-      clock,
-      random,
-      logger,
+    this.#services = createServices({
+      ...{ home, config, clock, random, logger, metrics },
       environment: env,
-      ...(options.passphrase === undefined ? {} : { passphrase: options.passphrase }),
-      ...(options.passphraseFile === undefined ? {} : { passphraseFile: options.passphraseFile }),
+      events: this.events,
+      supervisor: this.supervisor,
+      status: () => this.status(),
+      passphrase: options.passphrase,
+      passphraseFile: options.passphraseFile,
+      identitySources: options.identitySources ?? [],
     })
-    this.#mesh = new MeshService({ home, config, identity: this.identity, front: () => this.front, events: this.events, clock, random, logger, metrics })
-    this.identity.onChange = (what) => (what === 'keys' ? this.#mesh.deviceChanged() : this.#mesh.bindingChanged()).then(() => this.devices.keysChanged())
-    this.vaults = new VaultService({
-      home,
-      config,
-      identity: this.identity,
-      audit: () => (this.supervisor.isRunning('mesh') ? this.#mesh.assembly?.audit : undefined),
-      environment: env,
-      clock,
-      random,
-      logger,
-      metrics,
-    })
-    this.certificates = new CertificatesService({
-      home,
-      config,
-      vault: () => this.vaults.get(),
-      audit: () => (this.supervisor.isRunning('mesh') ? this.#mesh.assembly?.audit : undefined),
-      clock,
-      random,
-      logger,
-      metrics,
-    })
-    this.front = new FrontService({ home, config, certificates: this.certificates, clock, random, logger, metrics })
-    this.devices = new DevicesService({ home, identity: this.identity, mesh: this.#mesh, clock, random, logger })
-    this.#tunnels = new TunnelsService({ mesh: this.#mesh, config, vaults: this.vaults, root: home.paths.root, clock, random, logger })
-    this.#files = new FilesService({ home, config, mesh: this.#mesh, clock, logger })
-    this.access = new AccessService({ mesh: this.#mesh, config, clock, logger, metrics, sources: options.identitySources ?? [] })
-    this.calls = new CallsService({ mesh: this.#mesh, access: (mesh) => this.access.callAccess(mesh), clock, random, logger, metrics })
-    this.calls.registry.registerAll(ownOperations({ status: () => this.status() }))
-    this.calls.registry.registerAll(
-      vaultOperations({
-        opened: (name) => this.vaults.opened(name),
-        policy: () => this.#mesh.running.policy,
-        audit: () => this.#mesh.assembly?.audit,
-        clock,
-        logger,
-      }),
-    )
-    this.#credentials = new CredentialsService({ config, mesh: this.#mesh, vault: () => this.vaults.get(), environment: env, clock, random, logger, metrics })
-    this.gateway = new GatewayService({
-      config,
-      callee: () => this.calls.callee,
-      identities: () => this.access,
-      offer: (operations) => this.calls.offer(operations),
-      taken: (name) => this.calls.registry.get(name) !== undefined,
-      credentials: () => this.credentials,
-      clock,
-      random,
-      logger,
-    })
-    this.ssh = new SshService({
-      config,
-      vaults: this.vaults,
-      identities: () => this.access,
-      callee: () => this.calls.callee,
-      tunnels: () => this.tunnels,
-      front: this.front,
-      clock,
-      logger,
-      metrics,
-    })
-    this.vaults.onUnlocked = () => void this.supervisor.retry('ssh')
-    this.keys = new RotationSchedule({
-      identity: this.identity,
-      settings: () => keySettings(config.current),
-      isBusy: () => this.#tunnels.tunnels?.list().some(({ connections }) => connections > 0) === true,
-      note: async (action, details) => {
-        const subject = this.identity.device.did
-        await this.#mesh.assembly?.audit.append({ actor: 'node', action, subject, reason: 'by its age', details })
-      },
-      clock,
-      logger,
-      metrics,
-    })
-    for (const service of [
-      this.identity,
-      this.vaults,
-      this.certificates,
-      this.front,
-      this.#mesh,
-      this.devices,
-      this.#tunnels,
-      this.#files,
-      this.access,
-      this.calls,
-      new ControlChannelService({ tunnels: () => this.tunnels, callee: () => this.calls.callee, identities: () => this.access, clock, logger }),
-      this.#credentials,
-      this.gateway,
-      this.ssh,
-      this.keys,
-    ])
-      this.supervisor.add(service)
+    this.identity = this.#services.identity
+    this.vaults = this.#services.vaults
+    this.devices = this.#services.devices
+    this.certificates = this.#services.certificates
+    this.access = this.#services.access
+    this.calls = this.#services.calls
+    this.gateway = this.#services.gateway
+    this.ssh = this.#services.ssh
+    this.keys = this.#services.keys
     this.backups = new BackupDesk({
       home,
       clock,
       random,
       environment: env,
       device: () => (this.supervisor.isRunning('identity') ? this.identity.device : undefined),
-      store: () => this.#mesh.store,
-      audit: () => this.#mesh.assembly?.audit,
+      store: () => this.#services.mesh.store,
+      audit: () => this.#services.mesh.assembly?.audit,
     })
     nodeMetrics(metrics, { clock, supervisor: this.supervisor, version: version() })
     this.closed = new Promise((resolve) => {
@@ -261,45 +167,32 @@ export class Runtime implements NodeContext {
   }
 
   get assembly(): Assembly {
-    const { assembly } = this.#mesh
-    const error = this.supervisor.errorOf('mesh')
-    if (error !== undefined) throw error
-    return assembly as Assembly
-  }
-
-  get tunnels(): Tunnels {
-    const error = this.supervisor.errorOf('tunnels')
-    if (error !== undefined) throw error
-    return this.#tunnels.tunnels as Tunnels
-  }
-
-  get forwards(): TunnelsService {
-    const error = this.supervisor.errorOf('tunnels')
-    if (error !== undefined) throw error
-    return this.#tunnels
+    return this.#services.running.assembly
   }
 
   get store(): Store {
-    const error = this.supervisor.errorOf('mesh')
-    if (error !== undefined) throw error
-    return this.#mesh.runningStore
+    return this.#services.running.store
   }
 
-  get credentials(): Credentials {
-    const error = this.supervisor.errorOf('credentials')
-    if (error !== undefined) throw error
-    return this.#credentials.credentials as Credentials
+  get tunnels(): Tunnels {
+    return this.#services.running.tunnels
+  }
+
+  get forwards(): TunnelsService {
+    return this.#services.running.forwards
   }
 
   get files(): Files {
-    const error = this.supervisor.errorOf('files')
-    if (error !== undefined) throw error
-    return this.#files.files as Files
+    return this.#services.running.files
+  }
+
+  get credentials(): Credentials {
+    return this.#services.running.credentials
   }
 
   /** Serves a protocol whenever the mesh runs. @throws TypeError for a bad or taken name. */
   handle(protocol: string, handler: StreamHandler, options?: ProtocolOptions): () => void {
-    return this.#mesh.handle(protocol, handler, options)
+    return this.#services.mesh.handle(protocol, handler, options)
   }
 
   /** Path of the control socket; null without one. */
@@ -309,7 +202,7 @@ export class Runtime implements NodeContext {
 
   /** The port that was wanted and is taken; null when it was free. */
   get insteadOfPort(): number | null {
-    return this.#mesh.insteadOfPort
+    return this.#services.mesh.insteadOfPort
   }
 
   /** Opens the control interface, so that the node can be asked whatever happens to its services. */
@@ -343,7 +236,7 @@ export class Runtime implements NodeContext {
   }
 
   status(): NodeStatus {
-    const running = this.supervisor.isRunning('mesh') ? this.#mesh.assembly : undefined
+    const running = this.supervisor.isRunning('mesh') ? this.#services.mesh.assembly : undefined
     const summary = this.identity.summary
     return {
       did: summary?.did ?? this.#known?.did ?? null,
@@ -356,13 +249,13 @@ export class Runtime implements NodeContext {
       degraded: this.supervisor.troubles(),
       peers: running?.mesh.links().map((link) => peerStatus(link, running)) ?? [],
       pairings: this.pairings.recent(),
-      tunnels: this.#tunnels.tunnels?.list() ?? [],
+      tunnels: this.#services.tunnels.tunnels?.list() ?? [],
       ...countStatus(running),
-      inbox: this.#files.inbox,
+      inbox: this.#services.files.inbox,
       services: this.supervisor.services(),
       vaults: this.vaults.unlocked,
       certificate: this.certificates.status,
-      front: this.front.status,
+      front: this.#services.front.status,
       identity: {
         binding_expires_at: summary?.binding_expires_at ?? null,
         passphrase: summary?.passphrase ?? null,
