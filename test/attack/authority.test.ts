@@ -1,14 +1,19 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
+import type { AddressInfo, Socket } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { createServer } from 'node:tls'
 import { KithError } from '../../src/core/errors.ts'
+import { manualClock } from '../../src/core/manual-clock.ts'
 import { systemRandom } from '../../src/core/random.ts'
-import type { AcmeAnswer, AcmeHttp } from '../../src/site/acme/http.ts'
+import { type AcmeAnswer, type AcmeHttp, createAcmeHttp } from '../../src/site/acme/http.ts'
 import { keyPem, makeKey, makeSelfSigned } from '../../src/site/acme/x509.ts'
 import { readCertificate } from '../../src/site/certificate-file.ts'
 import { type CertificateStore, createCertificateStore } from '../../src/site/certificate-store.ts'
 import { type Bench, bench, certificateFor, DAY_MS, ids, looked, START } from '../site/authority.ts'
+import { hasCode } from '../transport/support.ts'
 
 /** A certificate authority that lies, and a machine on which everything goes wrong while one is asked. */
 
@@ -267,4 +272,52 @@ test('10,000 challenges, an order for a hundred thousand names or a profile with
     await looked(at.clock, keeper)
     assert.equal(keeper.view.error?.code, 'CERTIFICATE_FAILED', path)
   }
+})
+
+test('answers that are none, never end or end too early, CERTIFICATE_FAILED from each and nobody waits for ever', { timeout: 10_000 }, async (t) => {
+  const key = makeKey()
+  const now = Date.now()
+  const cert = makeSelfSigned({ identifiers: ids('127.0.0.1'), key, notBefore: now - DAY_MS, notAfter: now + DAY_MS, random: systemRandom })
+  let say: (socket: Socket) => void = () => {}
+  const server = createServer({ key: keyPem(key), cert }, (socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () => say(socket))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}/directory`
+  const endless = (piece: string, head: string) => (socket: Socket) => {
+    socket.write(head)
+    const go = (): void => {
+      while (!socket.destroyed && socket.write(piece));
+      socket.once('drain', go)
+    }
+    go()
+  }
+  for (const [name, answer] of [
+    ['another protocol', (socket: Socket) => void socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n')],
+    ['no end', (socket: Socket) => endless('A'.repeat(65_536), 'HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n')(socket)],
+    ['headers without end', (socket: Socket) => endless(`X: ${'b'.repeat(1_000)}\r\n`, 'HTTP/1.1 200 OK\r\n')(socket)],
+    ['cut off', (socket: Socket) => void socket.end('HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhel')],
+    ['nothing', (socket: Socket) => void socket.destroy()],
+    ['garbage', (socket: Socket) => void socket.write(Buffer.alloc(1_000, 0xff))],
+  ] as const) {
+    say = answer
+    const http = createAcmeHttp({ clock: manualClock(START), proxies: { for: () => [] }, ca: cert, userAgent: 'test' })
+    await assert.rejects(http({ method: 'GET', url, signal: new AbortController().signal }), hasCode('CERTIFICATE_FAILED'), name)
+  }
+  // Silence is ended by the clock, and by whoever asked.
+  say = () => {}
+  const clock = manualClock(START)
+  const aborter = new AbortController()
+  const http = createAcmeHttp({ clock, proxies: { for: () => [] }, ca: cert, userAgent: 'test' })
+  const arrived = once(server, 'secureConnection')
+  const silent = http({ method: 'GET', url, signal: aborter.signal })
+  await arrived
+  await Promise.all([clock.run(30_000), assert.rejects(silent, hasCode('CERTIFICATE_FAILED'))])
+  const waiting = http({ method: 'GET', url, signal: aborter.signal })
+  await once(server, 'secureConnection')
+  aborter.abort(new KithError('CLOSED'))
+  await assert.rejects(waiting, hasCode('CLOSED'))
 })

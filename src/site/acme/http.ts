@@ -68,7 +68,15 @@ export function createAcmeHttp({ clock, proxies, ca, userAgent }: AcmeHttpOption
           createConnection: () => tls,
         })
         req.on('error', reject)
-        req.on('response', (message) => readAnswer(message).then(resolve, reject))
+        let answered = false
+        req.on('response', (message) => {
+          answered = true
+          readAnswer(message).then(resolve, reject)
+        })
+        // Whatever is neither an answer nor an error, such as 101: it would be waited for for ever.
+        req.on('close', () => {
+          if (!answered) reject(failed('the authority ended the connection without an answer'))
+        })
         req.end(body)
       })
     } catch (cause) {
