@@ -161,6 +161,25 @@ test('metrics, more label values than allowed, count under other', () => {
   assert.equal(lines.at(-1), `x_total{peer="other"} ${10_000 - MAX_SERIES + 1}`)
 })
 
+test('metrics, label values that only together read the same, count apart, however often they come', () => {
+  const metrics = createMetrics()
+  const counter = metrics.counter('kith_things_total', 'Things.', ['by', 'result'])
+  const pairs = [
+    ['a', 'bc'],
+    ['ab', 'c'],
+    ['', '1 a'],
+    ['1 a', ''],
+    ['"', '\n'],
+  ] as const
+  for (let i = 0; i < 3; i++) for (const [by, result] of pairs) counter.add(1, { by, result })
+  const lines = metrics
+    .render()
+    .split('\n')
+    .filter((line) => line.startsWith('kith_things_total{'))
+  assert.equal(lines.length, pairs.length)
+  assert.ok(lines.every((line) => line.endsWith(' 3')))
+})
+
 test('metrics, read-off gauge, is read at every render', () => {
   const metrics = createMetrics()
   const gauge = metrics.gauge('kith_heap_bytes', 'Heap.')

@@ -47,6 +47,7 @@ export interface MetricsRegistry extends Metrics {
 export const MAX_SERIES = 100
 export const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 const OTHER = 'other'
+const MAX_KEY = 256
 const SECONDS: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 
 const ignore = { add: () => undefined, set: () => undefined, observe: () => undefined }
@@ -132,6 +133,8 @@ class Family implements MetricFamily {
   readonly labels: readonly string[]
   readonly #buckets: readonly number[]
   readonly #series: Map<string, Series> = new Map()
+  /** The same by their values as they are given: writing labels out costs more than counting. */
+  readonly #known: Map<string, Series> = new Map()
 
   constructor(kind: Kind, name: string, help: string, labels: readonly string[], buckets: readonly number[], shape: string) {
     this.kind = kind
@@ -144,6 +147,19 @@ class Family implements MetricFamily {
   }
 
   series(values: { readonly [name: string]: string } | undefined): Series {
+    let key = ''
+    for (const name of this.labels) {
+      const value = values?.[name] ?? ''
+      key += `${value.length} ${value}`
+    }
+    const known = this.#known.get(key)
+    if (known !== undefined) return known
+    const series = this.#find(values)
+    if (this.#known.size < MAX_SERIES && key.length <= MAX_KEY) this.#known.set(key, series)
+    return series
+  }
+
+  #find(values: { readonly [name: string]: string } | undefined): Series {
     const labels = this.labels.map((name) => `${name}="${escapeLabel(values?.[name] ?? '')}"`).join(',')
     const known = this.#series.get(labels)
     if (known !== undefined) return known
