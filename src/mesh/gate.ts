@@ -47,8 +47,6 @@ export interface GateComponents {
 const ALARMING: ReadonlySet<ErrorCode> = new Set(['DEVICE_CLONED', 'CHAIN_FORKED', 'DOWNGRADE_REFUSED'])
 const WARN_EVERY_MS = 60_000
 
-/** Windows of strangers stay at the protocol's initial size. */
-const STRANGER_WINDOW_BYTES = 256 * 1024
 /** 250 streams of protocols (a browser behind a proxy opens more than a hundred), and the control stream beside them: it takes nobody's place. */
 const LINK_STREAMS = 251
 
@@ -204,11 +202,11 @@ export class Gate {
     const budget = this.#charged.get(channel)
     this.#charged.delete(channel)
     try {
-      const stranger = this.#components.classOf(link.did) === 'isolated'
-      if (!stranger && link.role === 'listener') this.#components.admission.welcome(channel)
-      const windows = stranger ? { windowBytes: STRANGER_WINDOW_BYTES, linkWindowBytes: STRANGER_WINDOW_BYTES } : {}
+      // Windows of strangers stay at the protocol's initial size; a peer that was paired over this very link is a stranger no more.
+      const mayGrow = (): boolean => this.#components.classOf(link.did) !== 'isolated'
+      if (mayGrow() && link.role === 'listener') this.#components.admission.welcome(channel)
       const { metrics } = this.#components
-      const options = { ...windows, maxInboundStreams: LINK_STREAMS, maxOutboundStreams: LINK_STREAMS, onRefused: metrics.refused }
+      const options = { mayGrow, maxInboundStreams: LINK_STREAMS, maxOutboundStreams: LINK_STREAMS, onRefused: metrics.refused }
       const connection = channel.multiplex(budget === undefined ? options : { ...options, memory: budget })
       const member = this.#components.table().add(factsOf(link), connection)
       this.#members.set(channel, member)

@@ -103,6 +103,8 @@ export interface MultiplexOptions {
   readonly windowBytes?: number
   /** What all streams together may have beyond 256 KiB each. Default 16 MiB. */
   readonly linkWindowBytes?: number
+  /** Whether a stream that turns out to receive much gets its full window now; asked once for each. Without it, yes. Must not throw. */
+  readonly mayGrow?: () => boolean
   /** After this long without a byte from the peer a ping asks; after twice as long the connection is lost. Default 15 s; 0 asks never. */
   readonly keepAliveMs?: number
   /** What received bytes may occupy here until they are consumed. Without it only the windows bound them. */

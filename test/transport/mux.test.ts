@@ -132,6 +132,21 @@ test('windows of a link in sum, bounded: the first bulk streams get theirs, late
   assert.deepEqual(brief(pipe.take()), [[1, ACK, 5, 128 * KIB]])
 })
 
+test('whether a stream may have its full window, asked when it turns out to receive much', async () => {
+  let trusted = false
+  const { pipe, mux } = scripted('listener', { mayGrow: () => trusted, keepAliveMs: 0 })
+  mux.onStream = (stream) => {
+    stream.onData = (_data, start, end) => stream.consume(end - start)
+  }
+  for (let index = 0; index < 2; index++) pipe.feed(data(index === 0 ? SYN : 0, 1, Buffer.alloc(64 * KIB)))
+  await turn()
+  assert.deepEqual(brief(pipe.take()), [[1, ACK, 1, 128 * KIB]])
+  trusted = true
+  pipe.feed(data(SYN, 3, Buffer.alloc(64 * KIB)))
+  await turn()
+  assert.deepEqual(brief(pipe.take()), [[1, ACK, 3, 64 * KIB + 768 * KIB]])
+})
+
 test('more consumed than was handed out, the caller’s mistake', () => {
   const { pipe, mux } = scripted('listener')
   const streams: LinkStream[] = []

@@ -172,7 +172,7 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
   /** The stream consumes much: it gets its full window, as far as the link has any left. */
   grow(stream: MuxStream): void {
     const more = Math.min(this.#settings.windowBytes - stream.window, this.#windowLeft)
-    if (more <= 0) return
+    if (more <= 0 || this.#settings.mayGrow?.() === false) return
     this.#windowLeft -= more
     stream.window += more
     stream.owed += more

@@ -9,6 +9,7 @@ export interface Settings {
   readonly maxOutboundStreams: number
   readonly windowBytes: number
   readonly linkWindowBytes: number
+  readonly mayGrow: (() => boolean) | undefined
   readonly keepAliveMs: number
   readonly memory: LinkMemory | undefined
   readonly onRefused: ((number: number) => void) | undefined
@@ -22,6 +23,7 @@ export function settings(clock: Clock, options: MultiplexOptions): Settings {
     maxOutboundStreams: within('maxOutboundStreams', options.maxOutboundStreams, limits.DEFAULT_STREAMS, 0, limits.MAX_STREAMS),
     windowBytes: within('windowBytes', options.windowBytes, limits.DEFAULT_WINDOW_BYTES, limits.INITIAL_WINDOW_BYTES, limits.MAX_WINDOW_BYTES),
     linkWindowBytes: within('linkWindowBytes', options.linkWindowBytes, limits.DEFAULT_LINK_WINDOW_BYTES, 0, Number.MAX_SAFE_INTEGER),
+    mayGrow: options.mayGrow,
     keepAliveMs: within('keepAliveMs', options.keepAliveMs, limits.KEEP_ALIVE_MS, 0, 0x7fff_ffff),
     memory: options.memory,
     onRefused: options.onRefused,
