@@ -52,4 +52,6 @@ export interface IdentityProvider {
   resolve(presentation: Presentation): Promise<Caller | undefined>
   /** What `resolve` would give, for doors that are asked often; `undefined` where that cannot be said at once, and for whoever is not known: then `resolve` has to be asked. */
   resolveNow?(presentation: Presentation): Caller | undefined
+  /** Whether somebody that it gave may hold a connection, as the owner's rules are now. Absent: yes. */
+  mayConnect?(caller: Caller): boolean
 }

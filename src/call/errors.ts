@@ -37,6 +37,11 @@ export function unknownOperation(): KithError {
   return new KithError('CALL_UNKNOWN')
 }
 
+/** How a call ends that its caller could not make any more. */
+export function notAnyMore(): KithError {
+  return new KithError('CALL_DENIED', 'The caller may not call this operation any more.')
+}
+
 /** An error as it travels: its code, a sentence, and plain data. */
 export interface ErrorForm {
   readonly code: string

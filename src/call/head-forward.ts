@@ -54,7 +54,7 @@ export class Forwarder {
     for (;;) {
       const choice = this.#next(attempts)
       const input = inputFor(choice.worker, request)
-      const flight = choice.worker.begin(attempts.request)
+      const flight = choice.worker.begin(attempts.request, path.name)
       try {
         const value = await choice.worker.calls.call(choice.worker.identity, path.name, input, this.#options(attempts, flight))
         this.#completed(attempts, flight)
@@ -73,7 +73,7 @@ export class Forwarder {
       begin: (): Started => {
         const { worker } = this.#next(attempts)
         const input = inputFor(worker, request)
-        const flight = worker.begin(attempts.request)
+        const flight = worker.begin(attempts.request, path.name)
         try {
           const items = worker.calls.stream(worker.identity, attempts.path.name, input, this.#options(attempts, flight))
           return { items, flight }

@@ -5,7 +5,7 @@ import type { Metrics } from '../core/observe/metrics.ts'
 import type { Did } from '../identity/did.ts'
 import type { LinkStream } from '../transport/types.ts'
 import type { Cancellation } from './cancellation.ts'
-import type { Authorize, Callee, CallOptions, StreamItem } from './types.ts'
+import type { Authorize, Callee, CallOptions, Holds, StreamItem } from './types.ts'
 import type { Registration } from './worker-codec.ts'
 
 /** How a head calls one worker. */
@@ -115,6 +115,8 @@ export interface Head extends Callee {
   workers(): readonly WorkerStatus[]
   /** Ends those that may not be there any more by the rules. */
   recheck(): void
+  /** Ends the calls at workers that may not go on. */
+  recheckCalls(holds: Holds): void
   /** Takes no new calls for workers; resolves when those that run have ended, at most after `ms`. */
   drain(ms: number): Promise<void>
   /** Ends all registrations; calls that still run end with `WORKER_LOST`. */

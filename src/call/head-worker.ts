@@ -1,9 +1,12 @@
+import type { Caller } from '../access/types.ts'
 import type { Clock } from '../core/clock.ts'
 import { KithError } from '../core/errors.ts'
 import { type Cancellable, Cancellation, onAbort } from './cancellation.ts'
+import { NESTED } from './depth.ts'
+import { notAnyMore } from './errors.ts'
 import { Health } from './head-health.ts'
 import type { WorkerCalls, WorkerIdentity, WorkerStatus } from './head-types.ts'
-import type { Authorizable, IncomingCall } from './types.ts'
+import type { Authorizable, Holds, IncomingCall } from './types.ts'
 import type { OfferedOperation, Registration } from './worker-codec.ts'
 
 /** An operation with what rules are asked about it. */
@@ -81,9 +84,9 @@ export class Worker {
   }
 
   /** @throws KithError `BUDGET_EXCEEDED` when as many calls run as may. */
-  begin(request: IncomingCall): Flight {
+  begin(request: IncomingCall, name: string): Flight {
     if (this.#flights.size >= this.#maxCalls) throw new KithError('BUDGET_EXCEEDED', 'This worker has as many calls as it may.')
-    const flight = new Flight(this, request)
+    const flight = new Flight(this, request, name)
     this.#flights.add(flight)
     return flight
   }
@@ -104,6 +107,14 @@ export class Worker {
             resolve()
           }
         })
+  }
+
+  /** Ends the calls that may not go on. */
+  recheck(holds: Holds): void {
+    for (const flight of [...this.#flights]) {
+      const authorizable = this.#operations.get(flight.name)?.authorizable ?? { name: this.own ? flight.name : `${this.alias}/${flight.name}`, visibility: 'hidden' }
+      if (!holds(flight.caller, authorizable, flight.nested)) flight.cancelled(notAnyMore())
+    }
   }
 
   /** It is not there any more: each call that runs ends with the same error, once. */
@@ -135,15 +146,26 @@ export class Flight implements Cancellable {
   readonly worker: Worker
   readonly cancellation: Cancellation = new Cancellation()
   readonly probe: boolean
+  /** `service/op`. */
+  readonly name: string
   readonly #request: IncomingCall
   readonly #unlink: () => void
 
-  constructor(worker: Worker, request: IncomingCall) {
+  constructor(worker: Worker, request: IncomingCall, name: string) {
     this.worker = worker
+    this.name = name
     this.probe = worker.health.began()
     this.#request = request
     request.cancellation?.add(this)
     this.#unlink = request.signal === undefined ? () => undefined : onAbort(request.signal, this)
+  }
+
+  get caller(): Caller {
+    return this.#request.caller
+  }
+
+  get nested(): boolean {
+    return NESTED in this.#request
   }
 
   cancelled(error: KithError): void {

@@ -18,7 +18,7 @@ import {
   type WorkerStatus,
 } from './head-types.ts'
 import { type CallPath, parseCallPath } from './names.ts'
-import type { Authorizable, IncomingCall, OperationDescription, OperationSummary, StreamItem } from './types.ts'
+import type { Authorizable, Holds, IncomingCall, OperationDescription, OperationSummary, StreamItem } from './types.ts'
 import { isAlias, type Registration } from './worker-codec.ts'
 
 /**
@@ -164,6 +164,10 @@ class CallHead implements Head {
       if (this.#table.stillPermitted(worker) || !this.#table.remove(worker)) continue
       this.#components.onWorker?.({ type: 'removed', alias: worker.alias, operations: worker.operations.size, reason: 'WORKER_DENIED', ...worker.identity })
     }
+  }
+
+  recheckCalls(holds: Holds): void {
+    for (const worker of [...this.#table.all()]) worker.recheck(holds)
   }
 
   drain(ms: number): Promise<void> {

@@ -7,7 +7,7 @@ import { Deadlines } from './deadlines.ts'
 import type { AnyOperation } from './define.ts'
 import { NESTED } from './depth.ts'
 import { discoveryOperations } from './discovery.ts'
-import { unknownOperation } from './errors.ts'
+import { notAnyMore, unknownOperation } from './errors.ts'
 import { checkInput, inputError } from './inputs.ts'
 import type { LocalParts } from './local-parts.ts'
 import { LocalStream } from './local-stream.ts'
@@ -16,7 +16,7 @@ import { checkedOutput, tellable } from './outcome.ts'
 import { descriptionOf, type Registry, summaryOf } from './registry.ts'
 import { type Outcome, Running } from './running.ts'
 import { Stragglers } from './stragglers.ts'
-import type { Authorizable, Authorize, Callee, IncomingCall, OperationDescription, OperationSummary, StreamItem } from './types.ts'
+import type { Authorizable, Authorize, Callee, Holds, IncomingCall, OperationDescription, OperationSummary, StreamItem } from './types.ts'
 
 export interface LocalCalleeOptions {
   readonly registry: Registry
@@ -29,6 +29,8 @@ export interface LocalCalleeOptions {
 }
 
 export interface LocalCallee extends Callee {
+  /** Ends the calls under way that may not go on; what they started ends with them. */
+  recheck(holds: Holds): void
   /** Ends every call under way with `error`, and takes no more. */
   close(error?: KithError): void
 }
@@ -104,6 +106,12 @@ class Local implements LocalCallee, LocalParts {
 
   onChange(listener: () => void): () => void {
     return this.#registry.onChange(listener)
+  }
+
+  recheck(holds: Holds): void {
+    for (const running of this.deadlines.all()) {
+      if (running instanceof Running && !holds(running.caller, running.operation, running.depth > 0)) running.cancelled(notAnyMore())
+    }
   }
 
   close(error: KithError = new KithError('CLOSED')): void {

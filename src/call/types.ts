@@ -36,6 +36,9 @@ export interface Authorizable {
 /** `hidden` is answered as if there were no such operation. Asked with the same care for names that do not exist, so that both take the same work. */
 export type Authorize = (caller: Caller, operation: Authorizable) => 'allowed' | 'denied' | 'hidden'
 
+/** Whether a call under way may go on. `nested`: a handler of this node makes it. */
+export type Holds = (caller: Caller, operation: Authorizable, nested: boolean) => boolean
+
 /** What a list shows of an operation. Names are `service/op`. */
 export interface OperationSummary {
   readonly name: string

@@ -34,7 +34,7 @@ export class AddressBook {
   readonly #clock: Clock
   readonly #peers: Map<Did, BookPeer> = new Map()
   #saving: Promise<unknown> = Promise.resolve()
-  readonly #watchers: Set<(did: Did) => void> = new Set()
+  readonly #watchers: Set<(did: Did, held: boolean) => void> = new Set()
   /** Called after each change; one owner. */
   onChange: (did: Did) => void = () => undefined
 
@@ -138,8 +138,9 @@ export class AddressBook {
   }
 
   saved(peer: BookPeer): void {
+    const before = this.#peers.get(peer.did)?.class
     this.#peers.set(peer.did, peer)
-    this.#changed(peer.did)
+    this.#changed(peer.did, peer.class !== before)
   }
 
   /** @throws TypeError for a name of another form. @throws KithError `PEER_UNKNOWN`, `PEER_AMBIGUOUS` when another peer has it. */
@@ -183,13 +184,15 @@ export class AddressBook {
       if (!this.#peers.has(did)) return false
       await this.#store.batch([{ type: 'delete', ns: NAMESPACE, key: didPublicKey(did) }], { durable: true })
       this.#peers.delete(did)
-      this.#changed(did)
+      this.#changed(did, true)
       return true
     })
   }
 
-  /** Calls back after each change of an entry, whatever changed; returns the way to stop. A watcher does not throw. */
-  watch(watcher: (did: Did) => void): () => void {
+  /**
+   * Calls back after each change of an entry, whatever changed; `held`: also its class, or whether it is there. Returns the way to stop. A watcher does not throw.
+   */
+  watch(watcher: (did: Did, held: boolean) => void): () => void {
     this.#watchers.add(watcher)
     return () => void this.#watchers.delete(watcher)
   }
@@ -199,9 +202,9 @@ export class AddressBook {
     return this.#change(change)
   }
 
-  #changed(did: Did): void {
+  #changed(did: Did, held: boolean): void {
     this.onChange(did)
-    for (const watcher of [...this.#watchers]) watcher(did)
+    for (const watcher of [...this.#watchers]) watcher(did, held)
   }
 
   #update(did: Did, edit: (peer: BookPeer) => BookPeer, durable = true): Promise<BookPeer> {

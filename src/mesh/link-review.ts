@@ -53,8 +53,14 @@ export class LinkReview {
   /** A ban or a quarantine began or ended. */
   conductChanged(did: Did): void {
     this.#parts.gate.enforce()
-    this.standingChanged([did])
+    this.peerChanged(did)
     this.#parts.reconnector.refresh()
+  }
+
+  /** As `standingChanged`, of one peer, also when no link of it stands: it may have come in by another door. */
+  peerChanged(did: Did): void {
+    if (this.#linked().has(did)) this.standingChanged([did])
+    else this.#parts.ruling().changed([did])
   }
 
   /** What the further source or conduct says of these peers, or of all, has changed: it counts for the links there are. */

@@ -54,6 +54,7 @@ export class MeshRules {
   readonly #deciders: Map<string, Decider>
   readonly #listeners: Set<Listener> = new Set()
   #turn: Timer | undefined
+  #stopWatching: (() => void) | undefined
   #closed = false
 
   private constructor(components: MeshRulesComponents, local: LocalPolicy, deciders: Map<string, Decider>) {
@@ -64,7 +65,7 @@ export class MeshRules {
 
   /** @throws KithError `STORE_FAILED`, `WIRE_MALFORMED`. */
   static async open(components: MeshRulesComponents): Promise<MeshRules> {
-    const { store, clock, logger, settings, interfaces } = components
+    const { store, clock, logger, settings, interfaces, book } = components
     const deciders = new Map<string, Decider>()
     const local = await openLocalPolicy({
       store,
@@ -80,12 +81,16 @@ export class MeshRules {
     for (const rule of local.dropped) logger.warn('a stored rule is not valid any more', { ...rule })
     const rules = new MeshRules(components, local, deciders)
     rules.#arm()
+    rules.#stopWatching = book.watch((did, held) => {
+      if (held) rules.#classed(did)
+    })
     return rules
   }
 
   /** Ends the watch over rules that depend on the time. */
   close(): void {
     this.#closed = true
+    this.#stopWatching?.()
     this.#turn?.cancel()
   }
 
@@ -99,6 +104,12 @@ export class MeshRules {
     this.#arm()
     this.#components.onChange()
     this.changed()
+  }
+
+  /** The class that the owner gives a peer is what rules for classes go by. */
+  #classed(did: Did): void {
+    this.#components.onChange()
+    this.changed([did])
   }
 
   /** Wakes when a rule begins or ends to hold; within the minute where the clock of the machine was set meanwhile. */

@@ -17,6 +17,7 @@ import { createLogin, type Origin } from './login.ts'
 import { type SshMetrics, sshMetrics } from './metrics.ts'
 import { watchOpenings } from './openings.ts'
 import { Outlet } from './outlet.ts'
+import { Rekeying } from './rekeying.ts'
 import { type MayListen, serveRemoteForwards } from './remote-forwards.ts'
 import { type ServeSftp, serveSessions } from './session.ts'
 
@@ -31,7 +32,9 @@ export interface SshDoorOptions {
   readonly dial?: DialTarget
   /** Absent: -R is refused. */
   readonly mayListen?: MayListen
-  /** Calls back when `mayListen` may say something else; returns the way to stop. Absent: it never does. */
+  /** Whether somebody known may be connected at all; asked at login and when the rules change. Absent: yes. */
+  readonly mayConnect?: (caller: Caller) => boolean
+  /** Calls back when `mayListen` or `mayConnect` may say something else; returns the way to stop. Absent: they never do. */
   readonly onRules?: (changed: () => void) => () => void
   /** Whether -R may ask for addresses beyond loopback at all. Default no. */
   readonly publicListen?: () => boolean
@@ -100,7 +103,13 @@ const IDENTIFICATION = Buffer.from('Kith')
  */
 export function createSshDoor(options: SshDoorOptions): SshDoor {
   const { IncomingClient } = ssh2Library()
-  const { hostKey, hostCertificate, identity, clock, logger } = options
+  const { hostKey, hostCertificate, clock, logger, mayConnect = () => true } = options
+  const identity: IdentityProvider = {
+    resolve: async (presentation) => {
+      const caller = await options.identity.resolve(presentation)
+      return caller !== undefined && mayConnect(caller) ? caller : undefined
+    },
+  }
   const limits = options.limits ?? (() => DEFAULT_SSH_LIMITS)
   const count = options.metrics ?? sshMetrics(silentMetrics)
   const hostKeys = libraryHostKeys(hostKey, hostCertificate)
@@ -111,6 +120,9 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
   const sessions = new Map<number, Session>()
   let lastId = 0
   let open = true
+  const stopWatching = options.onRules?.(() => {
+    for (const session of [...sessions.values()]) if (!mayConnect(session.caller)) session.end()
+  })
 
   function accept(socket: Duplex, origin: Origin): void {
     socket.on('error', () => {})
@@ -161,7 +173,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
       if (over.signal.aborted) return
       over.abort()
       for (const timer of timers) timer.cancel()
-      stopRekeying?.()
+      rekeying.stop()
       place.leave()
       running.delete(cut)
       strangers.delete(cut)
@@ -196,16 +208,17 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
       broken,
     })
     let exchange = ''
+    const rekeying = new Rekeying({ clock, limit: current.rekeyBytes })
     patchServer(protocol, hostKeys, (name) => {
       // New keys before login would be work for nobody: no client asks for them.
       if (exchange !== '' && session === undefined) broken('keys exchanged anew before login')
+      else if (session !== undefined && !rekeying.exchanged()) broken('keys exchanged anew too often')
       exchange = name
     })
     const openings = watchOpenings(protocol)
     const identification = clock.after(current.identificationMs, late('identification'))
     timers.add(identification)
     timers.add(clock.after(current.loginMs, () => session === undefined && late('login')()))
-    let stopRekeying: (() => void) | undefined
     connection.on('error', (error: Error & { level?: string }) => {
       logger.debug('SSH connection failed', { level: error.level, message: error.message, remote_addr: origin.remoteAddress })
       // The library stops reading and waits for the client; nobody else does.
@@ -276,7 +289,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
         most: current.remoteForwards,
       })
       serveSessions(connection, { ...common, callee: options.callee, sftp: options.sftp, outlet, logger })
-      stopRekeying = rekeyAfter(connection, socket, current.rekeyBytes)
+      rekeying.watch(connection, socket)
     }
   }
 
@@ -305,31 +318,8 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
     },
     close() {
       open = false
+      stopWatching?.()
       for (const cut of [...running]) cut()
     },
-  }
-}
-
-/** New keys after so many bytes (RFC 4253, section 9). @returns the way to stop counting. */
-function rekeyAfter(connection: ServerConnection, socket: Duplex, limit: number): () => void {
-  let left = limit
-  const counted = (chunk: Buffer): void => {
-    left -= chunk.length
-    if (left > 0) return
-    left = limit
-    // Never from inside a write: the cipher would be used again before it has counted the packet that is being written.
-    setImmediate(() => {
-      if (!socket.destroyed && connection._protocol._destruct !== undefined) connection.rekey()
-    })
-  }
-  socket.on('data', counted)
-  const write = socket.write
-  socket.write = function (this: Duplex, ...args: Parameters<Duplex['write']>) {
-    counted(args[0] as Buffer)
-    return write.apply(socket, args)
-  } as Duplex['write']
-  return () => {
-    socket.off('data', counted)
-    socket.write = write
   }
 }

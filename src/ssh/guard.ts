@@ -9,6 +9,7 @@ import { type ChannelOpening, type Insides, OPEN_FAILURE, type Protocol } from '
  * - Data beyond the window that was granted.
  * - Answers piling up for a client that does not read.
  * - Channels without number.
+ * - Requests of the connection that wait for an answer: the library keeps their order, and one that takes its time holds back all behind it.
  */
 export interface GuardOptions {
   readonly unreadBytes: number
@@ -22,6 +23,8 @@ export function guardClient(insides: Insides, broken: (reason: string) => void):
   guardChannels(insides, { broken, channels: Number.POSITIVE_INFINITY })
 }
 
+/** Requests of a connection that wait for their answer; a client sends a few, one for each port that it asks for. */
+const MAX_REQUESTS = 256
 /** RFC 4253, section 4.2: with CR LF. */
 const MAX_IDENTIFICATION = 255
 const PREFIX = Buffer.from('SSH-2.0-')
@@ -34,6 +37,7 @@ const LF = 10
 export function guardConnection(insides: Insides, socket: Duplex, options: GuardOptions): void {
   guardIdentification(insides._protocol, options)
   guardChannels(insides, options)
+  guardRequests(insides._protocol, options)
   guardOutput(socket, options)
 }
 
@@ -80,6 +84,28 @@ function guardChannels({ _protocol: protocol, _chanMgr: channels }: Insides, { b
     broken(reason)
     return false
   }
+}
+
+function guardRequests(protocol: Protocol, { broken }: GuardOptions): void {
+  let waiting = 0
+  const { requestSuccess, requestFailure } = protocol
+  protocol.requestSuccess = (data) => {
+    waiting--
+    requestSuccess.call(protocol, data)
+  }
+  protocol.requestFailure = () => {
+    waiting--
+    requestFailure.call(protocol)
+  }
+  before(protocol, 'GLOBAL_REQUEST', (_name: string, wantsReply: boolean) => {
+    if (!wantsReply) return true
+    if (waiting < MAX_REQUESTS) {
+      waiting++
+      return true
+    }
+    broken('too many requests')
+    return false
+  })
 }
 
 /** Runs `check` in front of a handler of the library; false keeps the message from it. */

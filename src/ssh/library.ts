@@ -88,6 +88,8 @@ export interface Protocol {
   cleanup(): void
   disconnect(reason: number): void
   rekey(): void
+  requestSuccess(data?: Buffer): void
+  requestFailure(): void
   channelOpenFail(recipient: number, reason: number, description: string): void
 }
 

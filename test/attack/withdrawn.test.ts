@@ -6,6 +6,8 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { z } from 'zod'
+import { defineOperation } from '../../src/call/index.ts'
 import { createNode, isKithError, type Node } from '../../src/index.ts'
 
 /** What the owner takes back ends, also for those who are in the middle of using it. */
@@ -75,4 +77,55 @@ test('files denied while one arrives, the rest of it is refused', LIMITS, async 
   await assert.rejects(sent, (error) => isKithError(error, 'FILE_DENIED'))
   await denied
   assert.deepEqual(await far.inbox(), [])
+})
+
+test('a call denied while it runs, ends at once by every door, and what nobody denied goes on', LIMITS, async (t) => {
+  let started = 0
+  let ended = 0
+  const endless = async function* (_input: unknown, { signal }: { signal: AbortSignal }): AsyncGenerator<number> {
+    started++
+    signal.addEventListener('abort', () => ended++, { once: true })
+    yield 1
+    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+  }
+  const common = { kind: 'subscription', access: 'everyone', input: z.unknown(), output: z.number(), handler: endless } as const
+  t.after(far.operation(defineOperation({ ...common, name: 'feed/taken' })))
+  t.after(far.operation(defineOperation({ ...common, name: 'feed/left' })))
+  const open = async (name: string): Promise<AsyncIterator<unknown>> => {
+    const items = near.stream(`/${far.did}/${name}`, {})[Symbol.asyncIterator]()
+    await items.next()
+    return items
+  }
+  const [taken, left] = [await open('feed/taken'), await open('feed/left')]
+  const refused = assert.rejects(taken.next(), (error) => isKithError(error, 'CALL_DENIED'))
+  await far.policy.deny(near.did, 'call', 'feed/taken')
+  await refused
+  assert.deepEqual([started, ended], [2, 1])
+  await left.return?.()
+})
+
+test('a class lowered while a call runs that it allowed, the call ends', LIMITS, async (t) => {
+  const running = Promise.withResolvers<void>()
+  const stopped = Promise.withResolvers<void>()
+  t.after(
+    far.operation(
+      defineOperation({
+        name: 'slow/wait',
+        kind: 'query',
+        input: z.unknown(),
+        output: z.unknown(),
+        handler: async (_input, { signal }) => {
+          signal.addEventListener('abort', () => stopped.resolve(), { once: true })
+          running.resolve()
+          await stopped.promise
+        },
+      }),
+    ),
+  )
+  await far.policy.allow('known', 'call', 'slow/wait')
+  const refused = assert.rejects(near.call(`/${far.did}/slow/wait`, {}), (error) => isKithError(error, 'CALL_DENIED'))
+  await running.promise
+  await far.peers.add(near.did, { class: 'isolated' })
+  await stopped.promise
+  await refused
 })

@@ -9,6 +9,7 @@ import { type TestContext, test } from 'node:test'
 import { systemClock } from '../../src/core/clock.ts'
 import { silentLogger } from '../../src/core/observe/log.ts'
 import { connectSsh, KnownHosts, parseUserKey, serveSftp } from '../../src/ssh/index.ts'
+import { OpenHandles } from '../../src/ssh/sftp/open-handles.ts'
 import { login, userKey } from '../ssh/support.ts'
 import { keygen, type RealDoor, realDoor, realSshd, run, workplace } from './ssh-support.ts'
 
@@ -124,7 +125,7 @@ test('sftp and scp, move files in both directions and do not get out', { skip: n
     directory,
     authorized: await readFile(join(directory, 'key.pub'), 'utf8'),
     sftp: (channel, caller, signal) =>
-      serveSftp(channel, caller, signal, { folders: () => [{ name: 'shared', path: shared, writable: true }], logger: silentLogger }),
+      serveSftp(channel, caller, signal, { folders: () => [{ name: 'shared', path: shared, writable: true }], handles: new OpenHandles(), logger: silentLogger }),
   })
   const batch = [
     `put ${join(near, 'big')} big`,

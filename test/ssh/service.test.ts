@@ -44,7 +44,7 @@ function service(values: Partial<Config>, vault: FakeVault = { unlocked: true, l
     },
     identities: () => new FakeProvider(),
     callee: () => ({}),
-    tunnels: () => ({}),
+    tunnels: () => ({ exit: { onRules: () => () => {} } }),
     front: {
       onSsh: () => {
         handlers += 1

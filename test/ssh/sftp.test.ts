@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test'
 import fc from 'fast-check'
 import type ssh2 from 'ssh2'
 import { silentLogger } from '../../src/core/observe/log.ts'
+import { OpenHandles } from '../../src/ssh/sftp/open-handles.ts'
 import { componentsOf, Places } from '../../src/ssh/sftp/places.ts'
 import { SftpSession, serveSftp } from '../../src/ssh/sftp/server.ts'
 import { login, testDoor, userKey } from './support.ts'
@@ -30,7 +31,8 @@ async function folder(context: TestContext, writable = true): Promise<At> {
   await symlink('../outside', join(inside, 'way'))
   await symlink('file', join(inside, 'own'))
   const at = testDoor({
-    sftp: (channel, caller, signal) => serveSftp(channel, caller, signal, { folders: () => [{ name: 'f', path: inside, writable }], logger: silentLogger }),
+    sftp: (channel, caller, signal) =>
+      serveSftp(channel, caller, signal, { folders: () => [{ name: 'f', path: inside, writable }], handles: new OpenHandles(), logger: silentLogger }),
   })
   const key = userKey()
   at.identity.allow(key)
@@ -204,7 +206,7 @@ test('paths, have no components that lead up, whatever they are', () => {
 test('any packet, is answered or ends the session, and touches nothing', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.uint8Array({ minLength: 1, maxLength: 64 }), { maxLength: 4 }), async (packets) => {
-      const session = new SftpSession(new Places([]))
+      const session = new SftpSession(new Places(() => []), { take: () => true, give: () => {} })
       await session.answer(Buffer.from([1, 0, 0, 0, 3]))
       for (const packet of packets) {
         if (packet.length < 5) continue

@@ -152,6 +152,11 @@ export class AccessService implements Service, IdentityProvider {
     return caller
   }
 
+  /** Whoever is known to be an identity that may not be linked here, or is banned, comes in by no key of its own either. */
+  mayConnect({ did }: Caller): boolean {
+    return did === undefined || this.#options.mesh.running.policy.decide({ peer: did, action: 'link', transport: 'ssh' }).allowed
+  }
+
   /** How many of those who came in would not come in any more; with `disconnect` their connections end. */
   async recheck(options: { readonly disconnect: boolean }): Promise<number> {
     return (await this.#running?.provider.recheck(options)) ?? 0

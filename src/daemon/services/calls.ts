@@ -10,7 +10,7 @@ import { createLocalCallee, type LocalCallee } from '../../call/local.ts'
 import { createRegistry, type Registry } from '../../call/registry.ts'
 import { createStatementReader } from '../../call/statement.ts'
 import { throughHeads } from '../../call/through.ts'
-import type { Authorize, Callee, IncomingCall, OperationDescription, OperationSummary, StreamItem } from '../../call/types.ts'
+import type { Authorize, Callee, Holds, IncomingCall, OperationDescription, OperationSummary, StreamItem } from '../../call/types.ts'
 import { offeredOperations } from '../../call/worker.ts'
 import { WORKER_PROTOCOL } from '../../call/worker-codec.ts'
 import { toHex } from '../../core/bytes.ts'
@@ -25,6 +25,7 @@ import type { MeshService } from '../mesh-service.ts'
 import type { Service, Trouble } from '../service.ts'
 import { attachWorker } from '../worker/attach.ts'
 import type { LocalLink } from '../worker/local-link.ts'
+import { recheckRunning } from './running-calls.ts'
 import { type HeadStatus, type WorkerPhase, WorkerRegistrations } from './worker-registrations.ts'
 
 /** How long calls may go on when the node stops. */
@@ -144,9 +145,16 @@ export class CallsService implements Service {
       metrics,
     })
     parts.head = head
+    const recheck = (holds: Holds): void => {
+      local.recheck(holds)
+      head.recheckCalls(holds)
+    }
     const stops = [
       mesh.handleLean(WORKER_PROTOCOL, (stream, { peer, linkKey }) => head.accept(stream, { peer, linkKey: toHex(linkKey) })),
-      mesh.policy.onChange?.(() => head.recheck()),
+      mesh.policy.onChange?.((peers) => {
+        head.recheck()
+        void recheckRunning(peers, { authorize, callerOf: access.callerOf, recheck }).catch((error: unknown) => logger.error('calls not reviewed', { error }))
+      }),
     ]
     const callee = countedCallee(head, metrics)
     const server = serveCalls(mesh, callee, {

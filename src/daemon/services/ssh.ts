@@ -14,6 +14,7 @@ import { createSshDoor, type SshDoor, type SshSessionView } from '../../ssh/door
 import { type HostKeyView, knownHostsLine, parseHostCertificate } from '../../ssh/host-key.ts'
 import { DEFAULT_SSH_LIMITS, type SshLimits } from '../../ssh/limits.ts'
 import { type SshMetrics, sshMetrics } from '../../ssh/metrics.ts'
+import { OpenHandles } from '../../ssh/sftp/open-handles.ts'
 import { checkFolder, type Folder } from '../../ssh/sftp/places.ts'
 import { serveSftp } from '../../ssh/sftp/server.ts'
 import type { SshHandler } from '../../transport/front/types.ts'
@@ -131,6 +132,7 @@ export class SshService implements Service {
 
   #open(hostKey: Signer, certificate: Uint8Array | undefined): SshDoor {
     const { config, identities, callee, tunnels, clock, logger } = this.#options
+    const handles = new OpenHandles()
     return createSshDoor({
       hostKey,
       ...(certificate === undefined ? {} : { hostCertificate: certificate }),
@@ -146,11 +148,12 @@ export class SshService implements Service {
           return false
         }
       },
+      mayConnect: (caller) => identities().mayConnect?.(caller) ?? true,
       onRules: (changed) => tunnels().exit.onRules(changed),
       publicListen: () => config.current['ssh.bind_public'],
       callee: callee(),
       control: (channel, caller) => void this.#control(channel, caller),
-      sftp: (channel, caller, signal) => serveSftp(channel, caller, signal, { folders: (who) => foldersFor(who, config), logger }),
+      sftp: (channel, caller, signal) => serveSftp(channel, caller, signal, { folders: (who) => foldersFor(who, config), handles, logger }),
       clock,
       logger,
       metrics: this.#metrics,

@@ -57,18 +57,30 @@ export function componentsOf(text: string, home: readonly string[] = []): readon
 }
 
 export class Places {
-  readonly #folders: readonly Folder[]
+  readonly #folders: () => readonly Folder[]
   readonly home: readonly string[]
 
-  constructor(folders: readonly Folder[]) {
+  /** `folders` is asked for each operation: what changes counts at once. */
+  constructor(folders: () => readonly Folder[]) {
     this.#folders = folders
-    const [only] = folders
+    const [only, ...more] = folders()
     // Whoever sees one folder begins in it.
-    this.home = folders.length === 1 && only !== undefined ? [only.name] : []
+    this.home = only !== undefined && more.length === 0 ? [only.name] : []
   }
 
   get folders(): readonly Folder[] {
-    return this.#folders
+    return this.#folders()
+  }
+
+  /** The folder that a path leads into; undefined for `/`, and for what is not there. */
+  folderOf(text: string): Folder | undefined {
+    const [name] = this.components(text)
+    return this.#folders().find((one) => one.name === name)
+  }
+
+  /** Whether what was opened in a folder may still be read, or changed. */
+  holds({ name, path }: Folder, changes: boolean): boolean {
+    return this.#folders().some((one) => one.name === name && one.path === path && (one.writable || !changes))
   }
 
   components(text: string): readonly string[] {
@@ -78,7 +90,7 @@ export class Places {
   /** The place of a path other than `/`; to be closed. @throws NotThere, or what the system says of a directory on the way. */
   async place(text: string): Promise<Place> {
     const [name, ...rest] = this.components(text)
-    const folder = this.#folders.find((one) => one.name === name)
+    const folder = this.#folders().find((one) => one.name === name)
     if (folder === undefined) throw new NotThere()
     let directory = await openFolder(folder)
     const last = rest.pop()

@@ -3,6 +3,7 @@ import type { FileHandle } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import type { Caller } from '../../access/types.ts'
 import type { Logger } from '../../core/observe/log.ts'
+import type { OpenHandles } from './open-handles.ts'
 import { type Folder, NotAllowed, NotThere, Places } from './places.ts'
 import {
   type Attributes,
@@ -22,8 +23,10 @@ import {
 } from './wire.ts'
 
 export interface SftpOptions {
-  /** What this caller may see; asked once per session. */
+  /** What this caller may see; asked for each request. */
   readonly folders: (caller: Caller) => readonly Folder[]
+  /** Shared by all sessions of a door. */
+  readonly handles: OpenHandles
   readonly logger: Logger
 }
 
@@ -39,16 +42,22 @@ const ROOT = '/'
 type Listing = Awaited<ReturnType<Places['list']>>
 
 type Handle =
-  | { readonly kind: 'file'; readonly file: FileHandle; readonly append: boolean }
-  | { readonly kind: 'directory'; readonly listing: Listing }
+  | { readonly kind: 'file'; readonly file: FileHandle; readonly append: boolean; readonly folder: Folder }
+  | { readonly kind: 'directory'; readonly listing: Listing; readonly folder: Folder }
   | { readonly kind: 'root'; done: boolean }
 
 /**
  * The server's side of SFTP 3 over one channel. Requests are answered one after the other, and no more is read while one is being answered: what a client can
  * make wait here is one packet. @returns when the client is done, or `signal` aborts.
  */
-export async function serveSftp(channel: Duplex, caller: Caller, signal: AbortSignal, { folders, logger }: SftpOptions): Promise<void> {
-  const session = new SftpSession(new Places(folders(caller)))
+export async function serveSftp(channel: Duplex, caller: Caller, signal: AbortSignal, { folders, handles, logger }: SftpOptions): Promise<void> {
+  if (!handles.enter(caller.id)) {
+    logger.info('SFTP session refused', { caller: caller.id, reason: 'too many sessions' })
+    channel.destroy()
+    return
+  }
+  const room: Room = { take: () => handles.take(caller.id), give: () => handles.give(caller.id) }
+  const session = new SftpSession(new Places(() => folders(caller)), room)
   const stop = (): void => void channel.destroy()
   signal.addEventListener('abort', stop, { once: true })
   let early: Buffer = Buffer.alloc(0)
@@ -70,6 +79,7 @@ export async function serveSftp(channel: Duplex, caller: Caller, signal: AbortSi
   } finally {
     signal.removeEventListener('abort', stop)
     await session.close()
+    handles.leave(caller.id)
   }
 }
 
@@ -86,19 +96,30 @@ function send(channel: Duplex, bytes: Uint8Array, signal: AbortSignal): Promise<
   })
 }
 
+/** Of what may stay open. */
+export interface Room {
+  take(): boolean
+  give(): void
+}
+
+/** More is open than may be. */
+class TooMany extends Error {}
+
 /** Answers packets, without its length in front. */
 export class SftpSession {
   readonly #places: Places
+  readonly #room: Room
   readonly #handles: Map<string, Handle> = new Map()
   #started = false
   #last = 0
 
-  constructor(places: Places) {
+  constructor(places: Places, room: Room) {
     this.#places = places
+    this.#room = room
   }
 
   async close(): Promise<void> {
-    for (const handle of this.#handles.values()) await release(handle).catch(() => {})
+    for (const handle of this.#handles.values()) await this.#release(handle).catch(() => {})
     this.#handles.clear()
   }
 
@@ -116,6 +137,7 @@ export class SftpSession {
       return await this.#perform(type, id, fields)
     } catch (error) {
       if (error instanceof MalformedPacket) return statusPacket(id, STATUS.badMessage)
+      if (error instanceof TooMany) return statusPacket(id, STATUS.failure, 'Too many open files')
       return statusPacket(id, statusOf(error))
     }
   }
@@ -130,7 +152,7 @@ export class SftpSession {
       case REQUEST.read:
         return await this.#read(id, this.#file(fields), fields.u64(), fields.u32())
       case REQUEST.write:
-        return await this.#write(id, this.#file(fields), fields.u64(), fields.bytes())
+        return await this.#write(id, this.#file(fields, true), fields.u64(), fields.bytes())
       case REQUEST.lstat:
       case REQUEST.stat:
         return attributesPacket(id, await places.stats(fields.text()))
@@ -139,7 +161,7 @@ export class SftpSession {
       case REQUEST.setstat:
         return await this.#setstat(id, fields.text(), fields.attributes())
       case REQUEST.fsetstat:
-        return await change(this.#file(fields).file, fields.attributes()).then(() => statusPacket(id, STATUS.ok))
+        return await change(this.#file(fields, true).file, fields.attributes()).then(() => statusPacket(id, STATUS.ok))
       case REQUEST.opendir:
         return handlePacket(id, await this.#opendir(fields.text()))
       case REQUEST.readdir:
@@ -174,23 +196,42 @@ export class SftpSession {
   }
 
   async #open(path: string, flags: number, attributes: Attributes): Promise<string> {
-    this.#mustHaveRoom()
     const append = (flags & OPEN.append) !== 0
-    const file = await this.#places.open(path, openFlags(flags), (attributes.permissions ?? 0o666) & MODE)
-    return this.#keep({ kind: 'file', file, append })
+    return await this.#opened(async () => {
+      const folder = this.#folder(path)
+      return { kind: 'file', file: await this.#places.open(path, openFlags(flags), (attributes.permissions ?? 0o666) & MODE), append, folder }
+    })
   }
 
   async #opendir(path: string): Promise<string> {
-    this.#mustHaveRoom()
-    if (this.#places.isRoot(path)) return this.#keep({ kind: 'root', done: false })
-    return this.#keep({ kind: 'directory', listing: await this.#places.list(path) })
+    return await this.#opened(async () => {
+      if (this.#places.isRoot(path)) return { kind: 'root', done: false }
+      return { kind: 'directory', folder: this.#folder(path), listing: await this.#places.list(path) }
+    })
+  }
+
+  #folder(path: string): Folder {
+    const folder = this.#places.folderOf(path)
+    if (folder === undefined) throw new NotThere()
+    return folder
+  }
+
+  /** Room is taken before anything is opened, so that requests of many sessions that come together are counted together. */
+  async #opened(open: () => Promise<Handle>): Promise<string> {
+    if (this.#handles.size >= MAX_HANDLES || !this.#room.take()) throw new TooMany()
+    try {
+      return this.#keep(await open())
+    } catch (error) {
+      this.#room.give()
+      throw error
+    }
   }
 
   async #close(id: number, name: string): Promise<Uint8Array> {
     const handle = this.#handles.get(name)
     if (handle === undefined) return statusPacket(id, STATUS.failure)
     this.#handles.delete(name)
-    await release(handle)
+    await this.#release(handle)
     return statusPacket(id, STATUS.ok)
   }
 
@@ -233,6 +274,7 @@ export class SftpSession {
       )
     }
     if (handle?.kind !== 'directory') return statusPacket(id, STATUS.failure)
+    if (!this.#places.holds(handle.folder, false)) throw new NotAllowed()
     const rows: { name: string; longname: string; stats: FileStats }[] = []
     while (rows.length < ENTRIES) {
       const entry = await handle.listing.entries.read()
@@ -244,14 +286,17 @@ export class SftpSession {
     return rows.length === 0 ? statusPacket(id, STATUS.eof) : namesPacket(id, rows)
   }
 
-  #file(fields: Fields): Handle & { kind: 'file' } {
+  /** `changes`: also what can be done to a file that was opened for reading, such as setting its permissions. */
+  #file(fields: Fields, changes = false): Handle & { kind: 'file' } {
     const handle = this.#handles.get(fields.bytes().toString('latin1'))
     if (handle?.kind !== 'file') throw new NotThere()
+    if (!this.#places.holds(handle.folder, changes)) throw new NotAllowed()
     return handle
   }
 
-  #mustHaveRoom(): void {
-    if (this.#handles.size >= MAX_HANDLES) throw new Error('too many open files')
+  async #release(handle: Handle): Promise<void> {
+    this.#room.give()
+    await release(handle)
   }
 
   #keep(handle: Handle): string {

@@ -118,8 +118,8 @@ export function versionPacket(): Uint8Array {
   return packet(RESPONSE.version, u32(3), text('posix-rename@openssh.com'), text('1'))
 }
 
-export function statusPacket(id: number, status: number): Uint8Array {
-  return packet(RESPONSE.status, u32(id), u32(status), text(WORDS[status] ?? ''), text(''))
+export function statusPacket(id: number, status: number, words: string = WORDS[status] ?? ''): Uint8Array {
+  return packet(RESPONSE.status, u32(id), u32(status), text(words), text(''))
 }
 
 export function handlePacket(id: number, handle: string): Uint8Array {
