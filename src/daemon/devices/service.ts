@@ -1,4 +1,4 @@
-import { askRenewal, serveRenewals } from '../../assembly/device-renewal.ts'
+import { serveRenewals } from '../../assembly/device-renewal.ts'
 import type { Assembly } from '../../assembly/types.ts'
 import { equal, fromHex, type PublicKey, toHex } from '../../core/bytes.ts'
 import type { Clock, Timer } from '../../core/clock.ts'
@@ -10,9 +10,8 @@ import type { Secret } from '../../core/secret.ts'
 import { decodeBinding } from '../../identity/binding.ts'
 import { type ApproveOptions, approveMachine, type DeskComponents, revokeMachine } from '../../identity/device-desk.ts'
 import type { RevocationReason } from '../../identity/device-document.ts'
-import { takeGrant } from '../../identity/device-grant.ts'
 import { isDeviceOnly, loadRoster, saveRoster } from '../../identity/device-home.ts'
-import { createDeviceRequest, type DeviceRequest, readDeviceRequest } from '../../identity/device-request.ts'
+import { type DeviceRequest, readDeviceRequest } from '../../identity/device-request.ts'
 import { type DeviceRoster, documentsOf, listedDevices } from '../../identity/device-roster.ts'
 import { readDeviceText } from '../../identity/device-text.ts'
 import type { Home } from '../../identity/home.ts'
@@ -21,6 +20,8 @@ import type { IdentityService, OpenedIdentity } from '../identity/service.ts'
 import type { MeshService } from '../mesh-service.ts'
 import type { Service, Trouble } from '../service.ts'
 import { Fellows } from './fellows.ts'
+import { linkFellows } from './link-fellows.ts'
+import { OwnBinding } from './own-binding.ts'
 import { type DeviceFacts, type DeviceView, type RequestView, viewDevices, viewRequest } from './views.ts'
 import { Waiting } from './waiting.ts'
 
@@ -30,11 +31,6 @@ const RENEWAL_LOOK_MS = 6 * 3_600_000
 const LINK_MS = 300_000
 /** Requests that somebody looks at before approving. */
 const MAX_SHOWN = 16
-/** The same request is asked again for so long, so that the owner's answer finds it. */
-const SAME_REQUEST_MS = 7 * 86_400_000
-/** Link key -> what this machine asked. */
-const ASKED_NS = 'devices/asked'
-
 export interface DevicesServiceOptions {
   readonly home: Home
   readonly identity: IdentityService
@@ -49,6 +45,7 @@ export class DevicesService implements Service {
   readonly name = 'devices'
   readonly needs: readonly string[] = ['mesh']
   readonly #options: DevicesServiceOptions
+  readonly #binding: OwnBinding
   readonly #shown: Map<string, DeviceRequest> = new Map()
   #fellows: Fellows | undefined
   #waiting: Waiting | undefined
@@ -61,6 +58,7 @@ export class DevicesService implements Service {
 
   constructor(options: DevicesServiceOptions) {
     this.#options = options
+    this.#binding = new OwnBinding({ ...options, fellows: () => this.#fellow })
   }
 
   /** Whether the identity's keys are on another machine. */
@@ -240,22 +238,12 @@ export class DevicesService implements Service {
 
   /** What this machine asks its identity when there is no link to it: the same as over a link. */
   async renewalRequest(): Promise<Uint8Array> {
-    return (await this.#question()).encoded
+    return (await this.#binding.question()).encoded
   }
 
   /** Takes a new binding, however it came. @throws KithError as `takeGrant`. */
   async takeRenewal(grant: Uint8Array): Promise<void> {
-    const { identity, clock, home } = this.#options
-    const { device } = identity
-    const { request } = await this.#question()
-    const taken = takeGrant(grant, { request, machine: device.signer, chain: device.chain, minSerial: device.serial + 1, now: clock.now() })
-    const { binding, chain, decoded, document } = taken
-    await identity.takePapers({ binding, chain, serial: decoded.serial, name: decoded.name })
-    await this.#options.mesh.runningStore.delete(ASKED_NS, device.linkSigner.publicKey)
-    if (taken.urls.length > 0) await this.#fellow.note(parsePublicKey(taken.from), { urls: taken.urls })
-    if (document !== undefined)
-      for (const bytes of documentsOf({ did: device.did, latest: document, others: [], revoked: new Map() })) await this.#assembly.devices.publish(bytes)
-    this.#options.logger.info('binding renewed', { home: home.id, ends: new Date(decoded.notAfterMs).toISOString() })
+    await this.#binding.take(grant)
   }
 
   /**
@@ -264,54 +252,10 @@ export class DevicesService implements Service {
    */
   renewFromOthers(now = false): Promise<boolean> {
     if (!this.#deviceOnly) return Promise.resolve(false)
-    this.#asking ??= this.#askOthers(now).finally(() => {
+    this.#asking ??= this.#binding.askOthers(now, this.#stop.signal).finally(() => {
       this.#asking = undefined
     })
     return this.#asking
-  }
-
-  async #askOthers(now: boolean): Promise<boolean> {
-    const { identity, clock, logger } = this.#options
-    const { device } = identity
-    if (!now && !device.renewalDue(clock.now())) return false
-    const { mesh } = this.#assembly
-    if (now) await this.#linkFellows()
-    const linked = mesh.links().filter(({ did, state }) => did === device.did && state === 'connected')
-    let last: KithError | undefined
-    for (const { linkKey } of linked) {
-      try {
-        const { encoded } = await this.#question()
-        const to = parsePublicKey(fromHex(linkKey))
-        await this.takeRenewal(
-          await askRenewal({ mesh, did: device.did, linkKey: to, request: encoded, urls: mesh.addresses, clock, signal: this.#stop.signal }),
-        )
-        return true
-      } catch (thrown) {
-        const error = asKithError(thrown, 'INTERNAL')
-        logger.debug('no binding from this machine', { device: linkKey, code: error.code })
-        if (last === undefined || error.code === 'RENEWAL_WAITING') last = error
-      }
-    }
-    if (!now) return false
-    throw last?.code === 'RENEWAL_WAITING'
-      ? new KithError('RENEWAL_WAITING', undefined, { next: 'kith id device approve --renewals (on the machine that holds the identity)', cause: last })
-      : (last ?? new KithError('PEER_UNREACHABLE', 'No other machine of this identity is linked.', { next: 'kith id device renew --request FILE' }))
-  }
-
-  /** Keeps one request until it is answered, over restarts too: the owner may approve it hours later. */
-  async #question(): Promise<{ readonly encoded: Uint8Array; readonly request: DeviceRequest }> {
-    const { identity, clock, random, mesh } = this.#options
-    const { device } = identity
-    const now = clock.now()
-    const key = device.linkSigner.publicKey
-    const stored = await mesh.runningStore.get(ASKED_NS, key)
-    const before = stored === undefined ? undefined : readOwn(stored, now)
-    if (stored !== undefined && before !== undefined && now - before.timeMs < SAME_REQUEST_MS) return { encoded: stored, request: before }
-    const { fallbackKem, capabilities } = decodeBinding(device.binding)
-    const options = { did: device.did, name: device.name, capabilities, now, random }
-    const encoded = createDeviceRequest(device.signer, fallbackKem === undefined ? options : { ...options, fallbackKem })
-    await mesh.runningStore.put(ASKED_NS, key, encoded, { durable: true })
-    return { encoded, request: readDeviceRequest(encoded, now) }
   }
 
   /** A machine of this identity asks over its link. */
@@ -377,25 +321,7 @@ export class DevicesService implements Service {
   }
 
   #look(): void {
-    this.#run('the other machines were not looked for', () => this.#linkFellows())
-  }
-
-  async #linkFellows(): Promise<void> {
-    const { identity, logger } = this.#options
-    const { mesh, devices } = this.#assembly
-    const { did } = identity.device
-    const roster = await devices.roster(did)
-    const listed = (roster?.latest.devices ?? []).filter(({ status, linkKey }) => status === 'active' && !devices.isRevoked(did, linkKey))
-    const keys = new Map([...listed, ...this.#fellow.list()].map(({ linkKey }) => [toHex(linkKey), linkKey]))
-    keys.delete(toHex(identity.device.linkSigner.publicKey))
-    await Promise.all(
-      [...keys.values()].map(async (linkKey) => {
-        if (devices.isRevoked(did, linkKey)) return
-        await mesh.linkDevice(linkKey, this.#fellow.get(linkKey)?.urls ?? [], { signal: this.#stop.signal }).catch((error: unknown) => {
-          logger.debug('a machine of this identity is not reached', { device: toHex(linkKey), code: asKithError(error, 'INTERNAL').code })
-        })
-      }),
-    )
+    this.#run('the other machines were not looked for', async () => await linkFellows(this.#options, this.#fellow, this.#stop.signal))
   }
 
   get #assembly(): Assembly {
@@ -425,16 +351,6 @@ export class DevicesService implements Service {
       const { code, message } = asKithError(error, 'INTERNAL')
       logger.warn(failure, { code, message })
     })
-  }
-}
-
-/** A request of this machine's own; one that has grown old is made anew. */
-function readOwn(stored: Uint8Array, now: number): DeviceRequest | undefined {
-  try {
-    return readDeviceRequest(stored, now)
-  } catch (error) {
-    if (isKithError(error)) return undefined
-    throw error
   }
 }
 
