@@ -21,7 +21,7 @@ export class Outbox {
   /** Where the next frame is written: `reserve` first. */
   buffer: Buffer = Buffer.alloc(0)
   at = 0
-  /** The stream takes no more for now. */
+  /** The stream takes no more at the moment. */
   full = false
   onRoom: () => void = nothing
   readonly #stream: LinkStream

@@ -34,7 +34,7 @@ export async function main(options: MainOptions): Promise<number> {
   const program = programName(options.launcher, cwd)
   const has = (flag: string): boolean => beforeDashes(argv).includes(flag)
   const noColor = has('--no-color')
-  let home = chooseHome(undefined, env, cwd)
+  let home = chooseHome(homeFlag(argv), env, cwd)
   const command = (text: string): string => pasteable(text, program, home.flags)
   const columns = stdout.isTTY === true ? stdout.columns || 80 : Number.POSITIVE_INFINITY
   const streams = { stdout, stderr, columns, colour: wantsColour(stdout, env, noColor), errorColour: wantsColour(stderr, env, noColor), command }
@@ -136,6 +136,15 @@ function unknownFlag(words: readonly string[]): KithError | undefined {
     details: { flag, nearest: meant ?? null },
     next: 'kith --help',
   })
+}
+
+/** The home somebody names in a command line that may not be understood: what is printed then is for it too. */
+function homeFlag(argv: readonly string[]): string | undefined {
+  const words = beforeDashes(argv)
+  const at = words.findLastIndex((word) => word === '--home' || word.startsWith('--home='))
+  const word = words[at]
+  const value = word === '--home' ? words[at + 1] : word?.slice('--home='.length)
+  return value === '' ? undefined : value
 }
 
 function beforeDashes(argv: readonly string[]): readonly string[] {

@@ -43,7 +43,7 @@ import type { CertificatesService } from './services/certificates.ts'
 import type { GatewayService } from './services/gateway.ts'
 import type { SshService } from './services/ssh.ts'
 import type { TunnelsService } from './services/tunnels.ts'
-import { countStatus, type NodeStatus, peerStatus } from './status.ts'
+import { countStatus, doorStatus, type NodeStatus, peerStatus } from './status.ts'
 import { Supervisor } from './supervisor.ts'
 import type { VaultService } from './vault/service.ts'
 import { version } from './version.ts'
@@ -256,6 +256,7 @@ export class Runtime implements NodeContext {
       vaults: this.vaults.unlocked,
       certificate: this.certificates.status,
       front: this.#services.front.status,
+      ...doorStatus(this.gateway, this.ssh, (this.supervisor.isRunning('gateway') && this.config.current['gateway.raw_socket']) || undefined),
       identity: {
         binding_expires_at: summary?.binding_expires_at ?? null,
         passphrase: summary?.passphrase ?? null,

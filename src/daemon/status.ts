@@ -7,6 +7,8 @@ import type { PairingStatus } from './pairings.ts'
 import type { ServiceStatus, Trouble } from './service.ts'
 import type { CertificateStatus } from './services/certificates.ts'
 import type { FrontStatus } from './services/front.ts'
+import type { GatewayService } from './services/gateway.ts'
+import type { SshService } from './services/ssh.ts'
 
 export interface PeerStatus {
   readonly did: string
@@ -69,6 +71,12 @@ export interface NodeStatus {
   readonly certificate: CertificateStatus | null
   /** The port that looks like a website; null without one. */
   readonly front: FrontStatus | null
+  /** Where calls are answered by HTTP, as `http://127.0.0.1:PORT`; null while they are not. */
+  readonly gateway: string | null
+  /** Where calls are answered by raw framing; null while they are not. */
+  readonly raw: RawStatus | null
+  /** The SSH door; null while it is closed. `listen` is null when it is reached through the front door only. */
+  readonly ssh: { readonly listen: string | null; readonly sessions: number } | null
   readonly identity: {
     /** When the machine's binding ends unless the identity is unlocked before; null without an identity. */
     readonly binding_expires_at: string | null
@@ -77,6 +85,28 @@ export interface NodeStatus {
     readonly holds_identity: boolean | null
     /** Address (RFC 7512) of the token that holds the key the identity signs with; null when the key is in the key file. */
     readonly hardware: string | null
+  }
+}
+
+export interface RawStatus {
+  /** `ADDRESS:PORT`. */
+  readonly listen: string | null
+  /** A socket of the file system. */
+  readonly socket: string | null
+}
+
+/** The doors for programs that know nothing of links. */
+export function doorStatus(
+  gateway: Pick<GatewayService, 'address' | 'rawAddress'>,
+  ssh: Pick<SshService, 'status'>,
+  rawSocket: string | undefined,
+): Pick<NodeStatus, 'gateway' | 'raw' | 'ssh'> {
+  const raw: RawStatus = { listen: gateway.rawAddress, socket: rawSocket ?? null }
+  const { status } = ssh
+  return {
+    gateway: gateway.address,
+    raw: raw.listen === null && raw.socket === null ? null : raw,
+    ssh: status === null ? null : { listen: status.listen, sessions: status.sessions },
   }
 }
 

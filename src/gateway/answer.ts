@@ -62,10 +62,22 @@ export function setSecurityHeaders(response: ServerResponse, extra: readonly str
 /** Characters of what to do next: a handler may have written it. */
 const MAX_NEXT = 1_000
 
+/** What to do about an error that does not say so itself. By its code alone: nobody learns from it whether there is what they may not know of. */
+const NEXT: Partial<Readonly<Record<ErrorCode, string>>> = {
+  REQUEST_MALFORMED: 'GET /v1/schema says how it is asked for',
+  CALL_INPUT: 'GET /v1/schema says what it takes',
+  CALL_UNKNOWN: 'GET /v1/schema lists what you may call',
+  GATEWAY_UNAUTHORIZED: 'on the node: kith access key add NAME --scope SCOPE',
+  GATEWAY_REFUSED: 'ask for it by an address, or name the host in gateway.hosts on the node',
+  METHOD_REFUSED: 'use a method that the header Allow names',
+  GATEWAY_BUSY: 'try again after the seconds in Retry-After',
+}
+
 /** The one shape of every failed answer. An error that an operation declares is told by its own code. */
 export function errorText(error: KithError): string {
   const { code, message, details = {} } = errorForm(error)
-  const shape = { code, message, details, ...(error.next === undefined ? {} : { next: error.next.slice(0, MAX_NEXT) }) }
+  const next = error.next?.slice(0, MAX_NEXT) ?? NEXT[error.code]
+  const shape = { code, message, details, ...(next === undefined ? {} : { next }) }
   try {
     return JSON.stringify({ error: shape })
   } catch {

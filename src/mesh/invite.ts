@@ -126,7 +126,9 @@ export class Invites {
   ): Promise<{ invite: Invite; secret: Uint8Array }> {
     await this.#prune()
     if (this.#invites.size >= MAX_INVITES) {
-      throw new KithError('BUDGET_EXCEEDED', `${MAX_INVITES} invitations are outstanding already`, { next: 'kith invite --list, then kith invite --revoke ID' })
+      throw new KithError('BUDGET_EXCEEDED', `${MAX_INVITES} invitations are outstanding already`, {
+        next: 'kith invite --list (to end some with --revoke ID)',
+      })
     }
     const id = random.bytes(8)
     const secret = random.bytes(16)

@@ -134,7 +134,7 @@ export class LinkTable {
       if (member.link.remoteBoot > facts.remoteBoot || !equal(member.link.remoteRun, facts.remoteRun)) {
         return new KithError('DEVICE_CLONED', 'another running node uses the same device key', {
           details: { did: facts.did, linkKey: toHex(facts.linkKey) },
-          next: 'kith init on one of the two machines (device keys are never copied)',
+          next: 'kith init --home DIR (on one of the two machines: device keys are never copied)',
         })
       }
     }

@@ -187,7 +187,7 @@ export interface ViolationReport {
   readonly evidence?: Uint8Array
 }
 
-/** A device or identity that may not link here for now. */
+/** A device or identity that may not link here at the moment. */
 export interface BanStatus {
   readonly untilMs: number
   readonly reason: string

@@ -4,7 +4,7 @@ import { errorForm } from '../call/errors.ts'
 import { travels } from '../call/plain.ts'
 import type { Callee } from '../call/types.ts'
 import { errorRow } from '../core/error-table.ts'
-import { asKithError, KithError } from '../core/errors.ts'
+import { asKithError, type ErrorCode, KithError } from '../core/errors.ts'
 import { EXEC_HELP, type ExecCommand, parseExecLine } from './exec-line.ts'
 
 /** Input of a call on standard input. */
@@ -30,12 +30,21 @@ export async function runExec(line: string, channel: ServerChannel, options: Exe
     const failure = asKithError(error, 'CALL_FAILED')
     const { code, details } = failure
     const { message } = errorForm(failure)
-    channel.stderr.write(`${JSON.stringify({ error: { code, message, details: travels(details) ? details : {} } })}\n`)
+    const next = failure.next ?? NEXT[code]
+    const shape = { code, message, ...(next === undefined ? {} : { next }), details: travels(details) ? details : {} }
+    channel.stderr.write(`${JSON.stringify({ error: shape })}\n`)
     return errorRow(code).exit
   }
 }
 
 const INTERRUPTED = 130
+
+/** What to do about an error that does not say so itself; `NODE` stands for how the client was called. */
+const NEXT: Partial<Readonly<Record<ErrorCode, string>>> = {
+  USAGE: 'ssh NODE help',
+  CALL_UNKNOWN: 'ssh NODE ops',
+  CALL_INPUT: 'ssh NODE ops',
+}
 
 async function perform(command: ExecCommand, channel: ServerChannel, { callee, caller, signal }: ExecOptions): Promise<void> {
   const print = (value: unknown): Promise<void> => write(channel, `${JSON.stringify(value ?? null)}\n`, signal)

@@ -16,6 +16,7 @@ const MAX_HOST_BYTES = 253
 const MAX_PATH_BYTES = 107
 const NAME = /^(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?$/
 const UNIX = 'unix:'
+const TARGET = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/
 
 /**
  * Parses `HOST:PORT`, `[IPv6]:PORT` or `unix:/path`.
@@ -27,16 +28,21 @@ export function parseTarget(text: string): ForwardTarget {
     if (isTarget(socket)) return socket
     throw malformedTarget(text, 'a socket is written with its whole path: unix:/run/app.sock, letters, digits and . _ - @ : only')
   }
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text)
+  const match = TARGET.exec(text)
   const host = (match?.[1] ?? match?.[2] ?? '').toLowerCase()
   const port = Number(match?.[3] ?? -1)
   if (!isTarget({ host, port }) || (match?.[1] !== undefined && isIP(host) !== 6))
-    throw malformedTarget(text, 'write it like localhost:5432, [::1]:5432 or unix:/run/app.sock')
+    throw malformedTarget(text, 'write it like localhost:5432, [::1]:5432 or unix:/run/app.sock', portOutOfRange(port))
   return { host, port }
 }
 
-function malformedTarget(text: string, next: string): KithError {
-  return new KithError('FORWARD_TARGET', undefined, { details: { target: text.slice(0, 300) }, next })
+function malformedTarget(text: string, next: string, message?: string): KithError {
+  return new KithError('FORWARD_TARGET', message, { details: { target: text.slice(0, 300) }, next })
+}
+
+/** Undefined where the port is one, or none was written. */
+function portOutOfRange(port: number): string | undefined {
+  return port === 0 || port > 65_535 ? `${port} is no port of a target: ports go from 1 to 65535.` : undefined
 }
 
 /** Whether host and port are well formed; for values from the wire. */

@@ -162,7 +162,7 @@ class PatientScryptIdentity extends ScryptIdentity {
 }
 
 /** One line of words, 0600; `-` is not taken, since the backup may come that way. */
-async function readPhraseFile(path: string): Promise<Secret> {
+export async function readPhraseFile(path: string): Promise<Secret> {
   const bytes = await readSecret(path, MAX_PHRASE_BYTES)
   try {
     return parsePhrase(bytes)
@@ -183,7 +183,11 @@ async function readKeys(path: string): Promise<readonly Secret[]> {
 /** A file or pipe with a secret, straight into guarded memory. @throws KithError `FILE_MISSING`, `HOME_UNSAFE`, `USAGE`. */
 async function readSecret(path: string, limit: number): Promise<Secret> {
   const file = await open(path, 'r').catch((cause: NodeJS.ErrnoException) => {
-    throw new KithError('FILE_MISSING', `${path} cannot be read: ${cause.code === 'ENOENT' ? 'it does not exist' : cause.code}.`, { cause })
+    throw new KithError('FILE_MISSING', `${path} cannot be read: ${cause.code === 'ENOENT' ? 'it does not exist' : cause.code}.`, {
+      details: { path },
+      next: `ls -l ${path}`,
+      cause,
+    })
   })
   const buffer = Buffer.alloc(limit + 1)
   try {

@@ -102,7 +102,7 @@ function recipientsOf(choice: SealingChoice, sealing: Secret | undefined, known:
   const keys = [...(known === null ? [] : [parseRecipient(known)]), ...choice.recipients]
   if (keys.length === 0) {
     throw new KithError('USAGE', 'This identity has no recovery phrase, so there is no key of its own to seal a backup to.', {
-      next: 'kith backup FILE --recipient age1… (a key that age-keygen made), or --seal-passphrase-file FILE',
+      next: 'kith backup FILE --seal-passphrase-file FILE (or --recipient with a key that age-keygen made)',
     })
   }
   return { recipients: keys.map((key) => new X25519Recipient(key, random)), random }

@@ -36,7 +36,7 @@ async function mustLieOutside(home: string, path: string): Promise<void> {
   if (below.split(sep)[0] === '..' || isAbsolute(below) || below === 'snapshots') return
   throw new KithError('USAGE', `${path} lies in the home of this node; a backup lies elsewhere.`, {
     details: { path },
-    next: 'kith snapshot create, or kith backup FILE (a path outside the home)',
+    next: 'kith snapshot create (or a path outside the home)',
   })
 }
 

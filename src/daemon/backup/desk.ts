@@ -167,6 +167,6 @@ function otherKey(root: string): KithError {
   const path = join(root, 'backup.json')
   return new KithError('BACKUP_KEY_WRONG', 'the backups of this home are sealed to another key of its own', {
     details: { path },
-    next: `kith backup FILE --recipient age1… (adds a key); when the phrase of this home is another one now: mv ${path} ${path}.old`,
+    next: `kith backup FILE --recipient age1… (adds a key; when the phrase of this home is another one now, move ${path} away)`,
   })
 }

@@ -79,7 +79,7 @@ async function withHome(options: RestoreOptions, id: string): Promise<RestoredHo
   if (!options.force && old.length > 0) {
     throw new KithError('HOME_NOT_EMPTY', `something is in ${root} already`, {
       details: { path: root },
-      next: 'kith restore FILE --force (what is there is moved aside), or another home: --home DIR',
+      next: 'kith restore FILE --force (what is there is moved aside; or take another home)',
     })
   }
   try {

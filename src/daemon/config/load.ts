@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { parse as parseToml, TomlError } from 'smol-toml'
 import { KithError } from '../../core/errors.ts'
 import { nearest } from '../../core/nearest.ts'
+import { lineOfSetting } from './lines.ts'
 import { type Config, environmentName, isSettingPath, SETTING_PATHS, type SettingPath, settingRow } from './settings.ts'
 
 export type ConfigSource = 'default' | 'file' | 'environment' | 'flag'
@@ -26,6 +27,8 @@ const CONFIG_FILE = 'config.toml'
 const MAX_FILE_BYTES = 262_144
 /** How much of a key that is none is repeated. */
 const MAX_SHOWN = 100
+/** Settings whose flag has another name than they. */
+const FLAGS: { readonly [P in SettingPath]?: string } = { 'gateway.listen': '--gateway' }
 /** Read by the command line itself or by the launcher; not settings. */
 const NOT_SETTINGS: ReadonlySet<string> = new Set(['KITH_HOME', 'KITH_NODE', 'KITH_LAUNCHER', 'KITH_DETACHED'])
 
@@ -41,18 +44,39 @@ export async function loadConfig(input: ConfigInput): Promise<LoadedConfig> {
   const file = configFile(input.home)
   const values = new Map<SettingPath, unknown>(SETTING_PATHS.map((path) => [path, settingRow(path).fallback]))
   const sources = new Map<SettingPath, ConfigSource>(SETTING_PATHS.map((path) => [path, 'default']))
-  const set = (path: string, value: unknown, source: ConfigSource, place: string): void => {
+  const { table, text } = await readTable(file)
+  const set = (path: string, value: unknown, source: ConfigSource, name: string): void => {
+    const place: Place = source === 'file' ? { name, line: lineOfSetting(text, path) } : { name }
     if (!isSettingPath(path)) throw unknownSetting(path, place)
     values.set(path, check(path, value, place))
     sources.set(path, source)
   }
-  for (const [path, value] of flatten(await readTable(file))) set(path, value, 'file', file)
+  for (const [path, value] of flatten(table)) set(path, value, 'file', file)
   for (const [path, text, name] of fromEnvironment(input.env)) set(path, parseText(path, text), 'environment', name)
-  for (const [path, value] of Object.entries(input.flags ?? {})) if (value !== undefined) set(path, value, 'flag', `--${path.replaceAll('.', '-')}`)
+  for (const [path, value] of Object.entries(input.flags ?? {})) if (value !== undefined) set(path, value, 'flag', flagOf(path))
   return { values: Object.fromEntries(values) as unknown as Config, sources: Object.fromEntries(sources) as LoadedConfig['sources'], file }
 }
 
-async function readTable(file: string): Promise<Record<string, unknown>> {
+/** Where a value stands: a file and its line, a variable, or a flag. */
+interface Place {
+  readonly name: string
+  readonly line?: number | undefined
+}
+
+function flagOf(path: string): string {
+  return (isSettingPath(path) ? FLAGS[path] : undefined) ?? `--${path.replaceAll('.', '-')}`
+}
+
+function shown({ name, line }: Place): string {
+  return line === undefined ? name : `line ${line} of ${name}`
+}
+
+function placeDetails({ name, line }: Place): { readonly place: string; readonly line?: number } {
+  const place = name.slice(0, 300)
+  return line === undefined ? { place } : { place, line }
+}
+
+async function readTable(file: string): Promise<{ readonly table: Record<string, unknown>; readonly text: string }> {
   let text: string
   try {
     const { size } = await checkFile(file)
@@ -60,34 +84,40 @@ async function readTable(file: string): Promise<Record<string, unknown>> {
     text = await readFile(file, 'utf8')
   } catch (cause) {
     if (cause instanceof KithError) throw cause
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return {}
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return { table: {}, text: '' }
     throw new KithError('CONFIG_INVALID', `The configuration file cannot be read: ${file}.`, { details: { place: file }, next: `chmod u+r ${file}`, cause })
   }
   if (text.length > MAX_FILE_BYTES) throw tooLarge(file)
   try {
-    return parseToml(text)
+    return { table: parseToml(text), text }
   } catch (cause) {
     const at = cause instanceof TomlError ? { line: cause.line, column: cause.column } : {}
     const where = cause instanceof TomlError ? `line ${cause.line}, column ${cause.column} of ${file}` : file
-    throw new KithError('CONFIG_INVALID', `The configuration is not valid TOML at ${where}.`, {
+    throw new KithError('CONFIG_INVALID', `The configuration is not valid TOML at ${where}${reasonOf(cause)}.`, {
       details: { place: file, ...at },
-      next: 'kith config check',
+      next: 'kith config check (after it is corrected)',
       cause,
     })
   }
+}
+
+/** The first line only: the others repeat the file, which may hold secrets. */
+function reasonOf(cause: unknown): string {
+  const reason = cause instanceof TomlError ? /^Invalid TOML document: (.+)$/m.exec(cause.message)?.[1] : undefined
+  return reason === undefined ? '' : `: ${reason}`
 }
 
 /** What is no file may have no end, and a pipe nobody writes to would be waited for. */
 async function checkFile(file: string): Promise<{ readonly size: number }> {
   const found = await stat(file)
   if (found.isFile()) return found
-  throw new KithError('CONFIG_INVALID', `The configuration is not a file: ${file}.`, { details: { place: file }, next: 'kith config show' })
+  throw new KithError('CONFIG_INVALID', `The configuration is not a file: ${file}.`, { details: { place: file }, next: `ls -l ${file}` })
 }
 
 function tooLarge(file: string): KithError {
   return new KithError('CONFIG_INVALID', `The configuration file is larger than ${MAX_FILE_BYTES} bytes.`, {
     details: { place: file },
-    next: 'kith config show',
+    next: `ls -l ${file}`,
   })
 }
 
@@ -107,7 +137,7 @@ function* fromEnvironment(env: Readonly<Record<string, string | undefined>>): Ge
     if (!name.startsWith('KITH_') || text === undefined || NOT_SETTINGS.has(name)) continue
     const path = paths.get(name)
     if (path !== undefined) yield [path, text, name]
-    else throw unknownSetting(name, 'the environment', [...paths.keys(), ...NOT_SETTINGS])
+    else throw unknownSetting(name, { name: 'the environment' }, [...paths.keys(), ...NOT_SETTINGS])
   }
 }
 
@@ -120,23 +150,23 @@ function parseText(path: SettingPath, text: string): unknown {
   return typeof fallback === 'number' && /^\d{1,15}(\.\d{1,15})?$/.test(text) ? Number(text) : text
 }
 
-function check(path: SettingPath, value: unknown, place: string): unknown {
+function check(path: SettingPath, value: unknown, place: Place): unknown {
   const parsed = settingRow(path).schema.safeParse(value)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
   const at = [path, ...(issue?.path ?? []).map(String)].join('.')
-  throw new KithError('CONFIG_INVALID', `${at} in ${place} is not valid: ${issue?.message ?? 'wrong value'}.`, {
-    details: { path: at, place, expected: issue?.message ?? '' },
-    next: 'kith config show',
+  throw new KithError('CONFIG_INVALID', `${at} in ${shown(place)} is not valid: ${issue?.message ?? 'wrong value'}.`, {
+    details: { path: at, ...placeDetails(place), expected: issue?.message ?? '' },
+    next: place.name.startsWith('--') ? 'kith up --help' : `kith config show ${path} --defaults`,
   })
 }
 
-function unknownSetting(path: string, place: string, names: readonly string[] = SETTING_PATHS): KithError {
+function unknownSetting(path: string, place: Place, names: readonly string[] = SETTING_PATHS): KithError {
   const meant = nearest(path, names)
-  const shown = path.length > MAX_SHOWN ? `${path.slice(0, MAX_SHOWN)}...` : path
+  const known = path.length > MAX_SHOWN ? `${path.slice(0, MAX_SHOWN)}...` : path
   const hint = meant === undefined ? '' : `; did you mean ${meant}?`
-  return new KithError('CONFIG_INVALID', `${shown} in ${place} is not a setting${hint === '' ? '.' : hint}`, {
-    details: { path: shown, place: place.slice(0, 300), nearest: meant ?? null },
-    next: 'kith config show',
+  return new KithError('CONFIG_INVALID', `${known} in ${shown(place)} is not a setting${hint === '' ? '.' : hint}`, {
+    details: { path: known, ...placeDetails(place), nearest: meant ?? null },
+    next: meant !== undefined && isSettingPath(meant) ? `kith config show ${meant} --defaults` : 'kith config show --defaults',
   })
 }

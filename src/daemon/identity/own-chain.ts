@@ -114,7 +114,7 @@ function keysOfHead(identity: IdentityKeys, chain: ChainState): { readonly seeds
   if (phrase === undefined) {
     throw new KithError('IDENTITY_LOCKED', 'The keys of this machine were replaced on another one, and there is no phrase to take the new ones from.', {
       details: { generation: content.generation, head: chain.index },
-      next: 'kith id export FILE (on the machine that rotated), then kith id import FILE',
+      next: 'kith id import FILE (after kith id export FILE on the machine that rotated)',
     })
   }
   try {

@@ -157,7 +157,7 @@ async function mustSucceed({ home, present }: ImportOptions, identity: IdentityK
 function mayReseal({ home, passphrase, environment }: ImportOptions): void {
   if (isSealed(home, environment)) {
     throw new KithError('USAGE', 'The passphrase of this home is sealed by the machine, and would not open the imported keys.', {
-      next: 'kith id passphrase (ends the seal), then the same command again; when the seal is broken: --home DIR (another directory)',
+      next: 'kith id passphrase (ends the seal; then the same command again, or with another --home where the seal is broken)',
     })
   }
   if (passphrase !== undefined && existsSync(statePassphrasePath(home.id, environment))) {

@@ -84,7 +84,7 @@ export function unpackRecoveryKeys(plaintext: Secret): RecoveryKeys {
   return plaintext.use((bytes) => {
     if (bytes.length <= HEAD || bytes.length > MAX_BYTES || !equal(bytes.subarray(0, MAGIC.length), MAGIC)) throw damaged()
     if (bytes[MAGIC.length] !== VERSION) {
-      throw new KithError('KEYSTORE_UNSUPPORTED', `the file has version ${bytes[MAGIC.length]}, which this build does not know`, { next: 'kith version' })
+      throw new KithError('KEYSTORE_UNSUPPORTED', `the file has version ${bytes[MAGIC.length]}, which this build does not know`, { next: 'kith --version' })
     }
     const did = didOf(Uint8Array.from(bytes.subarray(MAGIC.length + 1, HEAD)))
     const phrase = Secret.alloc(bytes.length - HEAD)

@@ -65,7 +65,7 @@ export class Board {
     return true
   }
 
-  /** What this provider is asked for now, if anything. */
+  /** What this provider is asked for at the moment, if anything. */
   next(pace: Pace, now: number): Task | undefined {
     return this.#fresh(pace) ?? this.#open(pace, now) ?? this.#takeOver(pace, now)
   }

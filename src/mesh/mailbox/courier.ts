@@ -40,7 +40,7 @@ const PATIENCE = 20
 const RATE_PAUSE_MS = 250
 const NEVER: Promise<void> = new Promise(() => undefined)
 
-/** Nothing more is accepted at this place for now. */
+/** Nothing more is accepted at this place at the moment. */
 const BUSY: ReadonlySet<ErrorCode> = new Set(['RATE_LIMITED', 'BUDGET_EXCEEDED', 'MAILBOX_FULL', 'INBOX_FULL', 'REPLAY_FULL', 'STORE_FAILED'])
 /** What is wrong with one message, and not with the place. */
 const OF_MESSAGE: ReadonlySet<ErrorCode> = new Set([

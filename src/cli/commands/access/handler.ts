@@ -1,7 +1,7 @@
 import type { CommandHandler } from '../../spec.ts'
 import { grantRows, keyRows, refusedLines, rightsWords, sshRows, tellTaken } from './rows.ts'
 
-export const list: CommandHandler = async ({ daemon, output }) => {
+export const list: CommandHandler = async ({ daemon, output, command }) => {
   const view = await (await daemon()).call('GET /v1/access', {})
   output.result(view, (palette, columns) => {
     const parts = [
@@ -13,7 +13,9 @@ export const list: CommandHandler = async ({ daemon, output }) => {
     const scopes = view.ssh_scopes.length === 0 ? [] : [palette.quiet(`everybody by SSH: ${view.ssh_scopes.join(' ')}`)]
     const revoked = view.revoked === 0 ? [] : [palette.quiet(`${view.revoked} revoked`)]
     const lines = [...shown, ...scopes, ...revoked, ...refusedLines(view.refused, palette)]
-    return lines.length === 0 ? palette.quiet('nobody comes in but by links: kith access key add NAME, kith access ssh add FILE') : lines
+    return lines.length === 0
+      ? palette.quiet(`nobody comes in but by links: ${command('kith access key add NAME')}, ${command('kith access ssh add FILE')}`)
+      : lines
   })
   return undefined
 }

@@ -21,11 +21,11 @@ export const add: CommandHandler = async ({ daemon, output }, { args, options })
   return undefined
 }
 
-export const list: CommandHandler = async ({ daemon, output }) => {
+export const list: CommandHandler = async ({ daemon, output, command }) => {
   const { api_keys } = await (await daemon()).call('GET /v1/access', {})
   output.result(
     { api_keys },
-    (palette, columns) => (api_keys.length === 0 ? palette.quiet('no API keys: kith access key add NAME') : keyRows(api_keys, palette, columns)),
+    (palette, columns) => (api_keys.length === 0 ? palette.quiet(`no API keys: ${command('kith access key add NAME')}`) : keyRows(api_keys, palette, columns)),
     api_keys.map(({ name }) => name).join('\n') || undefined,
   )
   return undefined

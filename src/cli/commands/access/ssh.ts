@@ -22,13 +22,13 @@ export const add: CommandHandler = async ({ daemon, output, cwd }, { args, optio
   return undefined
 }
 
-export const list: CommandHandler = async ({ daemon, output }) => {
+export const list: CommandHandler = async ({ daemon, output, command }) => {
   const { ssh_keys, refused } = await (await daemon()).call('GET /v1/access', {})
   output.result(
     { ssh_keys, refused },
     (palette, columns) => {
       const lines = [...sshRows(ssh_keys, palette, columns), ...refusedLines(refused, palette)]
-      return lines.length === 0 ? palette.quiet('no SSH keys: kith access ssh add FILE') : lines
+      return lines.length === 0 ? palette.quiet(`no SSH keys: ${command('kith access ssh add FILE')}`) : lines
     },
     ssh_keys.map(({ fingerprint }) => fingerprint).join('\n') || undefined,
   )

@@ -1,4 +1,7 @@
-import type { CommandSpec } from '../../spec.ts'
+import type { ArgumentSpec, CommandSpec, OptionSpec } from '../../spec.ts'
+
+const SETTING: readonly ArgumentSpec[] = [{ name: '[setting]', about: 'one of them, as gateway.listen, or all of a table, as gateway' }]
+const DEFAULTS: readonly OptionSpec[] = [{ flags: '--defaults', about: 'the defaults, without reading the configuration', kind: 'flag' }]
 
 export const spec: CommandSpec = {
   name: 'config',
@@ -10,8 +13,11 @@ export const spec: CommandSpec = {
   subcommands: [
     {
       name: 'show',
-      summary: 'List every setting with its value and where it came from',
-      examples: ['kith config show', 'kith config show --json'],
+      summary: 'List every setting, or some, with its value and where it came from',
+      about: 'With --defaults nothing is read: what there is to set, and what holds where nothing is, also while the configuration is not valid.',
+      arguments: SETTING,
+      options: DEFAULTS,
+      examples: ['kith config show', 'kith config show gateway', 'kith config show ssh.listen --defaults'],
       json: '{file, settings: [{path, value, source, dynamic, env, about}]}',
       load: async () => ({ run: (await import('./handler.ts')).show }),
     },
@@ -19,7 +25,7 @@ export const spec: CommandSpec = {
       name: 'check',
       summary: 'Check the configuration without using it',
       examples: ['kith config check', 'kith config check --home ./node'],
-      json: '{file, valid}; a bad value is error CONFIG_INVALID with the path of its key',
+      json: '{file, valid}; a bad value is error CONFIG_INVALID with details {path, place, line, expected}',
       load: async () => ({ run: (await import('./handler.ts')).check }),
     },
     {

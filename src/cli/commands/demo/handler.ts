@@ -31,7 +31,7 @@ export const run: CommandHandler = async (context) => {
       context.signal.throwIfAborted()
       await show.time(async () => [await act(stage), undefined] as const)
     }
-    context.output.note('\nBoth nodes and their homes are removed again. Your own: kith start')
+    context.output.note(`\nBoth nodes and their homes are removed again. Your own: ${context.command('kith start')}`)
   } finally {
     web.close()
     await Promise.allSettled(nodes.map((node) => node.close()))

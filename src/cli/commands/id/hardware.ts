@@ -62,7 +62,7 @@ export const unlock: CommandHandler = async (context, { options }) => {
   if (pin === undefined) throw new KithError('TOKEN_PIN_REQUIRED', undefined, { next: 'kith id hardware unlock --pin-file FILE' })
   try {
     const result = await client.callWithSecret('POST /v1/identity/hardware/pin', {}, pin)
-    context.output.result(result, (palette) => `${palette.good('unlocked')}  the node has the PIN until kith id hardware lock`)
+    context.output.result(result, (palette) => `${palette.good('unlocked')}  the node has the PIN until ${context.command('kith id hardware lock')}`)
   } finally {
     pin.wipe()
   }

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { systemClock } from '../../../core/clock.ts'
 import { isKithError, KithError } from '../../../core/errors.ts'
 import { systemRandom } from '../../../core/random.ts'
@@ -100,8 +101,8 @@ async function askKeys(context: CommandContext, options: Options, home: Home): P
 
 async function create(context: CommandContext, options: Options, home: Home): Promise<Initialised> {
   const from = options.list('from')
-  if (!restores(options) && (from.length > 0 || options.text('did') !== undefined)) {
-    throw new KithError('USAGE', '--from and --did belong to --restore.', { next: 'kith init --help' })
+  if (!restores(options) && (from.length > 0 || options.text('did') !== undefined || options.text('phrase-file') !== undefined)) {
+    throw new KithError('USAGE', '--from, --did and --phrase-file belong to --restore.', { next: 'kith init --help' })
   }
   const given = restores(options) ? await givenPhrase(context, options) : undefined
   const chain = given === undefined ? undefined : await historyOf(context, options, given)
@@ -193,9 +194,16 @@ function restores(options: Options): boolean {
 
 /** The phrase as somebody gives it: its words, or shares of it. */
 async function givenPhrase(context: CommandContext, options: Options): Promise<Secret> {
-  if (!options.flag('restore-shares')) return await readPhrase(context)
+  const file = options.text('phrase-file')
+  if (!options.flag('restore-shares')) return file === undefined ? await readPhrase(context) : await phraseOfFile(resolve(context.cwd, file))
+  if (file !== undefined) throw new KithError('USAGE', '--phrase-file belongs to --restore; shares are asked for.', { next: 'kith init --help' })
   if (options.flag('restore')) throw new KithError('USAGE', '--restore and --restore-shares exclude each other.', { next: 'kith init --help' })
   return await (await import('../../shares.ts')).readShares(context)
+}
+
+async function phraseOfFile(path: string): Promise<Secret> {
+  const { readPhraseFile } = await import('../../backup/keys.ts')
+  return await readPhraseFile(path)
 }
 
 /** The phrase to restore: asked without echo on a terminal, else read from standard input. */

@@ -9,6 +9,7 @@ export const spec: CommandSpec = {
     { flags: '--name <name>', about: 'what peers call this machine (default: its host name)', kind: 'text' },
     { flags: '--words <n>', about: 'length of the recovery phrase: 12, 15, 18, 21 or 24 (default 24)', kind: 'count' },
     { flags: '--restore', about: 'read a recovery phrase instead of making one', kind: 'flag' },
+    { flags: '--phrase-file <file>', about: 'with --restore: read the phrase from a file (0600), instead of a question or standard input', kind: 'text' },
     { flags: '--restore-shares', about: 'read shares of it (kith id shares) instead of the phrase', kind: 'flag' },
     {
       flags: '--from <address>',

@@ -1,5 +1,7 @@
-import { KithError } from '../../../core/errors.ts'
+import { isKithError, KithError } from '../../../core/errors.ts'
+import type { ControlClient } from '../../../daemon/control/client.ts'
 import type { CommandContext } from '../../context.ts'
+import { shellWord } from '../../home.ts'
 import type { CommandHandler } from '../../spec.ts'
 import { harmlessLine, table } from '../../style.ts'
 
@@ -12,7 +14,7 @@ export const run: CommandHandler = async (context, { args, options }) => {
   }
   const client = await context.daemon()
   if (schema !== undefined) {
-    const described = await client.call('GET /v1/operations/schema', { path: peer === undefined ? schema : `${peer}/${schema.replace(/^\//, '')}` })
+    const described = await describe(client, peer, schema.replace(/^\//, ''))
     context.output.result(described, () => JSON.stringify(described, null, 2))
     return undefined
   }
@@ -35,6 +37,20 @@ export const run: CommandHandler = async (context, { args, options }) => {
   return undefined
 }
 
+/** An operation that is not there is looked up where it was asked for. */
+async function describe(client: ControlClient, peer: string | undefined, operation: string): Promise<object> {
+  const list = peer === undefined ? 'kith ops' : `kith ops ${shellWord(peer)}`
+  if (!operation.includes('/')) throw new KithError('USAGE', `'${operation.slice(0, 300)}' is not service/op.`, { next: list })
+  try {
+    return await client.call('GET /v1/operations/schema', { path: peer === undefined ? operation : `${peer}/${operation}` })
+  } catch (error) {
+    if (!isKithError(error, 'CALL_UNKNOWN')) throw error
+    throw new KithError('CALL_UNKNOWN', error.message, { details: error.details, next: list, cause: error })
+  }
+}
+
+const WORKER_HEAD = ['alias', 'machine', 'state', 'calls', 'services']
+
 async function workers({ daemon, output }: CommandContext): Promise<undefined> {
   const result = await (await daemon()).call('GET /v1/workers', {})
   output.result(result, (palette, columns) => {
@@ -54,7 +70,9 @@ async function workers({ daemon, output }: CommandContext): Promise<undefined> {
         '',
       ]),
     ]
-    return rows.length === 0 ? palette.quiet('no workers, and registered nowhere') : table(rows, { columns, spare: [4, 1] })
+    return rows.length === 0
+      ? palette.quiet('no workers, and registered nowhere')
+      : table([WORKER_HEAD.map((text) => ({ text, style: palette.quiet })), ...rows], { columns, spare: [4, 1] })
   })
   return undefined
 }

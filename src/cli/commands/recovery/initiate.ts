@@ -54,7 +54,7 @@ export const finalize: CommandHandler = async (context, { options }) => {
       result,
       (palette) => [
         `${palette.good('recovered')}  this home is one of ${result.did} now; its old keys are refused everywhere`,
-        palette.quiet('name your trustees anew when one of them is not one any more: kith recovery setup'),
+        palette.quiet(`name your trustees anew when one of them is not one any more: ${context.command('kith recovery setup TRUSTEE TRUSTEE TRUSTEE')}`),
       ],
       result.did,
     )

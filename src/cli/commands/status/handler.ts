@@ -40,6 +40,17 @@ function frontRow({ front }: NodeStatus, palette: Palette): Parameters<typeof ta
   return [[{ text: 'front door', style: palette.quiet }, `${front.listen}, ${front.connections} connections${ssh}`]]
 }
 
+/** Where programs come in that know nothing of links. */
+function doorRows({ gateway, raw, ssh }: NodeStatus, palette: Palette): Parameters<typeof table>[0] {
+  const row = (name: string, text: string): (string | Cell)[] => [{ text: name, style: palette.quiet }, text]
+  const logins = ssh === null || ssh.sessions === 0 ? '' : `, ${ssh.sessions} logged in`
+  return [
+    ...(gateway === null ? [] : [row('gateway', gateway)]),
+    ...(raw === null ? [] : [row('raw calls', [raw.listen, raw.socket].filter((place) => place !== null).join('  '))]),
+    ...(ssh === null ? [] : [row('ssh', `${ssh.listen ?? 'by the front door'}${logins}`)]),
+  ]
+}
+
 function self(status: NodeStatus, palette: Palette, columns: number): string[] {
   const expires = status.identity.binding_expires_at
   const soon = expires !== null && Date.parse(expires) - Date.now() < SOON_MS
@@ -54,6 +65,7 @@ function self(status: NodeStatus, palette: Palette, columns: number): string[] {
       [{ text: 'up', style: palette.quiet }, `${duration(status.uptime_s * 1000)}, version ${status.version}, pid ${status.pid}`],
       ...mailRow(status, palette),
       ...(status.vaults.length === 0 ? [] : [[{ text: 'vaults', style: palette.quiet }, `open: ${status.vaults.join(', ')}`]]),
+      ...doorRows(status, palette),
       ...frontRow(status, palette),
       ...certificateRow(status, palette),
       ...(expires === null

@@ -41,7 +41,7 @@ export const run: CommandHandler = async (context, { options }) => {
     alias,
     operations,
     onState: ({ phase, error }) => {
-      if (phase === 'refused') ended.reject(error ?? new KithError('WORKER_DENIED'))
+      if (phase === 'refused') ended.reject(refusal(error, alias))
       if (phase === 'registered')
         ready(
           context,
@@ -78,14 +78,23 @@ function ready({ output }: CommandContext, alias: string, operations: readonly s
   ])
 }
 
-function tellHead({ output, command }: CommandContext, news: HeadNews, alias: string): void {
+function tellHead({ output }: CommandContext, news: HeadNews, alias: string): void {
   const { head, name, phase, error, next } = news
   output.result({ event: 'head', ...news }, (palette) => {
     const who = harmlessLine(name ?? head)
     if (phase === 'registered') return `${palette.good('registered')}  at ${palette.strong(who)} as ${alias}`
     return error === null ? [] : `${palette.bad(phase)}  at ${palette.strong(who)}: ${error}`
   })
-  if (next !== null) output.note(`Its owner has to run, there: ${command(next)}`)
+  // For another machine: neither this home nor the way this program was started.
+  if (next !== null) output.note(`Its owner has to run, there: ${next}`)
+}
+
+function refusal(error: KithError | undefined, alias: string): KithError {
+  if (error?.code !== 'WORKER_CONFLICT') return error ?? new KithError('WORKER_DENIED')
+  return new KithError('WORKER_CONFLICT', `Another worker of this node is registered as ${alias}.`, {
+    next: 'kith worker --exec FILE --as ALIAS',
+    cause: error,
+  })
 }
 
 function tellFailure({ output }: CommandContext, { operation, path, problem }: Complaint): void {
