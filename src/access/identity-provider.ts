@@ -7,8 +7,9 @@ import type { Did } from '../identity/did.ts'
 import { apiKeyHash, isApiKey } from './api-key.ts'
 import { type Granted, powersOf, sum } from './granted.ts'
 import { KnownKeys } from './known-keys.ts'
+import { apiKeyProof, type Proof } from './proof.ts'
 import type { ReplayCache } from './replay-cache.ts'
-import { type ApiKeyRecord, type AuthorizedKey, type Grant, type IdentitySource, isKeyOf } from './sources.ts'
+import { type AuthorizedKey, type Grant, type IdentitySource, isKeyOf } from './sources.ts'
 import { certificateEnd, parseCertificate, whyNotValid } from './ssh-certificate.ts'
 import { fingerprint } from './ssh-wire.ts'
 import { parseToken, TOKEN_WINDOW_S, tokenHolds } from './token.ts'
@@ -23,19 +24,6 @@ export interface IdentityProviderParts {
   readonly replay: ReplayCache
   readonly clock: Clock
   readonly logger: Logger
-}
-
-/** What was proved, before grants. */
-export interface Proof {
-  /** What it stands on: everything that came in by the same is taken back together. */
-  readonly credential: string
-  readonly id: string
-  readonly via: Caller['via']
-  readonly principals?: readonly string[]
-  readonly noForwarding?: true
-  readonly expiresMs?: number
-  /** Given with the credential itself. */
-  readonly grant?: Grant
 }
 
 /** A proof, and the way to look again whether it still holds. */
@@ -291,10 +279,6 @@ class Provider implements OpenIdentityProvider {
     }
     return undefined
   }
-}
-
-function apiKeyProof(hash: string, { name, expiresMs, grant }: ApiKeyRecord): Proof {
-  return { credential: `api-key ${hash}`, id: `key:${name}`, via: 'api-key', grant, ...(expiresMs === undefined ? {} : { expiresMs }) }
 }
 
 async function unlessRefused(look: () => Promise<Proof>): Promise<Proof | undefined> {

@@ -3,7 +3,7 @@ import type { ApiKeyRecord, Grant, IdentitySource } from './sources.ts'
 import type { TrackedCaller } from './tracked.ts'
 
 /** What all sources say of a key at one moment. */
-export interface KeyAnswers {
+interface KeyAnswers {
   readonly record: ApiKeyRecord
   /** By source, of the principal `key:NAME`. */
   readonly grants: readonly (Grant | undefined)[]

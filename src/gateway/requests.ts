@@ -3,8 +3,8 @@ import type { Caller } from '../access/types.ts'
 import { unknownOperation } from '../call/errors.ts'
 import type { JsonSchema, OperationDescription } from '../call/types.ts'
 import { KithError } from '../core/errors.ts'
-import { errorHeaders, errorText, jsonOf, outward, sendBytes, sendJson, sendValue, statusOf } from './answer.ts'
-import { bodyAtHand, hasBody, linger, readBody } from './body.ts'
+import { jsonOf, sendBytes, sendJson, sendValue } from './answer.ts'
+import { bodyAtHand, hasBody, readBody } from './body.ts'
 import { Budget } from './budget.ts'
 import { Connections, takenBack } from './connections.ts'
 import { sendEvents } from './events.ts'
@@ -16,6 +16,7 @@ import type { McpDoor } from './mcp/door.ts'
 import { openApiDocument } from './openapi/document.ts'
 import { presentationOf } from './presentation.ts'
 import { type QueryInput, queryInput } from './query-input.ts'
+import { refuse } from './refusal.ts'
 import { SingleInputs } from './single-input.ts'
 import { parseQuery, type Target, Targets } from './target.ts'
 import { TraceIds } from './trace.ts'
@@ -168,7 +169,7 @@ export class RequestDesk {
 
   #fail(exchange: Exchange, error: unknown): void {
     this.#leave(exchange)
-    SOON.then(() => this.#refuse(exchange, error)).catch(() => exchange.response.destroy())
+    SOON.then(() => refuse(exchange, error, this.#options.logger)).catch(() => exchange.response.destroy())
   }
 
   /** Gives back the places that it took. */
@@ -281,23 +282,6 @@ export class RequestDesk {
     const door = await this.#mcp
     const body = request.method === 'POST' && hasBody(request) ? await this.#body(exchange) : undefined
     await door.serve(request, response, { caller, signal: exchange.ending.signal, headers, body })
-  }
-
-  async #refuse(exchange: Exchange, error: unknown): Promise<void> {
-    const { request, response, headers } = exchange
-    const known = outward(error)
-    if (known.code === 'INTERNAL')
-      this.#options.logger.error('gateway request failed', { message: known.cause instanceof Error ? known.cause.message : 'unknown' })
-    if (response.headersSent || response.destroyed) {
-      response.destroy()
-      return
-    }
-    const unread = hasBody(request) && !request.complete
-    // Who waits to be asked for the body is not asked.
-    if (unread && !exchange.expects) await linger(request)
-    if (response.destroyed) return
-    const close = unread && !request.complete ? ['connection', 'close'] : []
-    sendJson(response, statusOf(known.code), errorText(known), [...headers, ...errorHeaders(known), ...close])
   }
 }
 
