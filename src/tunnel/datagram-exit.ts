@@ -1,7 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
 import type { Clock, Timer } from '../core/clock.ts'
-import { asKithError, KithError } from '../core/errors.ts'
+import { asKithError, isKithError, KithError } from '../core/errors.ts'
 import type { LinkStream } from '../transport/types.ts'
 import { type Datagram, DatagramReader, encodeDatagram } from './datagrams.ts'
 import type { Checked, Gate, Subject } from './gate.ts'
@@ -120,9 +120,11 @@ export function serveDatagrams(options: DatagramExitOptions): DatagramExit {
   async function decide(name: string, flow: Flow, target: Datagram): Promise<void> {
     try {
       flow.checked = await gate.check(subject, 'datagram', { host: target.host, port: target.port })
-    } catch {
+    } catch (error) {
       flow.refused = true
       flow.waiting = []
+      // There was no room to find out: the next datagram asks again.
+      if (isKithError(error, 'BUDGET_EXCEEDED') && flows.get(name) === flow) forget(name, flow)
       return
     }
     if (over || flows.get(name) !== flow || flow.checked.addresses[0] === undefined) return

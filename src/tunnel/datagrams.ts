@@ -25,6 +25,8 @@ export interface Datagram extends ForwardTarget {
 export const MAX_PAYLOAD_BYTES = 65_507
 const MAX_FRAME_BYTES = 65_535
 const LEAST_FRAME_BYTES = 4
+/** Pieces of a byte each take more memory than what they hold. */
+const MAX_PIECES = 4_096
 
 /** A frame, or `undefined` when the datagram does not fit into one. */
 export function encodeDatagram({ host, port }: ForwardTarget, payload: Uint8Array): Buffer | undefined {
@@ -39,10 +41,13 @@ export function encodeDatagram({ host, port }: ForwardTarget, payload: Uint8Arra
   return frame
 }
 
-/** Cuts what arrives into datagrams. Holds one unfinished frame at most. */
+/** Cuts what arrives into datagrams. Holds one unfinished frame at most, its pieces as they came: they are joined once, however small they are. */
 export class DatagramReader {
   readonly #take: (datagram: Datagram) => void
-  #held: Buffer = Buffer.alloc(0)
+  #pieces: Buffer[] = []
+  #held = 0
+  /** As many bytes have to be there before it is worth to look again. */
+  #wanted = 2
 
   constructor(take: (datagram: Datagram) => void) {
     this.#take = take
@@ -50,15 +55,27 @@ export class DatagramReader {
 
   /** @throws KithError `WIRE_MALFORMED`. */
   push(data: Buffer): void {
-    let rest = this.#held.length === 0 ? data : Buffer.concat([this.#held, data])
+    if (this.#held + data.length < this.#wanted) {
+      if (data.length === 0) return
+      this.#pieces.push(Buffer.from(data))
+      this.#held += data.length
+      if (this.#pieces.length >= MAX_PIECES) this.#pieces = [Buffer.concat(this.#pieces)]
+      return
+    }
+    let rest = this.#held === 0 ? data : Buffer.concat([...this.#pieces, data])
+    this.#pieces = []
+    this.#wanted = 2
     while (rest.length >= 2) {
       const length = rest.readUInt16BE(0)
       if (length < LEAST_FRAME_BYTES) throw malformed('length of a datagram', { length })
-      if (rest.length < 2 + length) break
-      this.#take(parseDatagram(rest.subarray(2, 2 + length)))
-      rest = rest.subarray(2 + length)
+      this.#wanted = 2 + length
+      if (rest.length < this.#wanted) break
+      this.#take(parseDatagram(rest.subarray(2, this.#wanted)))
+      rest = rest.subarray(this.#wanted)
+      this.#wanted = 2
     }
-    this.#held = rest.length === 0 ? rest.subarray(0, 0) : Buffer.from(rest)
+    this.#held = rest.length
+    if (rest.length > 0) this.#pieces.push(Buffer.from(rest))
   }
 }
 

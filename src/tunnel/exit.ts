@@ -129,16 +129,20 @@ export function createExit(options: ExitOptions): Exit {
       return
     }
     associations.set(subject.peer, open + 1)
-    const association: DatagramExit = serveDatagrams({
+    let association: DatagramExit | undefined
+    let over = false
+    association = serveDatagrams({
       ...{ stream, subject, gate, clock, rest },
       done() {
-        served.delete(association)
+        // What stands behind the request may end it before there is anything to forget.
+        over = true
+        if (association !== undefined) served.delete(association)
         const left = (associations.get(subject.peer) ?? 1) - 1
         if (left === 0) associations.delete(subject.peer)
         else associations.set(subject.peer, left)
       },
     })
-    served.add(association)
+    if (!over) served.add(association)
   }
 
   async function serve(stream: LinkStream, subject: Subject, request: ForwardRequest, rest: Buffer): Promise<void> {

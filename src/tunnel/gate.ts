@@ -24,7 +24,7 @@ export interface Gate {
   /**
    * Policy by name, then the name's addresses (once), then policy by each of them. An onion address is a key and has none: it is decided by its name alone and
    * goes to the proxy as a name.
-   * @throws KithError `FORWARD_DENIED`, `FORWARD_NAME`, `FORWARD_UNREACHABLE`, `FORWARD_ONION`.
+   * @throws KithError `FORWARD_DENIED`, `FORWARD_NAME`, `FORWARD_UNREACHABLE`, `FORWARD_ONION`, `BUDGET_EXCEEDED`.
    */
   check(subject: Subject, action: TunnelAction, target: ForwardTarget): Promise<Checked>
   /** Whether it would be allowed now: the rules change while things run. */
@@ -42,6 +42,8 @@ export interface GateOptions {
 }
 
 const RESOLVE_TIMEOUT_MS = 10_000
+/** Names that are looked up for one peer at once: the system answers few at a time, and who waits behind them is everybody else on this machine. */
+const MAX_LOOKUPS = 256
 /** An answer with more addresses is no name of a service. */
 const MAX_ADDRESSES = 64
 
@@ -80,7 +82,24 @@ export async function lookUp(
  */
 export function createGate(options: GateOptions): Gate {
   const { policy, clock, logger } = options
-  const resolve = options.resolve ?? systemResolve
+  const lookups = new Map<string, number>()
+
+  /** Counted until the system has answered, however long nobody waits for it any more. */
+  function resolverFor(peer: string): (host: string) => Promise<readonly string[]> {
+    const resolve = options.resolve ?? systemResolve
+    return async (host) => {
+      const under = lookups.get(peer) ?? 0
+      if (under >= MAX_LOOKUPS) throw new KithError('BUDGET_EXCEEDED')
+      lookups.set(peer, under + 1)
+      try {
+        return await resolve(host)
+      } finally {
+        const left = (lookups.get(peer) ?? 1) - 1
+        if (left > 0) lookups.set(peer, left)
+        else lookups.delete(peer)
+      }
+    }
+  }
 
   function ask(subject: Subject, action: TunnelAction, target: string, addresses?: readonly string[]): Decision {
     return policy.decide({ ...subject, action, target, ...(addresses === undefined ? {} : { addresses }) })
@@ -117,7 +136,7 @@ export function createGate(options: GateOptions): Gate {
       }
       let addresses: readonly string[]
       try {
-        addresses = await lookUp(target, clock, resolve)
+        addresses = await lookUp(target, clock, resolverFor(subject.peer))
       } catch (cause) {
         // Whether a name exists here is told only to those who may go there.
         decide(subject, action, text, [])

@@ -1,4 +1,5 @@
 import { type Clock, sleep } from '../core/clock.ts'
+import { malformed } from '../core/codec.ts'
 import { asKithError, isKithError, KithError } from '../core/errors.ts'
 import type { Did } from '../identity/did.ts'
 import type { LinkStream } from '../transport/types.ts'
@@ -8,7 +9,7 @@ import { lookUp } from './gate.ts'
 import { HeldStream } from './held-stream.ts'
 import { ANSWER_BYTES, encodeListen, LISTEN_PROTOCOL, readListening } from './listen-wire.ts'
 import { explain } from './opener.ts'
-import { type ForwardTarget, formatTarget } from './target.ts'
+import { type ForwardTarget, formatTarget, socketPath } from './target.ts'
 
 export interface RemoteEntryOptions extends CarrierOptions {
   readonly clock: Clock
@@ -30,6 +31,12 @@ export interface RemoteEntry {
   stop(): void
 }
 
+/** The stream by which the peer listens, and how it ended: undefined for an end that is no error. */
+interface Control {
+  readonly stream: LinkStream
+  readonly over: Promise<KithError | undefined>
+}
+
 const ANSWER_TIMEOUT_MS = 20_000
 const FIRST_RETRY_MS = 1_000
 const MOST_RETRY_MS = 30_000
@@ -41,15 +48,18 @@ const MOST_RETRY_MS = 30_000
 export async function openRemote(options: RemoteEntryOptions, wait: boolean, signal: AbortSignal): Promise<RemoteEntry> {
   const { mesh, connections, clock, peer, remote, to } = options
   const aborter = new AbortController()
-  let control: LinkStream | undefined
+  let control: Control | undefined
   let port = remote.port
 
   async function ask(deadline: AbortSignal): Promise<void> {
     const stream = await mesh.openLean(peer, LISTEN_PROTOCOL, { signal: deadline })
     try {
       stream.write(encodeListen(options.token, { host: remote.host, port }))
-      port = await answered(stream, deadline)
-      control = stream
+      const answer = await answered(stream, deadline)
+      const wrong = remote.port === 0 ? answer.port === 0 : answer.port !== remote.port
+      if (wrong && socketPath(remote) === undefined) throw malformed('place where the peer listens')
+      port = answer.port
+      control = { stream, over: answer.over }
       connections.lastError = null
     } catch (error) {
       stream.reset(new KithError('ABORTED').number)
@@ -59,19 +69,12 @@ export async function openRemote(options: RemoteEntryOptions, wait: boolean, sig
     }
   }
 
-  /** Until the control stream ends. */
-  function ended(stream: LinkStream): Promise<void> {
-    return new Promise((resolve) => {
-      const over = (error?: KithError): void => {
-        control = undefined
-        if (error !== undefined && !aborter.signal.aborted) connections.lastError = explain(error, mesh, peer, remote, 'listen')
-        stream.reset(new KithError('CLOSED').number)
-        resolve()
-      }
-      stream.onEnd = () => over()
-      stream.onError = (error) => over(error)
-      stream.onData = (_data, start, end) => stream.consume(end - start)
-    })
+  /** Until the control stream ends, which it may have done already. */
+  async function ended({ stream, over }: Control): Promise<void> {
+    const error = await over
+    control = undefined
+    if (error !== undefined && !aborter.signal.aborted) connections.lastError = explain(error, mesh, peer, remote, 'listen')
+    stream.reset(new KithError('CLOSED').number)
   }
 
   async function keep(): Promise<void> {
@@ -125,34 +128,41 @@ export async function openRemote(options: RemoteEntryOptions, wait: boolean, sig
     accepted: (stream, early) => void carry(stream, early),
     stop() {
       aborter.abort(new KithError('CLOSED'))
-      control?.reset(new KithError('CLOSED').number)
+      control?.stream.reset(new KithError('CLOSED').number)
     },
   }
 }
 
-function answered(stream: LinkStream, signal: AbortSignal): Promise<number> {
+/** The answer, and the end of the stream behind it: both may come in one breath. */
+function answered(stream: LinkStream, signal: AbortSignal): Promise<{ readonly port: number; readonly over: Control['over'] }> {
+  const { promise: over, resolve: ends } = Promise.withResolvers<KithError | undefined>()
   return new Promise((resolve, reject) => {
-    const parts: Buffer[] = []
+    let head = Buffer.alloc(0)
     const abort = (): void => reject(signal.reason)
     signal.addEventListener('abort', abort, { once: true })
-    const settle = (run: () => void): void => {
+    const fail = (error: KithError): void => {
       signal.removeEventListener('abort', abort)
-      run()
+      reject(error)
     }
     stream.onData = (data, start, end) => {
       stream.consume(end - start)
-      parts.push(Buffer.from(data.subarray(start, end)))
-      const all = Buffer.concat(parts)
-      if (all.length < ANSWER_BYTES) return
-      settle(() => {
-        try {
-          resolve(readListening(all.subarray(0, ANSWER_BYTES)))
-        } catch (error) {
-          reject(error)
-        }
-      })
+      if (head.length === ANSWER_BYTES) return
+      head = Buffer.concat([head, data.subarray(start, Math.min(end, start + ANSWER_BYTES - head.length))])
+      if (head.length < ANSWER_BYTES) return
+      signal.removeEventListener('abort', abort)
+      try {
+        resolve({ port: readListening(head), over })
+      } catch (error) {
+        reject(error)
+      }
     }
-    stream.onEnd = () => settle(() => reject(new KithError('FORWARD_DENIED', 'the other side closed without an answer')))
-    stream.onError = (error) => settle(() => reject(error))
+    stream.onEnd = () => {
+      ends(undefined)
+      fail(new KithError('FORWARD_DENIED', 'the other side closed without an answer'))
+    }
+    stream.onError = (error) => {
+      ends(error)
+      fail(error)
+    }
   })
 }
