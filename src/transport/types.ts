@@ -99,7 +99,7 @@ export interface MultiplexOptions {
   readonly maxInboundStreams?: number
   /** Streams we may have open at once, the other side's limit as we know it; more wait. Default 100. */
   readonly maxOutboundStreams?: number
-  /** Flow-control window of a stream that receives much. Default 1 MiB, at least 256 KiB. */
+  /** Flow-control window of a stream that receives much. Default 2 MiB, at least 256 KiB. */
   readonly windowBytes?: number
   /** What all streams together may have beyond 256 KiB each. Default 16 MiB. */
   readonly linkWindowBytes?: number

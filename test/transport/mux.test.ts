@@ -105,25 +105,25 @@ test('credit for a stream that consumes much, announces the rest of its window i
   assert.deepEqual(pipe.take(), [])
   pipe.feed(data(0, 1, Buffer.alloc(54 * KIB)))
   await turn()
-  assert.deepEqual(brief(pipe.take()), [[1, ACK, 1, 64 * KIB + 768 * KIB]])
-  for (let index = 0; index < 7; index++) pipe.feed(data(0, 1, Buffer.alloc(64 * KIB)))
+  assert.deepEqual(brief(pipe.take()), [[1, ACK, 1, 64 * KIB + 1792 * KIB]])
+  for (let index = 0; index < 15; index++) pipe.feed(data(0, 1, Buffer.alloc(64 * KIB)))
   await turn()
   assert.deepEqual(pipe.take(), [])
   pipe.feed(data(0, 1, Buffer.alloc(64 * KIB)))
   pipe.feed(data(0, 1, Buffer.alloc(64 * KIB)))
   await turn()
-  assert.deepEqual(brief(pipe.take()), [[1, 0, 1, 576 * KIB]])
+  assert.deepEqual(brief(pipe.take()), [[1, 0, 1, 1088 * KIB]])
 })
 
 test('windows of a link in sum, bounded: the first bulk streams get theirs, later ones stay small', async () => {
-  const { pipe, mux } = scripted('listener', { linkWindowBytes: 1000 * KIB, keepAliveMs: 0 })
+  const { pipe, mux } = scripted('listener', { linkWindowBytes: 2024 * KIB, keepAliveMs: 0 })
   mux.onStream = (stream) => {
     stream.onData = (_data, start, end) => stream.consume(end - start)
   }
   for (const id of [1, 3, 5]) pipe.feed(data(SYN, id, Buffer.alloc(64 * KIB)))
   await turn()
   assert.deepEqual(brief(pipe.take()), [
-    [1, ACK, 1, (64 + 768) * KIB],
+    [1, ACK, 1, (64 + 1792) * KIB],
     [1, ACK, 3, (64 + 232) * KIB],
   ])
   pipe.feed(credit(FIN, 1, 0))
@@ -144,7 +144,7 @@ test('whether a stream may have its full window, asked when it turns out to rece
   trusted = true
   pipe.feed(data(SYN, 3, Buffer.alloc(64 * KIB)))
   await turn()
-  assert.deepEqual(brief(pipe.take()), [[1, ACK, 3, 64 * KIB + 768 * KIB]])
+  assert.deepEqual(brief(pipe.take()), [[1, ACK, 3, 64 * KIB + 1792 * KIB]])
 })
 
 test('more consumed than was handed out, the caller’s mistake', () => {
