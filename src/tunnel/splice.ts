@@ -1,12 +1,8 @@
 import type { Socket } from 'node:net'
 import { KithError } from '../core/errors.ts'
-import { JoinedBytes } from '../core/joined-bytes.ts'
 import type { LinkStream } from '../transport/types.ts'
 import { abortSocket } from './local-socket.ts'
-import { borrowBuffer, POOLED_BYTES, returnBuffer } from './pool.ts'
-
-/** A piece below this waits while the local socket is busy, and is joined with what follows: the peer chooses the size of its pieces. */
-const SMALL_BYTES = 4_096
+import { LocalWriter } from './local-writer.ts'
 
 /**
  * Joins a local socket with a stream of a link until both directions have ended.
@@ -46,36 +42,13 @@ export function splice(socket: Socket, stream: LinkStream, options: SpliceOption
     options.done(failure)
   }
 
-  const joined = new JoinedBytes()
-  let writing = 0
-  const write = (bytes: Buffer, borrowed: Buffer | undefined): void => {
-    writing += bytes.length
-    socket.write(bytes, () => {
-      if (borrowed !== undefined) returnBuffer(borrowed)
-      stream.consume(bytes.length)
-      writing -= bytes.length
-      if (writing === 0) writeJoined()
-    })
-  }
-  const writeJoined = (): void => {
-    for (let bytes = joined.take(); bytes !== undefined; bytes = joined.take()) write(bytes, undefined)
-  }
+  const local = new LocalWriter(socket, (length) => stream.consume(length))
   stream.onData = (data, start, end) => {
     meter.bytesIn += end - start
-    if (joined.length > 0 || (writing > 0 && end - start < SMALL_BYTES)) {
-      joined.append(data, start, end)
-      return
-    }
-    for (let at = start; at < end; ) {
-      const size = Math.min(POOLED_BYTES, end - at)
-      const buffer = borrowBuffer(size)
-      data.copy(buffer, 0, at, at + size)
-      at += size
-      write(buffer.subarray(0, size), buffer)
-    }
+    local.write(data, start, end)
   }
   stream.onEnd = () => {
-    writeJoined()
+    local.flush()
     socket.end()
   }
   stream.onDrain = () => options.resume()
