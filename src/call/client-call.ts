@@ -35,6 +35,9 @@ export abstract class ClientCall extends Sending implements Expiring, Numbered<C
   protected over = false
   #receiving: Receiving | undefined
   #inputs: AsyncIterator<unknown> | undefined
+  /** Of a call with a stream of inputs: what they and their failure are handed to. */
+  #onInput: (result: IteratorResult<unknown>) => void = nothing
+  #onInputError: (error: unknown) => void = nothing
   #paused = false
 
   constructor(carrier: CallCarrier, id: number, encoding: Encoding) {
@@ -99,6 +102,8 @@ export abstract class ClientCall extends Sending implements Expiring, Numbered<C
 
   /** Sends what the iterable gives, as fast as the other side takes it. */
   sendInputs(inputs: AsyncIterable<unknown>): void {
+    this.#onInput = (result) => this.#given(result)
+    this.#onInputError = (error) => this.#inputFailed(error)
     this.#inputs = inputs[Symbol.asyncIterator]()
     this.#pump()
   }
@@ -145,7 +150,7 @@ export abstract class ClientCall extends Sending implements Expiring, Numbered<C
     else this.#paused = true
   }
 
-  readonly #onInput = (result: IteratorResult<unknown>): void => {
+  #given(result: IteratorResult<unknown>): void {
     if (this.over) return
     try {
       if (result.done === true) {
@@ -156,12 +161,12 @@ export abstract class ClientCall extends Sending implements Expiring, Numbered<C
         this.#pump()
       }
     } catch (error) {
-      this.#onInputError(error)
+      this.#inputFailed(error)
     }
   }
 
   /** What the caller gave to be sent failed: its own error. */
-  readonly #onInputError = (error: unknown): void => {
+  #inputFailed(error: unknown): void {
     this.giveUp(error instanceof KithError ? error : new KithError('ABORTED', 'The inputs of the call failed.', { cause: error }))
   }
 }

@@ -40,7 +40,6 @@ export interface LinkCallOptions extends CallOptions {
   readonly encoding?: Encoding
   /** A stream of inputs instead of one. */
   readonly inputs?: AsyncIterable<unknown>
-  readonly statement?: Uint8Array
   /** Instead of `signal`, by whoever makes many calls. */
   readonly cancellation?: Cancellation
 }
@@ -102,17 +101,18 @@ export class ClientLink implements CallCarrier {
     return this.#stream.connection.remoteKey
   }
 
-  call(path: string, input: unknown, options: LinkCallOptions): Promise<unknown> {
+  /** @param statement who the call is made for. */
+  call(path: string, input: unknown, options: LinkCallOptions, statement?: Uint8Array): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const call = new UnaryCall(this, this.#number(), options.encoding ?? 'json')
       call.settle(resolve, reject)
-      this.#begin(call, path, input, options, false)
+      this.#begin(call, path, input, options, statement, false)
     })
   }
 
-  stream(path: string, input: unknown, options: LinkCallOptions): AsyncIterableIterator<StreamItem> {
+  stream(path: string, input: unknown, options: LinkCallOptions, statement?: Uint8Array): AsyncIterableIterator<StreamItem> {
     const call = new StreamCall(this, this.#number(), options.encoding ?? 'json')
-    this.#begin(call, path, input, options, true)
+    this.#begin(call, path, input, options, statement, true)
     return call.items
   }
 
@@ -148,8 +148,8 @@ export class ClientLink implements CallCarrier {
     return number
   }
 
-  #begin(call: ClientCall, path: string, input: unknown, options: LinkCallOptions, items: boolean): void {
-    const { signal, cancellation, deadlineMs, traceId, parentId, lastEventId, repeated, statement, inputs, encoding } = options
+  #begin(call: ClientCall, path: string, input: unknown, options: LinkCallOptions, statement: Uint8Array | undefined, items: boolean): void {
+    const { signal, cancellation, deadlineMs, traceId, parentId, lastEventId, repeated, inputs, encoding } = options
     const fields: RequestFields = { path, traceId, parentId, deadlineMs, lastEventId, repeated, statement, items, inputs: inputs !== undefined }
     checkRequest(fields)
     const before = cancellation?.error ?? (signal?.aborted === true ? abortReason(signal) : undefined)

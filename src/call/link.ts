@@ -168,7 +168,7 @@ export interface CallTarget {
   stream(path: string, input?: unknown, options?: LinkCallOptions): AsyncIterableIterator<StreamItem>
 }
 
-export type PeerCallOptions = ForwardOptions & Omit<LinkCallOptions, 'statement'>
+export type PeerCallOptions = ForwardOptions & LinkCallOptions
 
 export interface CallClient {
   /**
@@ -252,21 +252,22 @@ export function createCallClient(mesh: Pick<Mesh, 'openLean' | 'onEvent'>, optio
     if (last.peer !== peer || last.linkKey !== linkKey) Object.assign(last, { peer, linkKey, key: `${peer} ${linkKey}` })
     return last.key
   }
-  const optionsOf = (given: PeerCallOptions): LinkCallOptions =>
-    given.onBehalfOf === undefined ? given : { ...given, statement: statementOf(given.onBehalfOf) }
+  const statementFor = ({ onBehalfOf }: PeerCallOptions): Uint8Array | undefined => (onBehalfOf === undefined ? undefined : statementOf(onBehalfOf))
 
   const client: CallClient = {
     call(peer, path, input, given = {}) {
       const key = keyOf(peer, given)
       const link = links.get(key)
-      if (link !== undefined) return link.call(path, input, optionsOf(given))
-      return withinLimits(given, clock, open(key, peer, given.linkKey), (opened, left) => opened.call(path, input, optionsOf(left)))
+      if (link !== undefined) return link.call(path, input, given, statementFor(given))
+      return withinLimits(given, clock, open(key, peer, given.linkKey), (opened, left) => opened.call(path, input, left, statementFor(left)))
     },
     stream(peer, path, input, given = {}) {
       const key = keyOf(peer, given)
       const link = links.get(key)
-      if (link !== undefined) return link.stream(path, input, optionsOf(given))
-      return laterStream(withinLimits(given, clock, open(key, peer, given.linkKey), async (opened, left) => opened.stream(path, input, optionsOf(left))))
+      if (link !== undefined) return link.stream(path, input, given, statementFor(given))
+      return laterStream(
+        withinLimits(given, clock, open(key, peer, given.linkKey), async (opened, left) => opened.stream(path, input, left, statementFor(left))),
+      )
     },
     to: (peer) => ({
       call: (path, input, given) => client.call(peer, path, input, given),

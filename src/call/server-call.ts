@@ -50,6 +50,9 @@ export class ServerCall extends Sending implements IncomingCall, ItemSource, Num
   #receiving: Receiving | undefined
   #inputsOpen: boolean
   #iterator: AsyncIterator<StreamItem> | undefined
+  /** Of a stream: what its items and its end are handed to. */
+  #onItem: (result: IteratorResult<StreamItem>) => void = nothing
+  #onEnd: (error: unknown) => void = nothing
   /** The next item is asked for when there is room. */
   #paused = false
   /** The last word was said, or waits to be. */
@@ -118,10 +121,10 @@ export class ServerCall extends Sending implements IncomingCall, ItemSource, Num
     this.bytes = 0
     try {
       const caller = this.#home.callerOf(this.#statement)
-      if (caller instanceof Promise) caller.then(this.#asCaller, this.#onError)
+      if (caller instanceof Promise) caller.then(this.#asCaller.bind(this), this.#failed.bind(this))
       else this.#asCaller(caller)
     } catch (error) {
-      this.#onError(error)
+      this.#failed(error)
     }
   }
 
@@ -156,9 +159,9 @@ export class ServerCall extends Sending implements IncomingCall, ItemSource, Num
     // What still comes is dropped as it arrives.
   }
 
-  readonly #asCaller = (caller: Caller | undefined): void => {
+  #asCaller(caller: Caller | undefined): void {
     if (caller === undefined) {
-      this.#onError(new KithError('CALL_DENIED'))
+      this.#failed(new KithError('CALL_DENIED'))
       return
     }
     if (this.#answered) {
@@ -171,22 +174,27 @@ export class ServerCall extends Sending implements IncomingCall, ItemSource, Num
       try {
         this.input = this.input.value()
       } catch (error) {
-        this.#onError(unreadable(error))
+        this.#failed(unreadable(error))
         return
       }
     }
-    if (this.#items) {
-      this.#iterator = this.#home.callee.stream(this)[Symbol.asyncIterator]()
-      this.#pump()
-    } else this.#home.callee.call(this).then(this.#onValue, this.#onError)
+    if (!this.#items) {
+      this.#home.callee.call(this).then(
+        (value) => {
+          this.#leave()
+          this.#answer(value)
+        },
+        (error: unknown) => this.#failed(error),
+      )
+      return
+    }
+    this.#onItem = (result) => this.#given(result)
+    this.#onEnd = (error) => this.#failed(error)
+    this.#iterator = this.#home.callee.stream(this)[Symbol.asyncIterator]()
+    this.#pump()
   }
 
-  readonly #onValue = (value: unknown): void => {
-    this.#leave()
-    this.#answer(value)
-  }
-
-  readonly #onItem = (result: IteratorResult<StreamItem>): void => {
+  #given(result: IteratorResult<StreamItem>): void {
     if (this.#answered) return
     if (result.done === true) {
       this.#leave()
@@ -203,13 +211,13 @@ export class ServerCall extends Sending implements IncomingCall, ItemSource, Num
     this.#pump()
   }
 
-  readonly #onError = (error: unknown): void => {
+  #failed(error: unknown): void {
     this.#leave()
     this.refuse(error instanceof KithError ? error : new KithError('CALL_FAILED', undefined, { cause: error }))
   }
 
   #pump(): void {
-    if (this.ready) this.#iterator?.next().then(this.#onItem, this.#onError)
+    if (this.ready) this.#iterator?.next().then(this.#onItem, this.#onEnd)
     else this.#paused = true
   }
 

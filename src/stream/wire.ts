@@ -48,10 +48,8 @@ export class Wire {
 
   /** `done` runs when the chunk has left or never will. */
   write(chunk: Buffer, done: () => void): void {
-    this.#outside(() => {
-      if (this.#closed || this.#duplex.writableEnded) done()
-      else this.#duplex.write(chunk, done)
-    })
+    if (this.releasesMemory) this.#write(chunk, done)
+    else this.#outside(() => this.#write(chunk, done))
   }
 
   /** Ends our half after everything written; `done` runs when that has left or never will. Only the first call counts. */
@@ -76,6 +74,11 @@ export class Wire {
     this.#reader.stop()
     this.#duplex.destroy()
     this.#close()
+  }
+
+  #write(chunk: Buffer, done: () => void): void {
+    if (this.#closed || this.#duplex.writableEnded) done()
+    else this.#duplex.write(chunk, done)
   }
 
   /** A duplex made of code may answer within `write`; a socket never does. What writes here is in no state to be called back. */
