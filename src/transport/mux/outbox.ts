@@ -113,10 +113,15 @@ export class Outbox {
     this.#updates.push(stream)
     if (this.#updatesScheduled) return
     this.#updatesScheduled = true
-    process.nextTick(() => {
-      this.#updatesScheduled = false
-      this.sendUpdates()
-    })
+    // Behind every promise that what was received settles: what those have to say takes the credit along.
+    queueMicrotask(this.#sendUpdatesLater)
+  }
+
+  readonly #sendUpdatesLater = (): void => process.nextTick(this.#sendUpdatesNow)
+
+  readonly #sendUpdatesNow = (): void => {
+    this.#updatesScheduled = false
+    this.sendUpdates()
   }
 
   sendUpdates(): void {
