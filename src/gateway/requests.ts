@@ -121,10 +121,8 @@ export class RequestDesk {
 
   /** The usual request: nothing has to be asked about the operation. */
   #post(exchange: Exchange, call: Call): void {
-    const { request } = exchange
-    if (!hasBody(request)) this.#call(exchange, call)
-    else if (this.#takeBody(request, call)) this.#call(exchange, call)
-    else SOON.then(() => this.#continue(exchange, call))
+    if (hasBody(exchange.request)) SOON.then(() => this.#continue(exchange, call))
+    else this.#call(exchange, call)
   }
 
   #continue(exchange: Exchange, call: Call): void {
