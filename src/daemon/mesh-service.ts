@@ -9,7 +9,6 @@ import { openSqliteStore } from '../core/store/sqlite.ts'
 import type { Store } from '../core/store/types.ts'
 import { nextBoot } from '../identity/boot.ts'
 import type { Home } from '../identity/home.ts'
-import { splitAddress } from '../mesh/addresses.ts'
 import type { Mesh } from '../mesh/mesh-types.ts'
 import type { ProtocolOptions, StreamHandler } from '../mesh/types.ts'
 import type { Transport } from '../transport/types.ts'
@@ -96,6 +95,9 @@ export class MeshService implements Service {
     this.#afterLinks.push(run)
   }
 
+  /** Where the node listens besides links at the moment, as bound: addresses that end in a port. Asked at each decision about a forward. */
+  doors: () => readonly (string | null)[] = () => []
+
   /** Actual addresses, as bound. */
   get listen(): readonly string[] {
     return this.#listen
@@ -151,7 +153,7 @@ export class MeshService implements Service {
       const warning = recoveryWarning(news)
       if (warning !== undefined) events.emit(warning)
     })
-    const stopConfig = config.onChange((next) => assembly.reload(assemblyConfig(next, ownPorts(this.#listen, next))))
+    const stopConfig = config.onChange((next) => assembly.reload(assemblyConfig(next, this.#ownPorts(next))))
     this.#stopWatching = () => {
       stopEvents()
       stopMessages()
@@ -161,7 +163,7 @@ export class MeshService implements Service {
     for (const [protocol, { handler, options }] of this.#handlers) mesh.handle(protocol, handler, options)
     await this.#listenOn(mesh, wanted, signal)
     // Known only now. A rule for many ports or addresses does not reach the node itself.
-    assembly.reload(assemblyConfig(config.current, ownPorts(this.#listen, config.current)))
+    assembly.reload(assemblyConfig(config.current, this.#ownPorts(config.current)))
     await assembly.start()
   }
 
@@ -238,6 +240,12 @@ export class MeshService implements Service {
     return ipv6 ? [at('tcp', '[::]'), at('quic', ANY), at('quic', '[::]')] : [at('tcp', ANY), at('quic', ANY)]
   }
 
+  /** Those of the links and of the configuration, and what is bound besides: a door may be where the system chose. */
+  #ownPorts(config: Config): () => readonly number[] {
+    const known = portsOf([...this.#listen, ...DOORS.map((name) => config[name])])
+    return () => [...known, ...portsOf(this.doors())]
+  }
+
   /**
    * An address that was asked for and cannot be used is reported; of the default ones, what does not work here is left out.
    * The node runs when it listens anywhere at all.
@@ -266,15 +274,14 @@ export class MeshService implements Service {
 /** Doors other than links: what comes to them from this machine itself is trusted further than the peer that a rule for many ports was meant for. */
 const DOORS = ['gateway.listen', 'gateway.raw_listen', 'ssh.listen', 'front.listen', 'acme.http_listen'] as const
 
-function ownPorts(listen: readonly string[], config: Config): readonly number[] {
-  return portsOf([...listen, ...DOORS.map((name) => `tcp://${config[name]}`)])
+function portsOf(addresses: readonly (string | null)[]): readonly number[] {
+  return addresses.map((address) => Number(PORT.exec(address ?? '')?.[1] ?? 0)).filter((port) => port >= 1 && port <= 65_535)
 }
 
-function portsOf(urls: readonly string[]): readonly number[] {
-  return [...new Set(urls.map((url) => Number(splitAddress(url)?.port ?? 0)))].filter((port) => port >= 1 && port <= 65_535)
-}
+/** Of `tcp://[::1]:4433`, `127.0.0.1:22` and `wss://example.org:443/path` alike; of `unix:/path` none. */
+const PORT = /:([0-9]{1,5})(?:\/.*)?$/
 
-function assemblyConfig(config: Config, ownPorts: readonly number[] = []): AssemblyConfig {
+function assemblyConfig(config: Config, ownPorts: () => readonly number[] = () => []): AssemblyConfig {
   return {
     mesh: {
       prefer: ['memory', ...config['link.prefer']],

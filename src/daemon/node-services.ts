@@ -152,6 +152,7 @@ export function createServices(parts: ServiceParts): NodeServices {
     logger,
     metrics,
   })
+  mesh.doors = () => [gateway.address, gateway.rawAddress, ssh.address, front.address, ...(tunnels.tunnels?.entries() ?? [])]
   vaults.onUnlocked = () => void supervisor.retry('ssh')
   const keys = new RotationSchedule({
     identity,

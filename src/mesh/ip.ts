@@ -57,8 +57,8 @@ function network(text: string): IpNetwork {
 
 /**
  * Addresses that mean "this machine" or "this cable": a wildcard or a wider network never reaches them (protocol.md, further rules).
- * `0.0.0.0` and `::` connect to loopback on common systems, 169.254.169.254 is where clouds keep credentials, and the two ranges of
- * translated IPv4 would smuggle any of these in.
+ * `0.0.0.0` and `::` connect to loopback on common systems, and clouds hand out the machine's credentials at addresses of their own, most of them link-local.
+ * Forms of IPv6 that carry an IPv4 address would smuggle any of these in (`CARRIERS`).
  */
 const NEVER_BY_RANGE: readonly IpNetwork[] = [
   network('127.0.0.0/8'),
@@ -70,20 +70,29 @@ const NEVER_BY_RANGE: readonly IpNetwork[] = [
   network('::/128'),
   network('fe80::/10'),
   network('ff00::/8'),
+  // Metadata of clouds that is not link-local: Alibaba, Oracle, Azure; Amazon (169.254.169.254 and its neighbours in IPv6), Google.
+  network('100.100.100.200/32'),
+  network('192.0.0.192/32'),
+  network('168.63.129.16/32'),
+  network('fd00:ec2::/32'),
+  network('fd20:ce::254/128'),
 ]
-/** IPv4-compatible, NAT64 and 6to4 forms carry an IPv4 address at these byte offsets. */
-const CARRIERS: readonly { readonly network: IpNetwork; readonly offset: number }[] = [
-  { network: network('::/96'), offset: 12 },
-  { network: network('64:ff9b::/96'), offset: 12 },
-  { network: network('2002::/16'), offset: 2 },
+const LAST: readonly number[] = [12, 13, 14, 15]
+/** IPv4-compatible, NAT64 (RFC 6052; RFC 8215 with its two usual lengths) and 6to4 forms carry an IPv4 address in these bytes. */
+const CARRIERS: readonly { readonly network: IpNetwork; readonly bytes: readonly number[] }[] = [
+  { network: network('::/96'), bytes: LAST },
+  { network: network('64:ff9b::/96'), bytes: LAST },
+  { network: network('64:ff9b:1::/48'), bytes: LAST },
+  { network: network('64:ff9b:1::/48'), bytes: [6, 7, 9, 10] },
+  { network: network('2002::/16'), bytes: [2, 3, 4, 5] },
 ]
 
-/** Loopback, unspecified, link-local and multicast addresses, also when carried inside an IPv6 form. */
+/** Loopback, unspecified, link-local, multicast and metadata addresses, also when carried inside an IPv6 form. */
 export function neverByRange(address: IpAddress): boolean {
   if (NEVER_BY_RANGE.some((range) => inNetwork(address, range))) return true
-  return CARRIERS.some(({ network: range, offset }) => {
+  return CARRIERS.some(({ network: range, bytes }) => {
     if (!inNetwork(address, range)) return false
-    const inner = mapped(address.subarray(offset, offset + 4))
+    const inner = mapped(bytes.map((at) => address[at] as number))
     return NEVER_BY_RANGE.some((never) => inNetwork(inner, never))
   })
 }

@@ -75,7 +75,7 @@ export class MeshRules {
       constraints: (held) => settings().constraints[held],
       defaultOf: (request) =>
         isPeerRequest(request) ? (deciders.get(request.action)?.(request) ?? openDefault(components, request) ?? further(components, request)) : undefined,
-      ownPorts: () => settings().ownPorts,
+      ownPorts: () => settings().ownPorts(),
       localAddresses: interfaces,
     })
     for (const rule of local.dropped) logger.warn('a stored rule is not valid any more', { ...rule })

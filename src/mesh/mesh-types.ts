@@ -43,8 +43,8 @@ export interface MeshConfig {
   readonly rules?: readonly RuleText[]
   /** Changes to the table of limits per class. */
   readonly limits?: ConstraintOverrides
-  /** The node's own control and gateway ports: forwarded only by a rule that names host and port. */
-  readonly ownPorts?: readonly number[]
+  /** Ports on which the node itself listens: forwarded only by a rule that names host and port. Asked at each decision where they come and go. */
+  readonly ownPorts?: readonly number[] | (() => readonly number[])
   readonly admission?: Partial<AdmissionLimits>
   readonly isolated?: Partial<IsolatedLimits>
   /** How long `close` lets streams run on, in ms. Default 2,000. */

@@ -123,7 +123,7 @@ function parseEndpointPattern(text: string, allow: boolean, guard: Guard): Targe
   const [low, high] = parsePorts(parts.port, reserved)
   if (allow && host.kind === 'network' && host.network.bits < 128 && networkNeverByRange(host.network)) {
     throw new TypeError(
-      `no range reaches loopback, link-local or multicast addresses, so this rule would never match; name the address: 127.0.0.1:${parts.port}`,
+      `no range reaches loopback, link-local, multicast or metadata addresses, so this rule would never match; name the address: 127.0.0.1:${parts.port}`,
     )
   }
   if (allow && host.kind === 'glob' && guardedName(host.pattern.replaceAll('*', 'x'), guard)) {

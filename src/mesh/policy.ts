@@ -44,7 +44,7 @@ export interface PolicyConfig {
   readonly constraints: (held: PeerClass) => ConstraintSet
   /** What holds where no rule of the owner does; `undefined` when nobody says anything about it. */
   readonly defaultOf?: (request: PolicyRequest) => Default | undefined
-  /** The node's own control and gateway ports. */
+  /** Ports on which the node itself listens. */
   readonly ownPorts?: () => readonly number[]
   /** Addresses of this machine's interfaces, for `ownPorts`. */
   readonly localAddresses?: () => readonly string[]

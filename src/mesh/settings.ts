@@ -10,7 +10,7 @@ export interface Settings {
   readonly prefer: readonly string[]
   readonly requirePq: boolean
   readonly constraints: Readonly<Record<PeerClass, ConstraintSet>>
-  readonly ownPorts: readonly number[]
+  readonly ownPorts: () => readonly number[]
   readonly rules: readonly RuleText[]
   readonly drainMs: number
 }
@@ -23,11 +23,17 @@ export function meshSettings(config: MeshConfig): Settings {
   if (!Array.isArray(prefer) || !prefer.every((scheme) => typeof scheme === 'string' && /^[a-z][a-z0-9+.-]{0,15}$/.test(scheme))) {
     throw new TypeError('prefer must be a list of schemes like tcp or quic')
   }
-  const ownPorts = config.ownPorts ?? []
-  if (!ownPorts.every((port) => Number.isInteger(port) && port >= 1 && port <= 65_535)) throw new TypeError('ownPorts must be ports')
+  const ownPorts = listed(config.ownPorts ?? [])
   const drainMs = config.drainMs ?? 2_000
   if (!(Number.isInteger(drainMs) && drainMs >= 0 && drainMs <= 60_000)) throw new TypeError('drainMs must be a whole number from 0 to 60000')
   const rules = (config.rules ?? []).map((rule) => ruleText(parseRule(rule, GUARD)))
   const constraints = constraintTable(config.limits)
-  return { prefer: [...new Set(prefer)], requirePq: config.requirePq ?? false, constraints, ownPorts: [...ownPorts], rules, drainMs }
+  return { prefer: [...new Set(prefer)], requirePq: config.requirePq ?? false, constraints, ownPorts, rules, drainMs }
+}
+
+function listed(ports: NonNullable<MeshConfig['ownPorts']>): () => readonly number[] {
+  if (typeof ports === 'function') return ports
+  if (!ports.every((port) => Number.isInteger(port) && port >= 1 && port <= 65_535)) throw new TypeError('ownPorts must be ports')
+  const kept = [...ports]
+  return () => kept
 }

@@ -114,6 +114,8 @@ export interface Tunnels {
   /** Opens a SOCKS5 and HTTP CONNECT proxy whose connections leave at the peer. @throws KithError `ADDRESS_IN_USE`, `BIND_REFUSED`. */
   socks(options: SocksOptions): Promise<SocksOpened>
   list(): readonly TunnelStatus[]
+  /** Where this node itself listens for programs of its own, as bound. */
+  entries(): readonly string[]
   /** What others reach through this node now. */
   serving(): readonly ServedStatus[]
   /** @throws KithError `NOT_FOUND`. */
@@ -252,6 +254,7 @@ export function createTunnels(options: TunnelsOptions): Tunnels {
     remote,
     socks,
     list: () => [...tunnels.values()].map(status),
+    entries: () => [...tunnels.values()].flatMap(({ kind, end }) => (kind === 'remote' ? [] : [end.address])),
     serving: () => [...exit.list(), ...remotes.list()],
     async remove(id) {
       const tunnel = tunnels.get(id)

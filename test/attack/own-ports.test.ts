@@ -39,3 +39,36 @@ test('a peer allowed all ports of an address of this machine, still does not rea
   await (await near.forward({ peer: far.did, target: `127.0.0.1:${own}`, local: '127.0.0.1:0' })).close()
   await rm(folder, { recursive: true, force: true })
 })
+
+test('a peer allowed all ports of loopback, does not reach doors and forwards of the node whose ports the system chose', { timeout: 60_000 }, async () => {
+  const folder = await realpath(await mkdtemp(join(tmpdir(), 'kith-attack-chosen-')))
+  const env = { XDG_STATE_HOME: join(folder, 'state') }
+  await using near = await createNode({ home: join(folder, 'near'), listen: ['tcp://127.0.0.1:0'], env })
+  await mkdir(join(folder, 'far'), { mode: 0o700 })
+  const chosen = '"127.0.0.1:0"'
+  const config = `[gateway]\nlisten = ${chosen}\nraw_listen = ${chosen}\n[ssh]\nlisten = ${chosen}\n[front]\nlisten = ${chosen}\n`
+  await writeFile(join(folder, 'far', 'config.toml'), config, { mode: 0o600 })
+  await using far = await createNode({ home: join(folder, 'far'), listen: ['tcp://127.0.0.1:0'], env })
+  await near.join(await far.invite())
+  await far.policy.allow(near.did, 'forward', '127.0.0.1:*')
+  const decision = (port: number): string | null => far.why(near.did, 'forward', `127.0.0.1:${port}`).decision
+  const { gateway, raw, ssh, front } = far.status()
+  // Of somebody else's, whose port nobody has.
+  const other = createServer().listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  assert.equal(decision((other.address() as AddressInfo).port), 'allowed')
+  other.close()
+  await near.policy.allow(far.did, 'forward', '127.0.0.1:9')
+  const forward = await far.forward({ peer: near.did, target: '127.0.0.1:9', local: '127.0.0.1:0' })
+  const socks = await far.socks({ peer: near.did, local: '127.0.0.1:0' })
+  const places = { gateway, raw: raw?.listen, ssh: ssh?.listen, front: front?.listen, forward: forward.address, socks: socks.address }
+  for (const [door, place] of Object.entries(places)) {
+    const port = Number(/:(\d+)$/.exec(place ?? '')?.[1])
+    assert.ok(port > 0, door)
+    assert.equal(decision(port), 'denied', door)
+  }
+  const port = Number(forward.address.split(':').at(-1))
+  await forward.close()
+  assert.equal(decision(port), 'allowed', 'nothing of ours is there any more')
+  await rm(folder, { recursive: true, force: true })
+})

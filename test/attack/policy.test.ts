@@ -183,3 +183,33 @@ test('a name denied by a rule behind a network that is allowed, says that its ad
   const blind = rules.decide({ peer: MALLORY, action: 'forward', target: 'other:443' })
   assert.deepEqual([blind.allowed, blind.byAddress ?? false], [false, false])
 })
+
+test('addresses where clouds keep credentials, in any form, are reached by an exact rule and by nothing wider', async () => {
+  const forms = [
+    ['169.254.169.254', '169.254.169.254'],
+    ['100.100.100.200', '100.100.100.200'],
+    ['192.0.0.192', '192.0.0.192'],
+    ['168.63.129.16', '168.63.129.16'],
+    ['[fd00:ec2::254]', 'fd00:ec2::254'],
+    ['[fd00:ec2::23]', 'fd00:ec2::23'],
+    ['[fd20:ce::254]', 'fd20:ce::254'],
+    ['[fe80::a9fe:a9fe]', 'fe80::a9fe:a9fe'],
+    ['[::ffff:100.100.100.200]', '::ffff:100.100.100.200'],
+    ['[64:ff9b::100.100.100.200]', '64:ff9b::100.100.100.200'],
+    ['[64:ff9b:1::169.254.169.254]', '64:ff9b:1::169.254.169.254'],
+    ['[64:ff9b:1:a9fe:a9:fe00::]', '64:ff9b:1:a9fe:a9:fe00::'],
+    ['[2002:6464:64c8::1]', '2002:6464:64c8::1'],
+  ] as const
+  for (const [host, address] of forms) {
+    const rules = await policy()
+    for (const wide of ['0.0.0.0/0:*', '[::/0]:*', '*:*', '*.example.com:*', '[fc00::/7]:*', '100.64.0.0/10:*', '192.0.0.0/24:*'])
+      await rules.allow(MALLORY, 'forward', wide)
+    assert.equal(may(rules, `${host}:80`, address), false, host)
+    assert.equal(may(rules, 'www.example.com:80', address), false, `a name that resolves to ${host}`)
+    await rules.allow(MALLORY, 'forward', `${host}:80`)
+    assert.equal(may(rules, `${host}:80`, address), true, `${host}, said exactly`)
+  }
+  const rules = await policy()
+  await rules.allow(MALLORY, 'forward', '0.0.0.0/0:*')
+  for (const near of ['100.100.100.201', '192.0.0.191', '168.63.129.17']) assert.equal(may(rules, `${near}:80`, near), true, near)
+})

@@ -88,11 +88,18 @@ export class FrontService implements Service {
     return this.#token
   }
 
-  get status(): FrontStatus | null {
+  /** Where it listens; null while it does not. */
+  get address(): string | null {
     const front = this.#lease?.front
     if (front === undefined) return null
     const { host, port } = front.address
-    const listen = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+    return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+  }
+
+  get status(): FrontStatus | null {
+    const front = this.#lease?.front
+    const listen = this.address
+    if (front === undefined || listen === null) return null
     return { listen, connections: front.connections, ssh_path: this.#ssh === undefined || this.#token === undefined ? null : keyedPath(this.#token, 'ssh') }
   }
 

@@ -88,6 +88,12 @@ export class SshService implements Service {
     }
   }
 
+  /** Where its port is; null while none is open. */
+  get address(): string | null {
+    const place = this.#server?.address()
+    return typeof place === 'object' && place !== null ? shown(place.address, place.port) : null
+  }
+
   sessions(): readonly SshSessionView[] {
     return this.#door?.sessions() ?? []
   }
