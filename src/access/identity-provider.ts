@@ -74,6 +74,8 @@ class Provider implements OpenIdentityProvider {
   /** Apart from credentials: however many identities come by links, nobody at another door is forgotten for them. */
   readonly #links: Tracked
   readonly #keys: KnownKeys
+  /** How often everything was looked at again. */
+  #rechecks = 0
 
   constructor(parts: IdentityProviderParts) {
     this.#parts = parts
@@ -86,8 +88,17 @@ class Provider implements OpenIdentityProvider {
     if (presentation.kind === 'local') return LOCAL
     if (presentation.kind === 'link') return await this.#linked(presentation.did)
     try {
+      let looked = this.#rechecks
       const { proof, again } = await this.#prove(presentation)
-      return await this.#caller(proof, again)
+      let caller = await this.#caller(proof, again)
+      // What was half-way in while the owner had everything looked at was not among what was looked at.
+      while (looked !== this.#rechecks) {
+        looked = this.#rechecks
+        const now = await again()
+        if (now === undefined) throw new Refused('it was taken back while it came in')
+        caller = await this.#caller(now, again)
+      }
+      return caller
     } catch (error) {
       const reason = error instanceof Refused ? error.message : isKithError(error, 'SSH_FORMAT') ? String(error.details?.reason) : undefined
       if (reason === undefined) throw error
@@ -113,6 +124,7 @@ class Provider implements OpenIdentityProvider {
   }
 
   async recheck(options: { readonly disconnect: boolean }): Promise<number> {
+    this.#rechecks++
     return (await this.#tracked.recheck(options)) + (await this.#links.recheck(options))
   }
 

@@ -63,16 +63,24 @@ export class Tracked {
     return true
   }
 
-  /** How many would not come in any more, or with less, each counted once; with `disconnect` all of those are told and forgotten. */
+  /**
+   * How many would not come in any more, or with less, each counted once; with `disconnect` all of those are told and forgotten.
+   * @throws what a source failed with, when all others were looked at: one that is not there keeps nobody else in.
+   */
   async recheck({ disconnect }: { readonly disconnect: boolean }): Promise<number> {
     let gone = 0
+    const failures: unknown[] = []
     for (const [credential, entry] of [...this.#entries]) {
-      const now = await entry.use.still()
+      const now = await entry.use.still().catch((error: unknown) => {
+        failures.push(error)
+        return entry.use.powers
+      })
       if (now !== undefined && [...entry.use.powers].every((power) => now.has(power))) continue
       if (disconnect || !entry.gone) gone++
       entry.gone = true
       if (disconnect) this.#end(credential)
     }
+    if (failures.length > 0) throw failures[0]
     return gone
   }
 
