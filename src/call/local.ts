@@ -185,7 +185,10 @@ class Unary implements Outcome {
         this.#waiting = true
         // It may have ended while the handler had not yet given anything to wait for.
         if (!running.open) this.#count()
-        answer.then(this.#answered, this.#failed)
+        answer.then(
+          (value) => this.#answered(value),
+          (error: unknown) => this.#failed(error),
+        )
       } else this.#answered(answer)
     })
   }
@@ -195,7 +198,7 @@ class Unary implements Outcome {
     this.#reject(error)
   }
 
-  readonly #answered = (value: unknown): void => {
+  #answered(value: unknown): void {
     const running = this.#running
     if (!running.open) {
       this.#straggled()
@@ -209,7 +212,7 @@ class Unary implements Outcome {
     }
   }
 
-  readonly #failed = (error: unknown): void => {
+  #failed(error: unknown): void {
     const running = this.#running
     if (!running.open) {
       this.#straggled()
