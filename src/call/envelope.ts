@@ -8,6 +8,7 @@ import { jsonText, parseJson, tooLarge } from './payload.ts'
  * # Open form of calls
  *
  * What doors for programs that are no Kith nodes speak: raw framing on TCP and unix sockets, and the control channel of the SSH door.
+ * There is no event for further inputs: an operation that takes a stream of them gets the one of `call.requested`.
  *
  * ```text
  * frame    = u32 length (big-endian, 1..limit) || UTF-8 JSON {"type": TYPE, "id": ID, "payload": ANY}

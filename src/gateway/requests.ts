@@ -218,7 +218,7 @@ export class RequestDesk {
     if (!described.clientStream) this.#singleInputs.add(path, caller.id)
     if (described.clientStream)
       throw new KithError('UNSUPPORTED', 'The operation takes a stream of inputs, which HTTP does not carry.', {
-        next: 'call it over a link or by raw framing',
+        next: 'call it over a link',
       })
   }
 

@@ -60,6 +60,19 @@ const operations = [
       throw new CallError('OUT_OF_STOCK', 'none left', { data: { left: 0 } })
     },
   }),
+  defineOperation({
+    name: 'sum/all',
+    kind: 'query',
+    access: 'everyone',
+    clientStream: true,
+    input: z.object({ n: z.number() }),
+    output: z.array(z.number()),
+    handler: async (_input, { inputs }) => {
+      const seen: number[] = []
+      for await (const { n } of inputs) seen.push(n)
+      return seen
+    },
+  }),
   defineOperation({ name: 'secret/read', kind: 'query', access: { all: ['secret'] }, input: z.object({}), output: z.null(), handler: () => null }),
 ]
 
@@ -162,6 +175,16 @@ describe('open form, sessions', () => {
     outside.write(encodeEnvelope({ type: 'call.requested', id: 'a', payload: { operationId: '/echo/say', input: { text: 'hi' } } }))
     assert.deepEqual(await out.next(), { type: 'call.responded', id: 'a', payload: { output: { text: 'hi', by: 'key:test' } } })
     assert.deepEqual(await out.next(), { type: 'call.completed', id: 'a', payload: {} })
+  })
+
+  it('gives an operation that takes a stream of inputs the one of the request, and its end', async () => {
+    const { outside } = door()
+    const out = answers(outside)
+    outside.write(encodeEnvelope({ type: 'call.requested', id: 'a', payload: { operationId: '/sum/all', input: { n: 1 } } }))
+    assert.deepEqual((await out.next()).payload, { output: [1] })
+    await out.next()
+    outside.write(encodeEnvelope({ type: 'call.requested', id: 'b', payload: { operationId: '/sum/all' } }))
+    assert.deepEqual((await out.next()).payload, { output: [] })
   })
 
   it('ignores an identity in the payload', async () => {

@@ -93,7 +93,7 @@ function pathItem(path: string, described: OperationDescription, components: Com
   const common = {
     tags: [described.name.split('/')[0]],
     ...(described.summary === undefined ? {} : { summary: described.summary }),
-    ...(described.clientStream ? { description: 'Takes a stream of inputs, which HTTP does not carry: call it over a link or by raw framing.' } : {}),
+    ...(described.clientStream ? { description: 'Takes a stream of inputs, which HTTP does not carry: call it over a link.' } : {}),
   }
   const responses = { ...successOf(described, output), ...failuresOf(described, base, components) }
   const post = {
