@@ -2,12 +2,11 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../core/clock.ts'
 import { bytesN, type Codec, constant, decode, encode, malformed, struct, u32 } from '../core/codec.ts'
 import { parsePublicKey } from '../core/crypto/ed25519.ts'
-import { KithError } from '../core/errors.ts'
 import { decodeChain } from '../identity/chain-codec.ts'
 import { type Did, didPublicKey, formatDid } from '../identity/did.ts'
 import type { ChainEntry, ChainState } from '../identity/types.ts'
 import { adoptShown } from './adopt-shown.ts'
-import { abortError } from './errors.ts'
+import { bounded, endWith, readAll } from './conversation.ts'
 import { encodeEntriesFrom } from './hello-chain.ts'
 import type { KnownKeys } from './known-keys.ts'
 import { NO_INDEX } from './locate-codec.ts'
@@ -24,7 +23,8 @@ import { NO_INDEX } from './locate-codec.ts'
  * is not longer and for one it does not know or does not show to this asker.
  */
 export const CHAIN_PROTOCOL = 'icn/chain/1'
-const CHAIN_DEADLINE_MS = 30_000
+/** Of every exchange about what is known of an identity. */
+export const CHAIN_DEADLINE_MS = 30_000
 const MAX_BYTES = 4 * 1024 * 1024
 const REQUEST_BYTES = 37
 const ANSWER_HEAD_BYTES = 5
@@ -50,7 +50,7 @@ export interface ServeOptions {
  * @throws KithError `WIRE_MALFORMED`, `KEY_INVALID`, `TIMEOUT`, `LINK_LOST`, `ABORTED`. The stream is destroyed with the same error.
  */
 export async function serveChain(stream: Duplex, options: ServeOptions): Promise<void> {
-  await bounded(stream, options, async () => {
+  await bounded(stream, CHAIN_DEADLINE_MS, options, async () => {
     const asked = decode(request, await readAll(stream, REQUEST_BYTES))
     const chain = await options.chainOf(formatDid(parsePublicKey(asked.did)))
     const from = asked.haveIndex === NO_INDEX ? 0 : asked.haveIndex + 1
@@ -63,17 +63,6 @@ export async function serveChain(stream: Duplex, options: ServeOptions): Promise
 /** A recovery that waits is told too, so that everybody's delay begins as early as it can; each counts it from its own first sight. */
 function withPending({ entries, index, pending }: ChainState): readonly ChainEntry[] {
   return pending?.entry.index === index + 1 ? [...entries, pending.entry] : entries
-}
-
-/** Writes the last bytes and waits until they have left. */
-export function endWith(stream: Duplex, bytes: Uint8Array): Promise<void> {
-  return new Promise((resolve, reject) => {
-    stream.once('error', reject)
-    stream.end(bytes, () => {
-      stream.off('error', reject)
-      resolve()
-    })
-  })
 }
 
 export interface FetchOptions {
@@ -91,7 +80,7 @@ export interface FetchOptions {
  * @throws KithError `CHAIN_INVALID`, `WIRE_MALFORMED`, `TIMEOUT`, `LINK_LOST`, `ABORTED`. The stream is destroyed with the same error.
  */
 export async function fetchChain(stream: Duplex, options: FetchOptions): Promise<ChainState | undefined> {
-  return await bounded(stream, options, async () => {
+  return await bounded(stream, CHAIN_DEADLINE_MS, options, async () => {
     stream.end(encode(request, { _version: undefined, did: didPublicKey(options.did), haveIndex: options.have?.index ?? NO_INDEX }))
     const bytes = await readAll(stream, ANSWER_HEAD_BYTES + MAX_BYTES)
     if (bytes.length < ANSWER_HEAD_BYTES) throw malformed('ends too early', { length: bytes.length })
@@ -101,40 +90,4 @@ export async function fetchChain(stream: Duplex, options: FetchOptions): Promise
     const { did, known, clock } = options
     return await adoptShown(options.have, decodeChain(bytes.subarray(ANSWER_HEAD_BYTES)), { did, known, now: clock.now() })
   })
-}
-
-/** Everything up to the other side's end. */
-export async function readAll(stream: Duplex, limit: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>) {
-    length += chunk.length
-    if (length > limit) throw malformed('longer than allowed', { limit })
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks, length)
-}
-
-/** Runs a conversation with a deadline; whatever ends it early ends the stream. */
-export async function bounded<T>(stream: Duplex, options: { clock: Clock; signal?: AbortSignal }, run: () => Promise<T>): Promise<T> {
-  const { clock, signal } = options
-  const timer = clock.after(CHAIN_DEADLINE_MS, () => stream.destroy(new KithError('TIMEOUT', 'the other side did not finish in time')))
-  const abort = (): void => {
-    stream.destroy(signal === undefined ? undefined : abortError(signal))
-  }
-  // A stream destroyed while nobody reads would raise its error as an event nobody hears; the reader gets it anyway.
-  const ignore = (): void => {}
-  stream.on('error', ignore)
-  if (signal?.aborted === true) abort()
-  else signal?.addEventListener('abort', abort, { once: true })
-  try {
-    return await run()
-  } catch (error) {
-    const failure = error instanceof KithError ? error : new KithError('LINK_LOST', undefined, { cause: error })
-    stream.destroy(failure)
-    throw failure
-  } finally {
-    timer.cancel()
-    signal?.removeEventListener('abort', abort)
-  }
 }

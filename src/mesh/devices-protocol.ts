@@ -5,7 +5,8 @@ import { parsePublicKey } from '../core/crypto/ed25519.ts'
 import { MAX_DOCUMENT_BYTES } from '../identity/device-document.ts'
 import { type DeviceRoster, documentsOf } from '../identity/device-roster.ts'
 import { type Did, didPublicKey, formatDid } from '../identity/did.ts'
-import { bounded, endWith, readAll } from './chain-protocol.ts'
+import { CHAIN_DEADLINE_MS } from './chain-protocol.ts'
+import { bounded, endWith, readAll } from './conversation.ts'
 
 /**
  * # `icn/devices/1`: which machines has this identity, and which no more?
@@ -45,7 +46,7 @@ export interface ServeDevicesOptions {
 
 /** Answers one question on a stream and ends it. @throws KithError `WIRE_MALFORMED`, `KEY_INVALID`, `TIMEOUT`, `LINK_LOST`, `ABORTED`, `STORE_FAILED`. */
 export async function serveDevices(stream: Duplex, options: ServeDevicesOptions): Promise<void> {
-  await bounded(stream, options, async () => {
+  await bounded(stream, CHAIN_DEADLINE_MS, options, async () => {
     const asked = decode(devicesRequest, await readAll(stream, REQUEST_BYTES))
     const roster = await options.rosterOf(formatDid(parsePublicKey(asked.did)))
     const same = roster?.latest.chainIndex === asked.chainIndex && roster.latest.version === asked.version && roster.others.length === 0
@@ -62,7 +63,7 @@ export interface AskDevicesOptions {
 
 /** Asks; nothing of the answer is verified. @throws KithError `WIRE_MALFORMED`, `TIMEOUT`, `LINK_LOST`, `ABORTED`. */
 export async function askDevices(stream: Duplex, { did, have, clock, signal }: AskDevicesOptions): Promise<readonly Uint8Array[]> {
-  return await bounded(stream, { clock, ...(signal === undefined ? {} : { signal }) }, async () => {
+  return await bounded(stream, CHAIN_DEADLINE_MS, { clock, ...(signal === undefined ? {} : { signal }) }, async () => {
     const { chainIndex = 0, version = 0 } = have?.latest ?? {}
     stream.end(encode(devicesRequest, { _version: undefined, did: didPublicKey(did), chainIndex, version }))
     return decode(devicesAnswer, await readAll(stream, devicesAnswer.max)).documents

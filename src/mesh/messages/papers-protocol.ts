@@ -5,7 +5,8 @@ import { bytes, bytesN, type Codec, constant, decode, encode, struct, u32 } from
 import { parsePublicKey } from '../../core/crypto/ed25519.ts'
 import { MAX_BINDING_BYTES } from '../../identity/binding.ts'
 import { type Did, didPublicKey, formatDid } from '../../identity/did.ts'
-import { bounded, endWith, readAll } from '../chain-protocol.ts'
+import { CHAIN_DEADLINE_MS } from '../chain-protocol.ts'
+import { bounded, endWith, readAll } from '../conversation.ts'
 import { NO_INDEX } from '../locate-codec.ts'
 import { MAX_CHAIN_TAIL_BYTES } from './directory.ts'
 import type { DevicePapers } from './types.ts'
@@ -52,7 +53,7 @@ export interface ServePapersOptions {
  * @throws KithError `WIRE_MALFORMED`, `KEY_INVALID`, `TIMEOUT`, `LINK_LOST`, `ABORTED`, `STORE_FAILED`. The stream is destroyed with the same error.
  */
 export async function servePapers(stream: Duplex, options: ServePapersOptions): Promise<void> {
-  await bounded(stream, options, async () => {
+  await bounded(stream, CHAIN_DEADLINE_MS, options, async () => {
     const asked = decode(papersRequest, await readAll(stream, REQUEST_BYTES))
     const haveIndex = asked.haveIndex === NO_INDEX ? -1 : asked.haveIndex
     const papers = await options.papersOf(formatDid(parsePublicKey(asked.did)), parsePublicKey(asked.device), haveIndex)
@@ -73,7 +74,7 @@ export interface AskPapersOptions {
 /** Asks; nothing of the answer is verified. @throws KithError `WIRE_MALFORMED`, `TIMEOUT`, `LINK_LOST`, `ABORTED`. */
 export async function askPapers(stream: Duplex, options: AskPapersOptions): Promise<DevicePapers | undefined> {
   const { did, device, haveIndex = NO_INDEX } = options
-  return await bounded(stream, options, async () => {
+  return await bounded(stream, CHAIN_DEADLINE_MS, options, async () => {
     stream.end(encode(papersRequest, { _version: undefined, did: didPublicKey(did), device, haveIndex }))
     const { binding, chain } = decode(papersAnswer, await readAll(stream, papersAnswer.max))
     return binding.length === 0 ? undefined : { did, binding, chain }
