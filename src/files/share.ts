@@ -1,6 +1,7 @@
 import { toHex } from '../core/bytes.ts'
-import type { Clock, Timer } from '../core/clock.ts'
+import type { Clock } from '../core/clock.ts'
 import { KithError } from '../core/errors.ts'
+import { patient } from '../core/patient.ts'
 import type { Did } from '../identity/did.ts'
 import type { FileBlobs, FileSource } from './blobs.ts'
 import type { FrameStream } from './frame-stream.ts'
@@ -44,7 +45,7 @@ export async function shareFile(
 ): Promise<{ readonly receipt: Stored; readonly sha256: Uint8Array; readonly last: SharedProgress }> {
   const { blobs, peer, holders } = sharing
   const chosen = chosenOf(holders, places)
-  const manifest = await patient(frames, options.clock, blobs.describe(source, { signal: options.signal }))
+  const manifest = await patient(options.clock, WAIT_EVERY_MS, () => frames.write(Uint8Array.of(WAIT)), blobs.describe(source, { signal: options.signal }))
   const { root, size, sha256 } = manifest
   // Who was sent other content under the same name and date cannot help.
   const providers = chosen.filter((holder) => (holder.sha256 ?? toHex(sha256)) === toHex(sha256)).map((holder) => holder.peer)
@@ -73,28 +74,4 @@ function chosenOf(holders: readonly Holder[], places: readonly number[]): readon
     if (holder === undefined) throw new KithError('WIRE_MALFORMED', 'a holder that was not offered')
     return holder
   })
-}
-
-/** Says now and then that it goes on. */
-async function patient<T>(frames: FrameStream, clock: Clock, work: Promise<T>): Promise<T> {
-  let saying: Promise<void> = Promise.resolve()
-  let over = false
-  const arm = (): Timer =>
-    clock.after(WAIT_EVERY_MS, () => {
-      saying = frames.write(Uint8Array.of(WAIT)).then(
-        () => {
-          if (!over) timer = arm()
-        },
-        // Whoever has gone is noticed at the next write.
-        () => undefined,
-      )
-    })
-  let timer = arm()
-  try {
-    return await work
-  } finally {
-    over = true
-    timer.cancel()
-    await saying
-  }
 }

@@ -6,15 +6,9 @@ import { basename, dirname, join } from 'node:path'
  * a temporary file beside it is written and synced, renamed over it, and the directory synced.
  */
 export async function writeAtomic(path: string, content: Uint8Array): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${++written}.tmp`)
+  const temporary = temporaryOf(path)
   try {
-    const file = await open(temporary, 'wx', 0o600)
-    try {
-      await file.writeFile(content)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
+    await writeSynced(temporary, content)
     await rename(temporary, path)
   } catch (error) {
     await unlink(temporary).catch(() => undefined)
@@ -25,6 +19,20 @@ export async function writeAtomic(path: string, content: Uint8Array): Promise<vo
 
 /** Names of temporary files only have to differ within this process: one process holds a home. */
 let written = 0
+
+function temporaryOf(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${process.pid}.${++written}.tmp`)
+}
+
+async function writeSynced(path: string, content: Uint8Array): Promise<void> {
+  const file = await open(path, 'wx', 0o600)
+  try {
+    await file.writeFile(content)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
 
 /** Removes what a killed process left behind. Only the holder of the home's lock may call it. */
 export async function removeTemporaries(directory: string): Promise<void> {
@@ -55,15 +63,9 @@ export async function syncDirectory(path: string): Promise<void> {
  * @throws the system's error, with code `EEXIST` when something of that name is there.
  */
 export async function writeNew(path: string, content: Uint8Array): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${++written}.tmp`)
+  const temporary = temporaryOf(path)
   try {
-    const file = await open(temporary, 'wx', 0o600)
-    try {
-      await file.writeFile(content)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
+    await writeSynced(temporary, content)
     await linkNew(temporary, path)
   } finally {
     await unlink(temporary).catch(() => undefined)

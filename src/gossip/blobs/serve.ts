@@ -1,5 +1,6 @@
-import type { Clock, Timer } from '../../core/clock.ts'
+import type { Clock } from '../../core/clock.ts'
 import { asKithError, isKithError, KithError } from '../../core/errors.ts'
+import { patient } from '../../core/patient.ts'
 import type { Did } from '../../identity/did.ts'
 import type { Conduct, LinkViolation, Policy, StreamContext } from '../../mesh/types.ts'
 import type { LinkStream } from '../../transport/types.ts'
@@ -160,27 +161,8 @@ class ServeSession {
   }
 
   /** Tells the other side, now and then, that an answer is coming. */
-  async #patient<T>(work: Promise<T>): Promise<T> {
-    let saying: Promise<void> = Promise.resolve()
-    let over = false
-    const arm = (): Timer =>
-      this.#components.clock.after(WAIT_EVERY_MS, () => {
-        saying = this.#frames.write(Uint8Array.of(KIND.wait)).then(
-          () => {
-            if (!over) timer = arm()
-          },
-          // Whoever has gone is noticed at the next read or write.
-          () => undefined,
-        )
-      })
-    let timer = arm()
-    try {
-      return await work
-    } finally {
-      over = true
-      timer.cancel()
-      await saying
-    }
+  #patient<T>(work: Promise<T>): Promise<T> {
+    return patient(this.#components.clock, WAIT_EVERY_MS, () => this.#frames.write(Uint8Array.of(KIND.wait)), work)
   }
 
   /** Asked with every question: what the owner takes back, or what has run out, ends at once. */
