@@ -190,7 +190,12 @@ export class AuditedMesh implements Mesh {
         await this.#note(`policy.${effect}`, rule.principal, ruleDetails(rule))
         return rule
       }
-    return { ...policy, allow: audited('allow'), deny: audited('deny') }
+    const forgetAllowed: MeshPolicy['forgetAllowed'] = async (principal) => {
+      const forgotten = await policy.forgetAllowed(principal)
+      for (const rule of forgotten) await this.#note('policy.forget', principal, ruleDetails(rule))
+      return forgotten
+    }
+    return { ...policy, allow: audited('allow'), deny: audited('deny'), forgetAllowed }
   }
 
   #auditedInvites(invites: MeshInvites): MeshInvites {

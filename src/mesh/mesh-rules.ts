@@ -223,6 +223,11 @@ export class MeshRules {
       },
       provide: (action, decider) => this.#provide(action, decider),
       list: () => local.list(),
+      forgetAllowed: async (principal) => {
+        const forgotten = await local.forgetAllowed(principal)
+        if (forgotten.length > 0) this.#ruled()
+        return forgotten
+      },
       test: (who, action, target, options) => {
         const subject = this.#subject(who)
         return this.decide({ ...subject, action, ...(target === undefined ? {} : { target }), ...options, also: (options?.also ?? []).map(attribute) })

@@ -115,6 +115,8 @@ export interface MeshPolicy extends Policy {
   allow(principal: string, action: string, target?: string, conditions?: RuleConditions): Promise<RuleText>
   deny(principal: string, action: string, target?: string, conditions?: RuleConditions): Promise<RuleText>
   list(): readonly RuleText[]
+  /** Takes out the typed rules that allow a principal something by its own name, and gives them back; denials stay. For names that somebody else may have next. */
+  forgetAllowed(principal: string): Promise<readonly RuleText[]>
   /**
    * What the owner's own word is, a ban or a contradicted identity counting as one; `undefined` where no rule decides. For services with rules of their own behind
    * the owner's.

@@ -86,8 +86,8 @@ export interface LocalPolicy extends Policy {
   check(text: RuleText): RuleText
   /** Ms until a rule begins or ends to hold by the time of day or its end; `undefined` where none does. */
   nextChange(): number | undefined
-  /** Takes out the rules that allow this peer something; those that deny it something stay. */
-  forgetAllowed(peer: Did): Promise<void>
+  /** Takes out the typed rules that allow this principal something, by its own name, and gives them back; those that deny it something stay. */
+  forgetAllowed(principal: string): Promise<readonly RuleText[]>
   /** Allowed rules that were stored but are not valid any more, for the log. */
   readonly dropped: readonly RuleText[]
 }
@@ -192,8 +192,14 @@ class OrderedRules implements LocalPolicy {
     return this.#insert({ effect: 'deny', principal, action, target, ...conditions })
   }
 
-  async forgetAllowed(peer: Did): Promise<void> {
-    await this.#change((rules) => rules.filter((rule) => rule.principal !== peer || rule.effect === 'deny'))
+  async forgetAllowed(principal: string): Promise<readonly RuleText[]> {
+    const gone = ({ principal: of, effect }: Rule): boolean => of === principal && effect === 'allow'
+    let forgotten: readonly Rule[] = []
+    await this.#change((rules) => {
+      forgotten = rules.filter(gone)
+      return rules.filter((rule) => !gone(rule))
+    })
+    return forgotten.map(ruleText)
   }
 
   #fallback(request: PolicyRequest): Default {

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { z } from 'zod'
 import { defineOperation } from '../../src/call/index.ts'
+import { createControlClient } from '../../src/daemon/control/client.ts'
 import { createNode, isKithError, type Node } from '../../src/index.ts'
 
 /** What the owner takes back ends, also for those who are in the middle of using it. */
@@ -128,4 +129,17 @@ test('a class lowered while a call runs that it allowed, the call ends', LIMITS,
   await far.peers.add(near.did, { class: 'isolated' })
   await stopped.promise
   await refused
+})
+
+test('a key taken back, takes the rules with it that allowed its name something, and a later one of that name has none of them', LIMITS, async () => {
+  const control = createControlClient({ home: join(folder, 'far') })
+  assert.deepEqual((await control.call('POST /v1/access/key/add', { name: 'ci' })).rules, [])
+  await far.policy.allow('key:ci', 'call', 'reports/read')
+  await far.policy.allow('key:ci-two', 'call', 'reports/read')
+  await far.policy.deny('key:ci', 'call', 'reports/delete')
+  const taken = await control.call('POST /v1/access/key/revoke', { name: 'ci' })
+  assert.deepEqual([taken.rules_removed, taken.rules_left], [['allow key:ci call reports/read'], []])
+  assert.equal(far.policy.test('key:ci', 'call', 'reports/read').allowed, false)
+  assert.equal(far.policy.test('key:ci-two', 'call', 'reports/read').allowed, true)
+  assert.deepEqual((await control.call('POST /v1/access/key/add', { name: 'ci' })).rules, ['deny key:ci call reports/delete'])
 })

@@ -65,7 +65,7 @@ async function bench(
   const clock = manualClock(NOW)
   const store = options.store ?? createMemoryStore()
   const audit = createAudit({ store: createMemoryStore(), clock })
-  const policy = { classOf: () => 'partner' as const }
+  const policy = { classOf: () => 'partner' as const, list: () => [], forgetAllowed: async () => [] }
   const mesh = { runningStore: store, running: { did: OWN, policy }, runningAssembly: { audit } } as unknown as AccessServiceOptions['mesh']
   const config = await openConfig({ home, env: {} })
   const access = new AccessService({ mesh, config, clock, logger: silentLogger, metrics: createMetrics() })
@@ -95,7 +95,7 @@ test('an API key, is shown once, comes in until it is taken back, and never lies
   )
   assert.equal(JSON.stringify(accessView(desk.access, () => null)).includes(text), false)
   await assert.rejects(addApiKey(desk, { name: 'ci', scopes: [] }), (error) => isKithError(error, 'USAGE'))
-  assert.equal(await revokeApiKey(desk, 'ci', false), 1)
+  assert.equal((await revokeApiKey(desk, 'ci', false)).revoked, 1)
   assert.equal(await idOf(desk, { kind: 'api-key', text }), undefined)
   assert.equal(caller?.revoked?.aborted, false)
   assert.equal(await desk.access.recheck({ disconnect: true }), 1)
@@ -336,6 +336,18 @@ test('an API key, asked for at once, has what the book and the configuration giv
   assert.deepEqual(now(), ['low'])
   await revokeApiKey(desk, 'ci', false)
   assert.equal(now(), undefined)
+})
+
+test('a key taken back, whose name the configuration allows something, is said to leave that to the next one', async (t) => {
+  const desk = await bench(t)
+  await addApiKey(desk, { name: 'ci', scopes: [] })
+  const rule = { principal: 'key:ci', action: 'call', target: 'a/b' } as const
+  t.mock.method(desk.access.policy, 'list', () => [
+    { ...rule, effect: 'allow' },
+    { ...rule, effect: 'deny' },
+    { ...rule, effect: 'allow', principal: 'key:other' },
+  ])
+  assert.deepEqual((await revokeApiKey(desk, 'ci', false)).rulesLeft, ['allow key:ci call a/b'])
 })
 
 test('a key of the same name as one that was taken back, has nothing of it', async (t) => {

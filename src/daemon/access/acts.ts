@@ -11,6 +11,7 @@ import type { Clock } from '../../core/clock.ts'
 import { KithError } from '../../core/errors.ts'
 import type { Random } from '../../core/random.ts'
 import type { Did } from '../../identity/did.ts'
+import { formatRule } from '../../mesh/policy-rules.ts'
 import { TOKEN } from '../../vault/paths.ts'
 import type { Vault } from '../../vault/vault.ts'
 import { GRANTEE, isGrantee } from '../config/access.ts'
@@ -53,8 +54,20 @@ export async function addApiKey({ access, clock, random }: AccessDesk, { name, s
   return text
 }
 
-/** Takes back the key and what was granted to its name. @throws KithError `NOT_FOUND`, also for one of the configuration. */
-export async function revokeApiKey(desk: AccessDesk, name: string, disconnect: boolean): Promise<number> {
+/** What became of a key and of the rules that allowed its name something. */
+export interface KeyTaken {
+  readonly revoked: number
+  /** Typed ones, which went with it. */
+  readonly rulesRemoved: readonly string[]
+  /** Those of the configuration: the next key of this name has them. */
+  readonly rulesLeft: readonly string[]
+}
+
+/**
+ * Takes back the key, what was granted to its name, and the typed rules that allow that name something. Denials stay: they give nobody anything.
+ * @throws KithError `NOT_FOUND`, also for one of the configuration.
+ */
+export async function revokeApiKey(desk: AccessDesk, name: string, disconnect: boolean): Promise<KeyTaken> {
   const { access } = desk
   await access.book.change((book) => {
     if (book.apiKeys.some((key) => key.name === name)) {
@@ -67,8 +80,18 @@ export async function revokeApiKey(desk: AccessDesk, name: string, disconnect: b
       next: configured ? 'kith config reload --disconnect-revoked' : 'kith access key list',
     })
   })
+  const removed = await access.policy.forgetAllowed(`key:${name}`)
   await note(access, 'access.key.revoke', `key:${name}`)
-  return await taken(access, disconnect)
+  const left = access.policy.list().filter(({ principal, effect }) => principal === `key:${name}` && effect === 'allow')
+  return { revoked: await taken(access, disconnect), rulesRemoved: removed.map(formatRule), rulesLeft: left.map(formatRule) }
+}
+
+/** The rules that name a key, as the owner would type them. */
+export function rulesOfKey({ access }: AccessDesk, name: string): readonly string[] {
+  return access.policy
+    .list()
+    .filter(({ principal }) => principal === `key:${name}`)
+    .map(formatRule)
 }
 
 export interface GrantChange {

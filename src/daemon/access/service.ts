@@ -12,7 +12,7 @@ import type { Logger } from '../../core/observe/log.ts'
 import type { Counter, Metrics } from '../../core/observe/metrics.ts'
 import type { Did } from '../../identity/did.ts'
 import { atLeast, PEER_CLASSES } from '../../mesh/constraints.ts'
-import type { Mesh } from '../../mesh/mesh-types.ts'
+import type { Mesh, MeshPolicy } from '../../mesh/mesh-types.ts'
 import type { ConfigHolder } from '../config/holder.ts'
 import type { Config } from '../config/settings.ts'
 import type { MeshService } from '../mesh-service.ts'
@@ -129,6 +129,11 @@ export class AccessService implements Service, IdentityProvider {
   /** Of the audit log of the owner. */
   get audit(): Audit {
     return this.#options.mesh.runningAssembly.audit
+  }
+
+  /** The owner's rules. */
+  get policy(): Pick<MeshPolicy, 'list' | 'forgetAllowed'> {
+    return this.#options.mesh.running.policy
   }
 
   /** What the files of the configuration say: what counts, and which lines do not. */

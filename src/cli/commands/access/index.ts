@@ -74,7 +74,7 @@ export const spec: CommandSpec = {
           arguments: [{ name: '<name>', about: 'lower-case letters, digits, dots, dashes and underscores' }],
           options: [SCOPE, RESOURCE, UNTIL],
           examples: ['kith access key add ci --scope reports:read', 'kith access key add backup --scope files:write --until 2027-01-31'],
-          json: '{key, api_key: {name, source, scopes, resources, created_at, expires_at}}',
+          json: '{key, api_key: {name, source, scopes, resources, created_at, expires_at}, rules: [rule]}',
           load: async () => ({ run: (await import('./keys.ts')).add }),
         },
         {
@@ -87,10 +87,11 @@ export const spec: CommandSpec = {
         {
           name: 'revoke',
           summary: 'Take an API key back at once',
+          about: 'What its name was granted, and rules that allow it something, go with it: a later key of that name is another one. Rules that deny stay.',
           arguments: [{ name: '<name>', about: 'its name' }],
           options: [DISCONNECT],
           examples: ['kith access key revoke ci', 'kith access key revoke ci --disconnect-revoked'],
-          json: '{revoked, disconnected}',
+          json: '{revoked, disconnected, rules_removed: [rule], rules_left: [rule]}',
           load: async () => ({ run: (await import('./keys.ts')).revoke }),
         },
       ],

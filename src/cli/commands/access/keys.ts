@@ -18,6 +18,7 @@ export const add: CommandHandler = async ({ daemon, output }, { args, options })
     ],
     result.key,
   )
+  for (const rule of result.rules) output.note(`A rule names this key already: ${rule}`)
   return undefined
 }
 
@@ -37,5 +38,8 @@ export const revoke: CommandHandler = async (context, { args, options }) => {
     disconnect_revoked: options.flag('disconnect-revoked'),
   })
   tellTaken(context, result)
+  const { output } = context
+  for (const rule of result.rules_removed) output.note(`Removed with it: ${rule}`)
+  for (const rule of result.rules_left) output.note(`Stands in config.toml, and counts for the next key of this name: ${rule}`)
   return undefined
 }

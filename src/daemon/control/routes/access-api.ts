@@ -17,8 +17,16 @@ interface Taken {
 export interface AccessApi {
   'GET /v1/access': Json<Nothing, AccessView>
   /** `key` is shown this once. `until`: RFC 3339 or a date. */
-  'POST /v1/access/key/add': Json<Rights & { readonly name: string; readonly until?: string }, { readonly key: string; readonly api_key: ApiKeyView }>
-  'POST /v1/access/key/revoke': Json<{ readonly name: string; readonly disconnect_revoked?: boolean }, Taken>
+  /** `rules`: those that name such a key already. */
+  'POST /v1/access/key/add': Json<
+    Rights & { readonly name: string; readonly until?: string },
+    { readonly key: string; readonly api_key: ApiKeyView; readonly rules: readonly string[] }
+  >
+  /** `rules_removed`: what allowed the name something, and went with it. `rules_left`: the same of the configuration, which stays. */
+  'POST /v1/access/key/revoke': Json<
+    { readonly name: string; readonly disconnect_revoked?: boolean },
+    Taken & { readonly rules_removed: readonly string[]; readonly rules_left: readonly string[] }
+  >
   /** `principal`: also the name of a peer. `as`: the peer whose key it is. */
   'POST /v1/access/grant': Json<Rights & { readonly principal: string; readonly as?: string }, { readonly grant: GrantView }>
   /** Without scopes everything that was granted by command. */

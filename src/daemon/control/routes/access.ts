@@ -3,7 +3,18 @@ import { looksForeign } from '../../../access/principal.ts'
 import { KithError } from '../../../core/errors.ts'
 import { isPeerClass } from '../../../mesh/constraints.ts'
 import { parseMoment } from '../../../mesh/policy-conditions.ts'
-import { type AccessDesk, addApiKey, addSshLine, grantAccess, issueToken, removeSshLine, revokeApiKey, revokeGrant, revokeSsh } from '../../access/acts.ts'
+import {
+  type AccessDesk,
+  addApiKey,
+  addSshLine,
+  grantAccess,
+  issueToken,
+  removeSshLine,
+  revokeApiKey,
+  revokeGrant,
+  revokeSsh,
+  rulesOfKey,
+} from '../../access/acts.ts'
 import { type AccessView, accessView } from '../../access/views.ts'
 import type { NodeContext } from '../../context.ts'
 import { callersWords, json, type RoutesOf } from '../route.ts'
@@ -20,11 +31,12 @@ export const accessRoutes: RoutesOf<AccessApi> = {
   'POST /v1/access/key/add': json(z.object({ ...rights, name: z.string().max(MAX_TEXT), until: z.string().max(40).optional() }), async (context, given) => {
     const expiresMs = given.until === undefined ? undefined : await callersWords(() => parseMoment(given.until as string))
     const key = await addApiKey(deskOf(context), { name: given.name, scopes: given.scopes ?? [], resources: resourcesOf(given.resources), expiresMs })
-    return { key, api_key: found(viewOf(context).api_keys.find(({ name }) => name === given.name)) }
+    return { key, api_key: found(viewOf(context).api_keys.find(({ name }) => name === given.name)), rules: rulesOfKey(deskOf(context), given.name) }
   }),
-  'POST /v1/access/key/revoke': json(z.object({ ...disconnect, name: z.string().max(MAX_TEXT) }), async (context, given) =>
-    taken(given, await revokeApiKey(deskOf(context), given.name, given.disconnect_revoked === true)),
-  ),
+  'POST /v1/access/key/revoke': json(z.object({ ...disconnect, name: z.string().max(MAX_TEXT) }), async (context, given) => {
+    const { revoked, rulesRemoved, rulesLeft } = await revokeApiKey(deskOf(context), given.name, given.disconnect_revoked === true)
+    return { ...taken(given, revoked), rules_removed: rulesRemoved, rules_left: rulesLeft }
+  }),
   'POST /v1/access/grant': json(
     z.object({ ...rights, principal: z.string().max(MAX_TEXT), as: z.string().max(MAX_TEXT).optional() }),
     async (context, given) => {
