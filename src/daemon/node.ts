@@ -92,13 +92,13 @@ class LocalNode implements Node {
   }
 
   get did(): string {
-    const { did } = this.#runtime.status()
+    const { did } = this.#runtime
     if (did === null) throw new KithError('IDENTITY_MISSING', undefined, { next: 'kith init' })
     return did
   }
 
   get addresses(): readonly string[] {
-    return this.#runtime.status().listen
+    return this.#runtime.addresses
   }
 
   get policy(): MeshPolicy {

@@ -235,6 +235,16 @@ export class Runtime implements NodeContext {
     else this.events.emit({ type: 'degraded', degraded })
   }
 
+  /** Without the rest of the status, which looks at every link: programs ask for it with each call. */
+  get did(): string | null {
+    return this.identity.did ?? this.#known?.did ?? null
+  }
+
+  /** Where peers reach this node. */
+  get addresses(): readonly string[] {
+    return (this.supervisor.isRunning('mesh') ? this.#services.mesh.assembly : undefined)?.mesh.addresses ?? []
+  }
+
   status(): NodeStatus {
     const running = this.supervisor.isRunning('mesh') ? this.#services.mesh.assembly : undefined
     const summary = this.identity.summary
@@ -245,7 +255,7 @@ export class Runtime implements NodeContext {
       home: this.home.paths.root,
       pid: process.pid,
       uptime_s: Math.floor((this.clock.monotonic() - this.#startedMs) / 1_000),
-      listen: running?.mesh.addresses ?? [],
+      listen: this.addresses,
       degraded: this.supervisor.troubles(),
       peers: running?.mesh.links().map((link) => peerStatus(link, running)) ?? [],
       pairings: this.pairings.recent(),

@@ -85,6 +85,11 @@ export class IdentityService implements Service {
     return this.#deviceOnly
   }
 
+  /** Undefined while the node has no keys, as `summary`. */
+  get did(): string | undefined {
+    return this.#device?.did
+  }
+
   /** Undefined while the node has no keys. */
   get summary(): IdentitySummary | undefined {
     return this.#device === undefined ? undefined : describeDevice(this.#device, this.#mode)
