@@ -10,6 +10,9 @@ import type { Told } from './support/head-server.ts'
 import { startJson, stop } from './support/processes.ts'
 import { type Far, stopwatch } from './support/stopwatch.ts'
 
+/** Before anything is counted, of each side: until then most of a short call is the compiler's time, and the longer way has more to compile. */
+const WARM_CALLS = 20_000
+
 interface World {
   readonly client: CallClient
   readonly head: string
@@ -77,11 +80,15 @@ async function latency(count: number, width: number, far: readonly Far[], call: 
   return (elapsed() * 1_000 * width) / count
 }
 
+let warm = false
+
 async function compare(width: number, quick: boolean): Promise<BenchSample> {
   world ??= open()
   const { client, head, worker, children } = await world
   const count = (quick ? 2_000 : 10_000) * (width === 1 ? 1 : 3)
   const sides = [() => client.call(head, '/worker/bench/echo', QUESTION), () => client.call(worker, '/bench/echo', QUESTION)] as const
+  if (!warm) for (const call of sides) await latency(WARM_CALLS, width, children, call)
+  warm = true
   const times = [0, 0]
   for (let round = 0; round < 3; round++) {
     for (const [side, call] of sides.entries()) {
