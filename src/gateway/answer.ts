@@ -74,9 +74,9 @@ const NEXT: Partial<Readonly<Record<ErrorCode, string>>> = {
 }
 
 /** The one shape of every failed answer. An error that an operation declares is told by its own code. */
-export function errorText(error: KithError): string {
+export function errorText(error: KithError, nextOf: Partial<Readonly<Record<ErrorCode, string>>> = NEXT): string {
   const { code, message, details = {} } = errorForm(error)
-  const next = error.next?.slice(0, MAX_NEXT) ?? NEXT[error.code]
+  const next = error.next?.slice(0, MAX_NEXT) ?? nextOf[error.code]
   const shape = { code, message, details, ...(next === undefined ? {} : { next }) }
   try {
     return JSON.stringify({ error: shape })

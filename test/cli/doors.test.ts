@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -7,6 +7,8 @@ import { openNode } from '../../src/cli/commands/up/handler.ts'
 import { spec as upSpec } from '../../src/cli/commands/up/index.ts'
 import type { CommandContext } from '../../src/cli/context.ts'
 import { parse } from '../../src/cli/parse.ts'
+import { Secret } from '../../src/core/secret.ts'
+import { didOfPhrase } from '../../src/daemon/identity/setup.ts'
 import type { Runtime } from '../../src/daemon/runtime.ts'
 import { runInside } from './inside.ts'
 import type { Outcome } from './support.ts'
@@ -45,6 +47,8 @@ test('status, doors open, shows each of them, plainly and as JSON; up --no-gatew
     assert.match(told.ssh.listen, /^127\.0\.0\.1:\d+$/)
     assert.equal(told.ssh.sessions, 0)
     assert.equal(told.front, null)
+    const refused = (await (await fetch(`${told.gateway}/v1/node/about`)).json()) as { error: { code: string; next: string } }
+    assert.deepEqual([refused.error.code, refused.error.next], ['GATEWAY_UNAUTHORIZED', 'on the node: kith access key add NAME --scope SCOPE'])
     const { stdout } = await kith('status')
     assert.match(stdout, new RegExp(`^gateway +${told.gateway}$`, 'm'))
     assert.match(stdout, new RegExp(`^raw calls +${told.raw.listen} {2}${socket}$`, 'm'))
@@ -84,6 +88,10 @@ test('a forward to what is no port, exit 2 and say what a port is; an operation 
     assert.equal(unknown.status, 1)
     assert.equal(errorOf(unknown).code, 'CALL_UNKNOWN')
     assert.equal(errorOf(unknown).next, 'kith ops --home node')
+    const again = await kith('init')
+    assert.match(again.stderr, /^next: kith status --home node$/m, 'it runs already')
+    const over = await kith('init', '--restore', '--json')
+    assert.equal(errorOf(over).code, 'IDENTITY_EXISTS', 'what was asked for is not left out without a word')
     assert.match((await kith('access', 'ssh', 'list')).stdout, /kith access ssh add FILE --home node/)
   } finally {
     await node.close()
@@ -134,4 +142,19 @@ test('a command line that is not understood, with a home, names the next command
   assert.equal(failed.status, 2)
   assert.match(failed.stderr, /^next: kith status --help --home node$/m)
   assert.match((await runInside(['--home=x y', 'stauts'], { cwd: folder, env })).stderr, /^next: kith --help --home 'x y'$/m)
+})
+
+test('init --restore --phrase-file, a file of its owner, gives the identity of the phrase; one that others can read is refused', async () => {
+  const words = `${'abandon '.repeat(23)}art\n`
+  const file = join(folder, 'words')
+  await writeFile(file, words, { mode: 0o600 })
+  const init = (home: string, ...args: string[]): Promise<Outcome> => runInside(['init', '--no-passphrase', '--home', home, ...args], { cwd: folder, env })
+  const made = await init('again', '--restore', '--phrase-file', 'words', '--json')
+  assert.equal(made.status, 0, made.stderr)
+  using phrase = Secret.take(Buffer.from(words.trim()))
+  assert.equal(JSON.parse(made.stdout).did, didOfPhrase(phrase))
+  await chmod(file, 0o644)
+  assert.equal(errorOf(await init('other', '--restore', '--phrase-file', 'words', '--json')).code, 'HOME_UNSAFE')
+  assert.equal(errorOf(await init('other', '--restore', '--phrase-file', 'none', '--json')).code, 'FILE_MISSING')
+  assert.equal(errorOf(await init('other', '--phrase-file', 'words', '--json')).code, 'USAGE')
 })

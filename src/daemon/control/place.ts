@@ -66,7 +66,9 @@ export async function checkControlPlace(place: ControlPlace): Promise<void> {
   const stat = await lstat(path).catch((cause: unknown) => {
     throw new KithError('DAEMON_NOT_RUNNING', undefined, { cause })
   })
-  if (!stat.isDirectory() || stat.uid !== process.getuid?.() || (stat.mode & 0o077) !== 0) {
+  if (stat.uid !== process.getuid?.())
+    throw new KithError('HOME_UNSAFE', `${path} belongs to another user.`, { details: { path }, next: 'run as its owner, or choose another --home' })
+  if (!stat.isDirectory() || (stat.mode & 0o077) !== 0) {
     throw new KithError('HOME_UNSAFE', `${path} is open to other users.`, { details: { path }, next: `chmod 700 ${path}` })
   }
 }

@@ -3,11 +3,17 @@ import type { CallToolResult, Tool } from '@modelcontextprotocol/sdk/types.js'
 import { CallToolRequestSchema, ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js'
 import type { Caller } from '../../access/types.ts'
 import type { Callee, OperationDescription } from '../../call/types.ts'
-import { KithError } from '../../core/errors.ts'
+import { type ErrorCode, KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
 import { errorText, jsonOf, outward } from '../answer.ts'
 import { refuseMagicKeys } from '../json.ts'
 import { exportSchema } from './tool-schema.ts'
+
+/** What to do about an error that does not say so itself. */
+const NEXT: Partial<Readonly<Record<ErrorCode, string>>> = {
+  CALL_UNKNOWN: 'tools/list names the tools',
+  CALL_INPUT: 'tools/list has the inputSchema of the tool',
+}
 
 /** Tools told at once; a list of more would fill the reader's memory of what it is doing. */
 const MAX_TOOLS = 256
@@ -70,7 +76,7 @@ export function createToolServer(options: ToolServerOptions): Server {
       const told = outward(error)
       if (told.code === 'INTERNAL') logger.error('tool failed', { message: told.cause instanceof Error ? told.cause.message : 'unknown' })
       // What goes wrong in a tool is told to whoever chose it, so that it can choose better.
-      return { isError: true, content: [{ type: 'text', text: errorText(told) }] }
+      return { isError: true, content: [{ type: 'text', text: errorText(told, NEXT) }] }
     }
   })
   return server

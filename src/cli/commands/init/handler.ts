@@ -35,7 +35,7 @@ export interface InitResult {
 }
 
 export const run: CommandHandler = async (context, { options }) => {
-  const { result, remarks } = await initialise(context, options)
+  const { result, remarks, running } = await initialise(context, options)
   context.output.result(
     result,
     (palette) => [
@@ -45,7 +45,7 @@ export const run: CommandHandler = async (context, { options }) => {
     result.did,
   )
   tellRemarks(context, remarks)
-  context.output.note(`next: ${context.command('kith up')}`)
+  context.output.note(`next: ${context.command(running ? 'kith status' : 'kith up')}`)
   return undefined
 }
 
@@ -55,6 +55,8 @@ export type Remark = readonly [sentence: string, command: string]
 export interface Initialised {
   readonly result: InitResult
   readonly remarks: readonly Remark[]
+  /** Whether the node runs already. */
+  readonly running: boolean
 }
 
 export function tellRemarks({ output, command }: CommandContext, remarks: readonly Remark[]): void {
@@ -83,7 +85,7 @@ export async function initialise(context: CommandContext, options: Options): Pro
 }
 
 async function existing(context: CommandContext, options: Options, home: Home): Promise<Initialised> {
-  if (restores(options)) throw new KithError('IDENTITY_EXISTS', undefined, { next: 'kith init --restore --home DIR (another directory)' })
+  if (restores(options)) throw notOver()
   const summary = (await loadSummary(context.home)) ?? (await askKeys(context, options, home))
   return result(context, summary, false)
 }
@@ -226,9 +228,15 @@ async function throughDaemon(context: CommandContext, options: Options, inUse: K
   const status = await client.call('GET /v1/status', {}).catch((error: unknown) => {
     throw isKithError(error, 'DAEMON_NOT_RUNNING') ? inUse : error
   })
-  if (status.did !== null) return result(context, { did: status.did, name: status.name ?? '' }, false)
+  const running = (identity: { did: string; name: string }, created: boolean, remarks?: readonly Remark[]): Initialised => ({
+    ...result(context, identity, created, remarks),
+    running: true,
+  })
+  if (status.did !== null && restores(options)) throw notOver()
+  if (status.did !== null) return running({ did: status.did, name: status.name ?? '' }, false)
   const known = await loadSummary(context.home)
-  if (known !== undefined) return result(context, known, false)
+  if (known !== undefined && restores(options)) throw notOver()
+  if (known !== undefined) return running(known, false)
   if (restores(options)) throw new KithError('HOME_IN_USE', inUse.message, { details: inUse.details, next: 'kith down' })
   const passphrase = await newPassphrase(context, options)
   const name = options.text('name')
@@ -236,12 +244,17 @@ async function throughDaemon(context: CommandContext, options: Options, inUse: K
   try {
     const input = { ...(name === undefined ? {} : { name }), ...(words === undefined ? {} : { words }) }
     const summary: IdentitySummary = await client.callWithSecret('POST /v1/identity/create', input, passphrase)
-    return result(context, summary, true, remarks(false, passphrase))
+    return running(summary, true, remarks(false, passphrase))
   } finally {
     passphrase?.wipe()
   }
 }
 
+/** What is there is never written over. */
+function notOver(): KithError {
+  return new KithError('IDENTITY_EXISTS', undefined, { next: 'kith init --restore --home DIR (another directory)' })
+}
+
 function result(context: CommandContext, identity: { did: string; name: string }, created: boolean, remarks: readonly Remark[] = []): Initialised {
-  return { result: { did: identity.did, name: identity.name, home: context.home, created }, remarks }
+  return { result: { did: identity.did, name: identity.name, home: context.home, created }, remarks, running: false }
 }
