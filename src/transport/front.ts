@@ -45,7 +45,7 @@ export class Front {
   readonly #options: FrontOptions
   readonly #logger: Logger
   readonly #guard: FrontGuard
-  readonly #alpn: Map<string, AlpnHandler> = new Map()
+  readonly #alpn: Map<string, { readonly handler: AlpnHandler; readonly keepsPlace: boolean }> = new Map()
   readonly #upgrades: Map<string, UpgradeHandler> = new Map()
   readonly #tls: SiteTls | undefined
   /** Connections not handed on, with their places. */
@@ -89,12 +89,17 @@ export class Front {
     return this.#tls?.facts
   }
 
-  /** Sends connections that ask for this protocol to `handler`; the returned function ends that. @throws KithError `ADDRESS_IN_USE` when somebody has it already. */
-  onAlpn(protocol: string, handler: AlpnHandler): () => void {
+  /**
+   * Sends connections that ask for this protocol to `handler`; the returned function ends that. With `keepsPlace` they count here until they end, so that a handler
+   * which counts none needs no limits of its own.
+   * @throws KithError `ADDRESS_IN_USE` when somebody has it already.
+   */
+  onAlpn(protocol: string, handler: AlpnHandler, { keepsPlace = false }: { readonly keepsPlace?: boolean } = {}): () => void {
     if (this.#alpn.has(protocol)) throw new KithError('ADDRESS_IN_USE', undefined, { details: { address: formatAddress(this.address, protocol) } })
-    this.#alpn.set(protocol, handler)
+    const entry = { handler, keepsPlace }
+    this.#alpn.set(protocol, entry)
     return () => {
-      if (this.#alpn.get(protocol) === handler) this.#alpn.delete(protocol)
+      if (this.#alpn.get(protocol) === entry) this.#alpn.delete(protocol)
     }
   }
 
@@ -157,10 +162,10 @@ export class Front {
       const route = await peekFirstBytes(socket, { decide: (bytes) => this.#route(bytes, hello), clock: this.#options.clock, timeoutMs: this.#firstBytesMs })
       if (route === undefined) return
       if (route.kind === 'plain') this.#toSite(socket, socket, host, port, false)
-      else if (route.handler === undefined) await this.#secure(socket, host, port)
+      else if (route.taker === undefined) await this.#secure(socket, host, port)
       else {
-        this.#handOn(socket)
-        route.handler(socket, route.hello, { scheme: 'tls', host, port })
+        if (!route.taker.keepsPlace) this.#handOn(socket)
+        route.taker.handler(socket, route.hello, { scheme: 'tls', host, port })
       }
     } catch (error) {
       socket.destroy()
@@ -183,8 +188,8 @@ export class Front {
     const read = hello === undefined || hello === 'incomplete' ? { alpn: [], serverName: undefined, groups: [] } : hello
     const asked = read.alpn.find((name) => this.#alpn.has(name))
     // Where no site answers, the one protocol spoken here refuses in its own way.
-    const handler = asked === undefined && this.#siteUsers === 0 ? [...this.#alpn.values()][0] : this.#alpn.get(asked ?? '')
-    return { kind: 'tls' as const, handler, hello: read }
+    const taker = asked === undefined && this.#siteUsers === 0 ? [...this.#alpn.values()][0] : this.#alpn.get(asked ?? '')
+    return { kind: 'tls' as const, taker, hello: read }
   }
 
   async #secure(socket: Socket, host: string, port: number): Promise<void> {

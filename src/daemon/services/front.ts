@@ -131,6 +131,7 @@ export class FrontService implements Service {
       front.onAlpn(
         ACME_TLS_PROTOCOL,
         acmeChallenge((name) => certificates.challengeFor(name), clock),
+        { keepsPlace: true },
       ),
     )
     this.#openSsh()
