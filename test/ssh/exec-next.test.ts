@@ -6,7 +6,7 @@ import type { Caller } from '../../src/access/types.ts'
 import { KithError } from '../../src/core/errors.ts'
 import { runExec } from '../../src/ssh/exec.ts'
 
-const caller: Caller = { id: 'ssh:SHA256:x', via: 'ssh', scopes: new Set(), resources: new Map() }
+const caller: Caller = { id: 'ssh:SHA256:x', via: 'ssh-key', scopes: new Set(), resources: new Map() }
 const callee = {
   call: () => Promise.reject(new KithError('VAULT_LOCKED', undefined, { next: 'kith vault unlock' })),
   describe: () => Promise.resolve(undefined),
