@@ -216,7 +216,7 @@ export const rows: readonly BenchRow[] = [
     1,
     1.3,
     ({ ssh }) => ssh,
-    ({ http, pids }, quick) => requests(http, quick ? 1_000 : 6_000, false, 100, ...pids()),
+    ({ http, pids }, quick) => requests(http, quick ? 1_000 : 6_000, false, 100, 'together', ...pids()),
   ),
   row(
     'kith forward, 100 HTTP requests at once, kept connections',
@@ -224,15 +224,25 @@ export const rows: readonly BenchRow[] = [
     0.95,
     undefined,
     ({ ssh }) => ssh,
-    ({ http, pids }, quick) => requests(http, quick ? 5_000 : 30_000, true, 100, ...pids()),
+    ({ http, pids }, quick) => requests(http, quick ? 5_000 : 30_000, true, 100, 'together', ...pids()),
   ),
   row(
-    'kith forward, 200 short HTTP requests at once',
+    'kith forward, 200 short HTTP requests at once, come in one instant',
     'req/s',
     1.2,
     undefined,
     ({ ssh }) => ssh,
-    ({ http, pids }, quick) => requests(http, quick ? 1_000 : 6_000, false, 200, ...pids()),
+    ({ http, pids }, quick) => requests(http, quick ? 1_000 : 6_000, false, 200, 'together', ...pids()),
+  ),
+  // sshd and ssh keep 128 connections waiting: of 200 in one instant some are not heard, and come again a second later. That is what their users see, and says
+  // nothing about their speed; the same clients in groups all find room.
+  row(
+    'kith forward, 200 short HTTP requests at once, come in groups of 50',
+    'req/s',
+    1.2,
+    undefined,
+    ({ ssh }) => ssh,
+    ({ http, pids }, quick) => requests(http, quick ? 1_000 : 6_000, false, 200, 'in groups', ...pids()),
   ),
   row(
     'kith socks, bulk down',

@@ -9,11 +9,14 @@ import { parsePublicKey } from '../src/core/crypto/ed25519.ts'
 import type { AuthenticatedLink } from '../src/mesh/hello-types.ts'
 import type { Channel, Transport } from '../src/transport/types.ts'
 import type { BenchRow, BenchSample } from './harness.ts'
-import { echo, greeter, makeDevice, tcpOf } from './support/link-ends.ts'
+import { leanFlow } from './support/flows.ts'
+import { echo, greeter, makeDevice, tcpOf, tlsEnd } from './support/link-ends.ts'
+import { MuxPair } from './support/mux-dial.ts'
+import { bulk } from './support/mux-loads.ts'
 import { startJson, stop } from './support/processes.ts'
 import { rate, StreamPair, warmUp } from './support/stream-dial.ts'
 
-type Kind = 'hybrid' | 'classical' | 'hybrid-cold' | 'classical-cold'
+type Kind = 'hybrid' | 'classical' | 'hybrid-cold' | 'classical-cold' | 'tls' | 'tls-bulk'
 
 interface Dialing {
   readonly transport: Transport
@@ -28,6 +31,8 @@ interface World {
 }
 
 let world: Promise<World> | undefined
+/** A bare connection of node:tls for the row of bulk. */
+let plain: Promise<MuxPair> | undefined
 
 async function start(): Promise<World> {
   const { child, ready } = await startJson<World['far']>([...process.execArgv, join(import.meta.dirname, 'support', 'link-server.ts')])
@@ -35,7 +40,11 @@ async function start(): Promise<World> {
     const device = makeDevice(mldsa)
     return { transport: tcpOf(device), greet: await greeter(device, { cold }) }
   }
+  const tls = tlsEnd()
+  const overTls = { transport: tls.transport, greet: await greeter(tls.device, { cold: false }) }
   const near = {
+    tls: overTls,
+    'tls-bulk': overTls,
     hybrid: await dialing(true, false),
     classical: await dialing(false, false),
     'hybrid-cold': await dialing(true, true),
@@ -49,6 +58,7 @@ export async function close(): Promise<void> {
   if (ends === undefined) return
   await stop(ends.child)
   await ends.tls.close()
+  await (await plain)?.close()
 }
 
 const never = new AbortController().signal
@@ -73,6 +83,21 @@ async function setUps(kind: Kind, count: number, width: number, quick: boolean):
   return { ours: await rate(child, count, width, ours), peer: await rate(tls.child, count, width, theirs) }
 }
 
+/** One stream of a link over TLS beside a bare connection of node:tls. */
+async function bulkOverTls(ms: number): Promise<BenchSample> {
+  world ??= start()
+  plain ??= MuxPair.start()
+  const { child, far, near } = await world
+  const pair = await plain
+  const { transport, greet } = near['tls-bulk']
+  const { address, key } = far['tls-bulk']
+  const link = await greet(await transport.dial(address, { expect: parsePublicKey(fromHex(key)), signal: never }))
+  const connection = link.channel.multiplex()
+  const { rate: ours } = await bulk(async () => leanFlow(await connection.open()), 1, ms, child)
+  await connection.close()
+  return { ours, peer: await pair.sample('tls', async (open) => (await bulk(open, 1, ms, pair.child)).rate) }
+}
+
 function row(name: string, kind: Kind, width: number, figures: Pick<BenchRow, 'goal' | 'aim'> = {}): BenchRow {
   const count = width === 1 ? 200 : 640
   return {
@@ -92,4 +117,13 @@ export const rows: readonly BenchRow[] = [
   row('set-up without ML-DSA', 'classical', 16, { goal: 1, aim: 1.5 }),
   row('first meeting with ML-DSA', 'hybrid-cold', 16),
   row('first meeting without ML-DSA', 'classical-cold', 16),
+  row('set-up over tls://, without ML-DSA', 'tls', 1),
+  row('set-up over tls://, without ML-DSA', 'tls', 16),
+  {
+    name: 'link: one stream over tls://, 64 KiB writes',
+    unit: 'MB/s',
+    peer: 'node:tls 1.3, AES-256-GCM',
+    better: 'higher',
+    measure: ({ quick }) => bulkOverTls(quick ? 500 : 2_000),
+  },
 ]

@@ -7,22 +7,23 @@ import { bindingDates, createBinding } from '../../src/identity/binding.ts'
 import { adoptChain } from '../../src/identity/chain.ts'
 import { createInception } from '../../src/identity/chain-make.ts'
 import { didPublicKey } from '../../src/identity/did.ts'
-import { openKeySet, publicKeysOf, randomKeySeeds } from '../../src/identity/keys.ts'
+import { openKeySet, publicKeysOf, randomKeySeeds, type SoftwareSeeds } from '../../src/identity/keys.ts'
 import type { Device } from '../../src/identity/types.ts'
 import { greet } from '../../src/mesh/hello.ts'
 import { HelloCache } from '../../src/mesh/hello-cache.ts'
 import type { AuthenticatedLink, GreetContext } from '../../src/mesh/hello-types.ts'
 import { openKnownKeys } from '../../src/mesh/known-keys.ts'
 import { createTcpTransport } from '../../src/transport/tcp.ts'
+import { createTlsTransport } from '../../src/transport/tls.ts'
 import type { Channel, Connection, Transport } from '../../src/transport/types.ts'
 
 /** A device of a fresh identity, with everything a real one has but the files. */
-export function makeDevice(mldsa: boolean): Device {
+export function makeDevice(mldsa: boolean, seeds: SoftwareSeeds = randomKeySeeds(systemRandom, { mldsa })): Device {
   const now = Date.now()
   const identity = openKeySet('identity', randomKeySeeds(systemRandom, { mldsa }))
   const next = publicKeysOf(randomKeySeeds(systemRandom, { mldsa }))
   const { state: chain } = adoptChain(undefined, [createInception({ signer: identity, next, now })], { now })
-  const link = openKeySet('link', randomKeySeeds(systemRandom, { mldsa }))
+  const link = openKeySet('link', seeds)
   const dates = bindingDates(now)
   const binding = createBinding({ chain, signer: identity }, link, { ...dates, serial: 1, name: 'bench' })
   return {
@@ -41,6 +42,14 @@ export function makeDevice(mldsa: boolean): Device {
 
 export function tcpOf(device: Device): Transport {
   return createTcpTransport({ signer: device.linkSigner, clock: systemClock, random: systemRandom })
+}
+
+/** A device without ML-DSA and its transport over TLS, which makes a certificate of the link key. */
+export function tlsEnd(): { readonly device: Device; readonly transport: Transport } {
+  const seeds = randomKeySeeds(systemRandom, { mldsa: false })
+  // A device keeps its seeds to itself and wipes what it was given.
+  const seed = seeds.ed25519.clone()
+  return { device: makeDevice(false, seeds), transport: createTlsTransport({ seed, clock: systemClock, random: systemRandom }) }
 }
 
 /** What a node knows of others. `cold`: nothing, every time anew. */

@@ -1,24 +1,33 @@
-/** The far end of the link rows, a process of its own: a listener for each kind of device, twice; prints addresses and keys as one JSON line. */
+/** The far end of the link rows, a process of its own: a listener for each kind of device, twice, and for TLS; prints addresses and keys as one JSON line. */
 import { toHex } from '../../src/core/bytes.ts'
-import { greeter, makeDevice, serveEcho, tcpOf } from './link-ends.ts'
+import type { Device } from '../../src/identity/types.ts'
+import type { Connection, Transport } from '../../src/transport/types.ts'
+import { leanFlow, serve } from './flows.ts'
+import { greeter, makeDevice, serveEcho, tcpOf, tlsEnd } from './link-ends.ts'
 
-const kinds = [
-  { name: 'hybrid', mldsa: true, cold: false },
-  { name: 'classical', mldsa: false, cold: false },
-  { name: 'hybrid-cold', mldsa: true, cold: true },
-  { name: 'classical-cold', mldsa: false, cold: true },
-]
 const ready: Record<string, { address: string; key: string }> = {}
-for (const { name, mldsa, cold } of kinds) {
-  const device = makeDevice(mldsa)
+
+async function listen(name: string, device: Device, transport: Transport, cold: boolean, answer: (connection: Connection) => void = serveEcho): Promise<void> {
   const accept = await greeter(device, { cold })
-  const listener = await tcpOf(device).listen('tcp://127.0.0.1:0', (channel) => {
+  const listener = await transport.listen(`${transport.scheme}://127.0.0.1:0`, (channel) => {
     accept(channel).then(
-      (link) => serveEcho(link.channel.multiplex()),
+      (link) => answer(link.channel.multiplex()),
       () => channel.close(),
     )
   })
   ready[name] = { address: listener.addresses[0] as string, key: toHex(device.linkSigner.publicKey) }
 }
+
+for (const cold of [false, true]) {
+  for (const mldsa of [true, false]) {
+    const device = makeDevice(mldsa)
+    await listen(`${mldsa ? 'hybrid' : 'classical'}${cold ? '-cold' : ''}`, device, tcpOf(device), cold)
+  }
+}
+const { device, transport } = tlsEnd()
+await listen('tls', device, transport, false)
+await listen('tls-bulk', device, transport, false, (connection) => {
+  connection.onStream = (stream) => serve(leanFlow(stream))
+})
 process.stdout.write(`${JSON.stringify(ready)}\n`)
 process.on('disconnect', () => process.exit(0))

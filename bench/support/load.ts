@@ -92,24 +92,38 @@ function head(mode: 'u' | 'd', bytes: number): Buffer {
   return out
 }
 
+/** How clients come: all in one instant, or in groups of fifty, each once the group before has its first answers. From then on each comes again when it was answered. */
+export type Arrival = 'together' | 'in groups'
+
+const GROUP = 50
+
 /** GET requests, so many at once; a connection each, or kept ones. Requests/s. */
-export async function requests(port: number, count: number, keepAlive: boolean, atOnce: number, ...far: readonly Far[]): Promise<number> {
-  const agent = new Agent({ keepAlive, maxSockets: atOnce })
+export async function requests(port: number, count: number, kept: boolean, atOnce: number, arrival: Arrival, ...far: readonly Far[]): Promise<number> {
+  const agent = new Agent({ keepAlive: kept, maxSockets: atOnce })
   const elapsed = stopwatch(...far)
   let left = count
-  const worker = async (): Promise<void> => {
-    while (left-- > 0) {
-      await new Promise<void>((resolve, reject) => {
-        const call = request({ port, host: '127.0.0.1', agent }, (response) => {
-          response.resume()
-          response.on('end', resolve)
-        })
-        call.on('error', reject)
-        call.end()
+  const once = (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const call = request({ port, host: '127.0.0.1', agent }, (response) => {
+        response.resume()
+        response.on('end', resolve)
       })
-    }
+      call.on('error', reject)
+      call.end()
+    })
+  const work = async (first: Promise<void>): Promise<void> => {
+    await first
+    while (left-- > 0) await once()
   }
-  await Promise.all(Array.from({ length: atOnce }, worker))
+  const working: Promise<void>[] = []
+  const group = arrival === 'together' ? atOnce : GROUP
+  for (let begun = 0; begun < atOnce; begun += group) {
+    const firsts = Array.from({ length: Math.min(group, atOnce - begun, left) }, once)
+    left -= firsts.length
+    working.push(...firsts.map(work))
+    if (begun + group < atOnce) await Promise.all(firsts)
+  }
+  await Promise.all(working)
   agent.destroy()
   return count / elapsed()
 }
