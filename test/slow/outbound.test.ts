@@ -2,70 +2,15 @@ import assert from 'node:assert/strict'
 import dns from 'node:dns'
 import { once } from 'node:events'
 import { syncBuiltinESMExports } from 'node:module'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { createNode, type Node } from '../../src/index.ts'
-import { danted, folderOf, skip, tinyproxy } from './proxy-support.ts'
+import { danted, echo, folderOf, type LastProxy, lastProxy, skip, tinyproxy } from './proxy-support.ts'
 
 /** What leaves a node for its peers, through real proxies (`tunnel.outbound`). Where they would go into the world they are told to ask a last proxy, which is here and notes what it was asked for. */
 const AWAY = '198.51.100.7'
 const ONION = `${'abcdefghijklmnopqrstuvwxyz234567'.repeat(2).slice(0, 56)}.onion`
-
-interface LastProxy {
-  readonly port: number
-  readonly asked: string[]
-}
-
-/** Gone with the test, and whatever is connected to it. */
-async function listening(t: TestContext, serve: (socket: Socket) => void): Promise<number> {
-  const sockets = new Set<Socket>()
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
-    sockets.add(socket)
-    socket.on('error', () => {})
-    serve(socket)
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => {
-    server.close()
-    for (const socket of sockets) socket.destroy()
-  })
-  return (server.address() as AddressInfo).port
-}
-
-const echo = (t: TestContext): Promise<number> => listening(t, (socket) => void socket.pipe(socket))
-
-/** Speaks SOCKS5 and CONNECT; whatever is asked for is the port `target` here. */
-async function lastProxy(t: TestContext, target: number): Promise<LastProxy> {
-  const asked: string[] = []
-  const read = async (socket: Socket, length: number): Promise<Buffer> => {
-    for (;;) {
-      const chunk = socket.read(length) as Buffer | null
-      if (chunk !== null) return chunk
-      await once(socket, 'readable')
-    }
-  }
-  const serve = async (socket: Socket): Promise<void> => {
-    const first = await read(socket, 1)
-    if (first[0] === 5) {
-      await read(socket, (await read(socket, 1))[0] as number)
-      socket.write(Buffer.from([5, 0]))
-      const kind = (await read(socket, 4))[3]
-      const host = kind === 1 ? (await read(socket, 4)).join('.') : String(await read(socket, (await read(socket, 1))[0] as number))
-      asked.push(`${kind === 1 ? 'address' : 'name'} ${host}:${(await read(socket, 2)).readUInt16BE()}`)
-      socket.write(Buffer.from([5, 0, 0, 1, 0, 0, 0, 0, 0, 0]))
-    } else {
-      let head = String(first)
-      while (!head.endsWith('\r\n\r\n')) head += String(await read(socket, 1))
-      asked.push(`connect ${head.split(' ')[1]}`)
-      socket.write('HTTP/1.1 200 OK\r\nVia: 1.1 last\r\n\r\n')
-    }
-    const behind = connect({ port: target, host: '127.0.0.1', allowHalfOpen: true }).on('error', () => socket.destroy())
-    socket.pipe(behind).pipe(socket)
-  }
-  const port = await listening(t, (socket) => void serve(socket).catch(() => socket.destroy()))
-  return { port, asked }
-}
 
 /** In danted's configuration, which wants each on a line of its own. */
 function wayTo({ port }: LastProxy): string {

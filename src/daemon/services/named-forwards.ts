@@ -48,7 +48,9 @@ export class NamedForwards {
   }
 
   /** A forward that a command has just opened and saved under this row. */
-  adopt(row: NamedForward): void {
+  adopt(given: NamedForward): void {
+    // As it is read of the file, where what is not set does not stand: a reload must not take it for another one.
+    const row = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as unknown as NamedForward
     this.#named.set(row.name, { row, error: undefined, timer: undefined, pause: FIRST_RETRY_MS })
   }
 
