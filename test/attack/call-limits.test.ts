@@ -9,6 +9,7 @@ import { MAX_STRAGGLERS, MAX_STRAGGLERS_IN_ALL, MAX_STRAGGLERS_OF_OPERATION } fr
 import type { Callee, Visibility } from '../../src/call/types.ts'
 import { isKithError } from '../../src/core/errors.ts'
 import { silentLogger } from '../../src/core/observe/log.ts'
+import { callerWith, hub, operation, subscription } from '../call/head-support.ts'
 import { byAccess, deferred, type LocalWorld, localWorld, testCaller } from '../call/support.ts'
 
 const OWN = 'did:icn:zown'
@@ -134,4 +135,43 @@ test('a caller outside, that says it is a handler, meets no internal operation',
     await assert.rejects(to.call(said), (error) => isKithError(error, 'CALL_UNKNOWN'))
     await assert.rejects(to.call({ ...said, path: `/${OWN}/inner/read` }), (error) => isKithError(error, 'CALL_UNKNOWN'))
   }
+})
+
+test('calls that a head has handed on, which may not go on, end here and at their worker, and the others do not', async () => {
+  const { head, add } = hub()
+  const stopped: string[] = []
+  const waits = (name: string) =>
+    operation(name, async (_input, { signal }) => {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+      stopped.push(name)
+    })
+  const worker = add('dev1', [waits('slow/one'), waits('slow/two')])
+  const counts = subscription('feed/count', async function* () {
+    try {
+      yield 1
+      yield 2
+    } finally {
+      stopped.push('feed/count')
+    }
+  })
+  worker.replace([waits('slow/one'), waits('slow/two'), counts])
+  const other = add('dev2', [counts])
+  const caller = callerWith('a')
+  const one = head.call({ caller, path: '/dev1/slow/one' })
+  const two = head.call({ caller, path: '/dev1/slow/two' }).catch(codeOf)
+  const items = head.stream({ caller, path: '/dev2/feed/count' })
+  assert.equal((await items.next()).value.value, 1)
+  const asked: string[] = []
+  head.recheckCalls((who, { name }) => {
+    asked.push(`${who.id} ${name}`)
+    return name === 'slow/two'
+  })
+  assert.deepEqual(asked.sort(), [`${caller.id} feed/count`, `${caller.id} slow/one`, `${caller.id} slow/two`])
+  await assert.rejects(one, (error) => isKithError(error, 'CALL_DENIED'))
+  await assert.rejects(items.next(), (error) => isKithError(error, 'CALL_DENIED'))
+  await turn()
+  assert.deepEqual(stopped.sort(), ['feed/count', 'slow/one'])
+  worker.close()
+  other.close()
+  assert.equal(await two, 'WORKER_LOST')
 })
