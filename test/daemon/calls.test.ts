@@ -1,32 +1,16 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, realpath, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { test } from 'node:test'
 import { z } from 'zod'
 import { createEnvelopeClient } from '../../src/call/envelope-client.ts'
 import { defineOperation } from '../../src/call/index.ts'
 import { systemClock } from '../../src/core/clock.ts'
-import { createNode, KithError, type Node } from '../../src/index.ts'
+import type { KithError, Node } from '../../src/index.ts'
+import { codeOf, threeNodes, until } from './three-nodes.ts'
 
-let folder = ''
-const state = process.env.XDG_STATE_HOME
-const nodes: Node[] = []
 let [hub, worker, laptop]: Node[] = []
-before(async () => {
-  folder = await realpath(await mkdtemp(join(tmpdir(), 'kith-calls-')))
-  process.env.XDG_STATE_HOME = join(folder, 'state')
-  for (const name of ['hub', 'worker', 'laptop']) nodes.push(await createNode({ home: join(folder, name), name, listen: ['tcp://127.0.0.1:0'] }))
+threeNodes(['hub', 'worker', 'laptop'], (nodes) => {
   ;[hub, worker, laptop] = nodes
-  const ticket = await (hub as Node).invite({ uses: 2 })
-  for (const node of [worker, laptop]) await node?.join(ticket)
-})
-after(async () => {
-  for (const node of nodes) await node.close()
-  if (state === undefined) delete process.env.XDG_STATE_HOME
-  else process.env.XDG_STATE_HOME = state
-  await rm(folder, { recursive: true, force: true })
 })
 
 const read = defineOperation({
@@ -48,20 +32,6 @@ const count = defineOperation({
     for (let at = 1; at <= to; at++) yield at
   },
 })
-
-async function until(met: () => boolean): Promise<void> {
-  const limit = AbortSignal.timeout(10_000)
-  while (!met()) {
-    limit.throwIfAborted()
-    await new Promise((resolve) => setImmediate(resolve))
-  }
-}
-
-const codeOf = (promise: Promise<unknown>): Promise<string> =>
-  promise.then(
-    () => 'none',
-    (error: unknown) => (error instanceof KithError ? error.code : String(error)),
-  )
 
 test('an operation of a node, called by its owner, by a peer and through a head, answers each', async (t) => {
   assert.ok(hub !== undefined && worker !== undefined && laptop !== undefined)

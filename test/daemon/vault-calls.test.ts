@@ -11,6 +11,7 @@ import { openRuntime, type Runtime } from '../../src/daemon/runtime.ts'
 import { phraseToSeed } from '../../src/vault/bip39.ts'
 import { holdKey, type KeyLeaseEvent } from '../../src/vault/key-lease.ts'
 import { deriveEd25519 } from '../../src/vault/slip10.ts'
+import { until } from './three-nodes.ts'
 
 const WORKER = 'm/74h/0h/0h/3h'
 let folder = ''
@@ -183,12 +184,4 @@ test('a scope taken back, is gone with the next call', async () => {
 
 function disposable(secret: Secret): { readonly secret: Secret } & Disposable {
   return { secret, [Symbol.dispose]: () => secret.wipe() }
-}
-
-async function until(met: () => boolean): Promise<void> {
-  const limit = AbortSignal.timeout(10_000)
-  while (!met()) {
-    limit.throwIfAborted()
-    await new Promise((resolve) => setImmediate(resolve))
-  }
 }

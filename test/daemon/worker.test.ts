@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { test } from 'node:test'
 import { systemClock } from '../../src/core/clock.ts'
 import { silentLogger } from '../../src/core/observe/log.ts'
 import { systemRandom } from '../../src/core/random.ts'
@@ -10,25 +9,11 @@ import { createControlClient } from '../../src/daemon/control/client.ts'
 import { loadOperations } from '../../src/daemon/worker/module.ts'
 import { type RunningWorker, runWorker } from '../../src/daemon/worker/run.ts'
 import { parseDid } from '../../src/identity/did.ts'
-import { createNode, KithError, type Node } from '../../src/index.ts'
+import { KithError, type Node } from '../../src/index.ts'
+import { codeOf, threeNodes, until } from './three-nodes.ts'
 
-let folder = ''
-const state = process.env.XDG_STATE_HOME
-const nodes: Node[] = []
-before(async () => {
-  folder = await realpath(await mkdtemp(join(tmpdir(), 'kith-worker-')))
-  process.env.XDG_STATE_HOME = join(folder, 'state')
-  for (const name of ['hub', 'box', 'laptop']) nodes.push(await createNode({ home: join(folder, name), name, listen: ['tcp://127.0.0.1:0'] }))
-  const [hub, box, laptop] = nodes
-  const ticket = await (hub as Node).invite({ uses: 2 })
-  for (const node of [box, laptop]) await node?.join(ticket)
-})
-after(async () => {
-  for (const node of nodes) await node.close()
-  if (state === undefined) delete process.env.XDG_STATE_HOME
-  else process.env.XDG_STATE_HOME = state
-  await rm(folder, { recursive: true, force: true })
-})
+const three = threeNodes(['hub', 'box', 'laptop'])
+const { nodes } = three
 
 const MODULE = `
 export const say = {
@@ -44,24 +29,10 @@ export default [{ name: 'echo/count', kind: 'subscription', access: 'everyone', 
 export const helper = () => 'nobody calls this'
 `
 
-async function until(met: () => boolean): Promise<void> {
-  const limit = AbortSignal.timeout(10_000)
-  while (!met()) {
-    limit.throwIfAborted()
-    await new Promise((resolve) => setImmediate(resolve))
-  }
-}
-
-const codeOf = (promise: Promise<unknown>): Promise<string> =>
-  promise.then(
-    () => 'none',
-    (error: unknown) => (error instanceof KithError ? error.code : String(error)),
-  )
-
 async function beside(name: string, alias: string, heads: readonly string[] = []): Promise<{ worker: RunningWorker; phases: string[]; news: string[] }> {
-  const file = join(folder, `${alias}.mjs`)
+  const file = join(three.folder, `${alias}.mjs`)
   await writeFile(file, MODULE)
-  const { socket, early, did } = await createControlClient({ home: join(folder, name) }).worker(heads)
+  const { socket, early, did } = await createControlClient({ home: join(three.folder, name) }).worker(heads)
   const phases: string[] = []
   const news: string[] = []
   const worker = runWorker({
@@ -165,7 +136,7 @@ test('a module that cannot be loaded, exports nothing or what is no operation, i
     [`export const a = { name: 'nothing', kind: 'query', input: true, output: true, handler() {} }`, /export a of/],
   ] as const
   for (const [index, [text, pattern]] of cases.entries()) {
-    const file = join(folder, `bad${index}.mjs`)
+    const file = join(three.folder, `bad${index}.mjs`)
     await writeFile(file, text)
     await assert.rejects(loadOperations(file), (error) => error instanceof KithError && error.code === 'WORKER_MODULE' && pattern.test(error.message))
   }
