@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { chmod, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -157,4 +159,19 @@ test('init --restore --phrase-file, a file of its owner, gives the identity of t
   assert.equal(errorOf(await init('other', '--restore', '--phrase-file', 'words', '--json')).code, 'HOME_UNSAFE')
   assert.equal(errorOf(await init('other', '--restore', '--phrase-file', 'none', '--json')).code, 'FILE_MISSING')
   assert.equal(errorOf(await init('other', '--phrase-file', 'words', '--json')).code, 'USAGE')
+})
+
+test('up, the port of a door taken by another program, says which door and where', async () => {
+  const other = createServer().listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  const { port } = other.address() as AddressInfo
+  await settle(`${QUIET}[gateway]\nlisten = "127.0.0.1:${port}"\n`)
+  const node = await up()
+  try {
+    const told = node.status().degraded.map(({ service, code, message }) => [service, code, message])
+    assert.deepEqual(told, [['gateway', 'ADDRESS_IN_USE', `The gateway cannot listen on 127.0.0.1:${port}: another program does.`]])
+  } finally {
+    other.close()
+    await node.close()
+  }
 })

@@ -143,9 +143,9 @@ export class GatewayService implements Service {
     } catch (cause) {
       if (cause instanceof KithError) throw cause
       const taken = (cause as NodeJS.ErrnoException).code === 'EADDRINUSE'
-      throw new KithError(taken ? 'ADDRESS_IN_USE' : 'ADDRESS_INVALID', undefined, {
+      throw new KithError(taken ? 'ADDRESS_IN_USE' : 'ADDRESS_INVALID', `The gateway cannot listen on ${listen}${taken ? ': another program does' : ''}.`, {
         details: { address: listen },
-        next: 'kith up --gateway 127.0.0.1:PORT',
+        next: 'kith up --gateway 127.0.0.1:PORT (after kith down)',
         cause,
       })
     }

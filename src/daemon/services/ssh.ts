@@ -273,7 +273,14 @@ function bind({ host, port }: { readonly host: string; readonly port: number }, 
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const code = cause.code === 'EADDRINUSE' ? 'ADDRESS_IN_USE' : 'ADDRESS_INVALID'
-      reject(new KithError(code, undefined, { details: { address: shown(host, port) }, next: 'kith config show ssh.listen', cause }))
+      const taken = code === 'ADDRESS_IN_USE' ? ': another program does' : ''
+      reject(
+        new KithError(code, `The SSH door cannot listen on ${shown(host, port)}${taken}.`, {
+          details: { address: shown(host, port) },
+          next: 'kith config show ssh.listen',
+          cause,
+        }),
+      )
     })
     server.listen({ host, port, backlog: 512 }, () => {
       server.removeAllListeners('error')
