@@ -153,7 +153,9 @@ export function createServices(parts: ServiceParts): NodeServices {
     metrics,
   })
   mesh.doors = () => [gateway.address, gateway.rawAddress, ssh.address, front.address, ...(tunnels.tunnels?.entries() ?? [])]
-  vaults.onUnlocked = () => void supervisor.retry('ssh')
+  vaults.onUnlocked = () => {
+    if (!ssh.opensVault) void supervisor.retry('ssh')
+  }
   const keys = new RotationSchedule({
     identity,
     settings: () => keySettings(config.current),

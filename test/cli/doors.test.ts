@@ -165,11 +165,14 @@ test('up, the port of a door taken by another program, says which door and where
   const other = createServer().listen(0, '127.0.0.1')
   await once(other, 'listening')
   const { port } = other.address() as AddressInfo
-  await settle(`${QUIET}[gateway]\nlisten = "127.0.0.1:${port}"\n`)
+  await settle(`${QUIET}[gateway]\nlisten = "127.0.0.1:${port}"\n[ssh]\nlisten = "127.0.0.1:${port}"\n`)
   const node = await up()
   try {
     const told = node.status().degraded.map(({ service, code, message }) => [service, code, message])
-    assert.deepEqual(told, [['gateway', 'ADDRESS_IN_USE', `The gateway cannot listen on 127.0.0.1:${port}: another program does.`]])
+    assert.deepEqual(told, [
+      ['gateway', 'ADDRESS_IN_USE', `The gateway cannot listen on 127.0.0.1:${port}: another program does.`],
+      ['ssh', 'ADDRESS_IN_USE', `The SSH door cannot listen on 127.0.0.1:${port}: another program does.`],
+    ])
   } finally {
     other.close()
     await node.close()

@@ -117,7 +117,7 @@ test('forward, by DID, with --quiet, prints the local address alone', async () =
 test('forward, mistakes, have their codes and statuses', async () => {
   const cases: [string[], number, string][] = [
     [['forward', 'alice:8080'], 2, 'USAGE'],
-    [['forward', 'alice:bad_host!:80'], 1, 'FORWARD_TARGET'],
+    [['forward', 'alice:bad_host!:80'], 2, 'FORWARD_TARGET'],
     [['forward', 'nobody:localhost:80'], 1, 'PEER_UNKNOWN'],
     [['forward', `alice:localhost:${port}`, '--local', '0.0.0.0:0'], 4, 'BIND_REFUSED'],
     [['forward', `alice:localhost:${port}`, '--local', `127.0.0.1:${port}`], 1, 'ADDRESS_IN_USE'],

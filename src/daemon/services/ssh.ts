@@ -65,11 +65,17 @@ export class SshService implements Service {
   #signer: Signer | undefined
   #server: Server | undefined
   #stopFront: (() => void) | undefined
+  #opensVault = false
   #troubles: readonly Omit<Trouble, 'service'>[] = []
 
   constructor(options: SshServiceOptions) {
     this.#options = options
     this.#metrics = sshMetrics(options.metrics)
+  }
+
+  /** Whether it is this door that opens the vault at the moment: it does not wait for that, and is not to be tried again for it. */
+  get opensVault(): boolean {
+    return this.#opensVault
   }
 
   /** Null while the door is closed. */
@@ -194,6 +200,7 @@ export class SshService implements Service {
     const locked = !vault.unlocked
     if (locked) {
       try {
+        this.#opensVault = true
         await vaults.unlock(vault.id, undefined)
       } catch (cause) {
         if (isKithError(cause, 'NOT_FOUND')) throw cause
@@ -203,6 +210,8 @@ export class SshService implements Service {
             next: 'kith vault unlock',
             cause,
           })
+      } finally {
+        this.#opensVault = false
       }
     }
     try {
