@@ -59,7 +59,7 @@ export async function readFileUpTo(path: string, limit: number): Promise<Uint8Ar
   }
 }
 
-export type NamedFile = { readonly kind: 'file'; readonly bytes: Buffer; readonly mode: number } | { readonly kind: 'other' | 'too-long' }
+export type NamedFile = { readonly kind: 'file'; readonly bytes: Buffer; readonly mode: number } | { readonly kind: 'other' } | { readonly kind: 'too-long' }
 
 /**
  * Reads a file that a configuration names, of at most `limit` bytes. Nothing else than a regular file is read, and nothing is waited for: to open a pipe that
