@@ -17,7 +17,7 @@ function keyOf(seed: string): PublicKey {
 }
 
 /** What stands for a socket below the encrypted stream: counts what is written to it, and brings each write in a turn of its own. */
-export class CountedWire implements Pick<Wire, 'releasesMemory' | 'onEnd' | 'onClose' | 'write' | 'end' | 'destroy'> {
+class CountedWire implements Pick<Wire, 'releasesMemory' | 'onEnd' | 'onClose' | 'write' | 'end' | 'destroy'> {
   readonly releasesMemory = true
   onEnd: () => void = () => undefined
   onClose: (error: Error | undefined) => void = () => undefined
