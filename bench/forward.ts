@@ -174,8 +174,8 @@ function row(
     async measure({ quick }) {
       world ??= open()
       const ready = await world
-      // The daemons have just been started: they compile what they use during the first seconds.
-      if (!warm) for (const tunnels of [ready.kith, peer(ready)]) await load(tunnels, quick)
+      // The daemons have just been started: they compile what they use during the first seconds, and a quick load would measure little else.
+      if (!warm) for (const tunnels of [ready.kith, peer(ready)]) await load(tunnels, false)
       warm = true
       return { ours: await load(ready.kith, quick), peer: await load(peer(ready), quick) }
     },
