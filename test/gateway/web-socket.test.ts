@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { after, before, test } from 'node:test'
 import { WebSocket } from 'ws'
+import type { CallContext } from '../../src/call/define.ts'
 import { manualClock } from '../../src/core/clock.ts'
 import { callerNamed, defineOperation, openWorld, TOKEN, type World } from './support.ts'
 
@@ -18,7 +19,7 @@ const operations = [
     input: true,
     output: true,
     access: 'everyone',
-    async *handler(_input, { signal }) {
+    async *handler(_input: unknown, { signal }: CallContext) {
       signal.addEventListener('abort', () => ended?.())
       for (;;) {
         given++
