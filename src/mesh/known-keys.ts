@@ -36,6 +36,7 @@ import { WriteBehind } from './known-keys-writes.ts'
  * and reach the store as one atomic batch.
  *
  * Strangers cannot fill it: of identities nobody keeps, the ones seen longest ago are forgotten beyond a limit, and each has a few devices at most.
+ * One class, since each of its rules changes the entry, its chain and its devices in one batch.
  */
 export interface KnownLimits {
   /** Identities that nobody keeps. */
