@@ -112,7 +112,10 @@ export class Worker {
   /** Ends the calls that may not go on. */
   recheck(holds: Holds): void {
     for (const flight of [...this.#flights]) {
-      const authorizable = this.#operations.get(flight.name)?.authorizable ?? { name: this.own ? flight.name : `${this.alias}/${flight.name}`, visibility: 'hidden' }
+      const authorizable = this.#operations.get(flight.name)?.authorizable ?? {
+        name: this.own ? flight.name : `${this.alias}/${flight.name}`,
+        visibility: 'hidden',
+      }
       if (!holds(flight.caller, authorizable, flight.nested)) flight.cancelled(notAnyMore())
     }
   }
