@@ -43,6 +43,7 @@ export const ERROR_TABLE = {
   KEYSTORE_DAMAGED: { number: 125, exit: 1, retry: false, meaning: 'The keystore file is damaged.' },
   KEYSTORE_UNSUPPORTED: { number: 126, exit: 1, retry: false, meaning: 'The keystore file is of a version or cost this build does not open.' },
   HOME_IN_USE: { number: 127, exit: 1, retry: false, meaning: 'Another process uses this home.' },
+  HOME_UNUSABLE: { number: 129, exit: 1, retry: false, meaning: 'The home directory cannot be made or used.' },
   HOME_UNSAFE: { number: 128, exit: 1, retry: false, meaning: 'The home directory or a file in it is open to other users.' },
   PHRASE_INVALID: { number: 130, exit: 1, retry: false, meaning: 'The recovery phrase is not valid.' },
   PATH_INVALID: { number: 131, exit: 1, retry: false, meaning: 'The derivation path is malformed.' },

@@ -1,9 +1,10 @@
-import { lstat, mkdir, readdir, statfs, unlink } from 'node:fs/promises'
+import { lstat, readdir, statfs, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { fromHex, parseUtf8, utf8 } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
 import { asKithError, KithError } from '../core/errors.ts'
+import { makeFolder } from '../core/make-folder.ts'
 import type { Logger } from '../core/observe/log.ts'
 import type { Store, StoreOp } from '../core/store/types.ts'
 import { type Did, shortDid } from '../identity/did.ts'
@@ -76,7 +77,7 @@ const NAMESPACE = 'inbox'
 export async function createFiles(options: FilesOptions): Promise<Files> {
   const { mesh, policy, blobs, store, clock, logger, inbox } = options
   const partials = join(inbox, '.partial')
-  await mkdir(partials, { recursive: true, mode: 0o700 })
+  makeFolder(partials)
   await dropOldPartials(partials, clock.now())
   const sent = createSentFiles(store, clock)
   const running = new Map<string, { cancel: () => void; ended: Promise<void> }>()

@@ -1,6 +1,7 @@
 import { lstat, mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KithError } from '../core/errors.ts'
+import { makeFolder } from '../core/make-folder.ts'
 import { syncDirectory, writeAtomic } from './atomic-file.ts'
 import { readPrivateFile } from './private-file.ts'
 
@@ -75,7 +76,7 @@ export async function finishSwitch(root: string): Promise<void> {
 async function apply(root: string, stage: string, note: Note): Promise<void> {
   if (note.safety !== null) {
     const safety = join(root, SAFETY, note.safety)
-    await mkdir(safety, { recursive: true, mode: 0o700 })
+    makeFolder(safety)
     for (const name of note.old) if (!(await exists(join(safety, name)))) await moveIfThere(join(root, name), join(safety, name))
     await syncDirectory(safety)
     await syncDirectory(join(root, SAFETY))

@@ -1,7 +1,8 @@
-import { lstat, mkdir } from 'node:fs/promises'
+import { lstat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { toHex } from '../core/bytes.ts'
 import { KithError } from '../core/errors.ts'
+import { makeFolder } from '../core/make-folder.ts'
 import { type Random, systemRandom } from '../core/random.ts'
 import { removeTemporaries, syncDirectory, writeAtomic } from './atomic-file.ts'
 import { Tokens } from './hardware/tokens.ts'
@@ -99,11 +100,11 @@ export interface OpenHomeOptions {
 
 /**
  * Takes the home for this process.
- * @throws KithError `HOME_IN_USE` (details.pid), `HOME_UNSAFE`, `IDENTITY_MISSING` when it does not exist and may not be made.
+ * @throws KithError `HOME_IN_USE` (details.pid), `HOME_UNSAFE`, `HOME_UNUSABLE`, `IDENTITY_MISSING` when it does not exist and may not be made.
  */
 export async function openHome(directory: string, options: OpenHomeOptions = {}): Promise<Home> {
   const paths = homePaths(directory)
-  if (options.create !== false) await mkdir(paths.root, { recursive: true, mode: 0o700 })
+  if (options.create !== false) makeHome(paths.root)
   await checkHome(paths.root)
   const lock = await acquireLock(paths)
   try {
@@ -115,6 +116,20 @@ export async function openHome(directory: string, options: OpenHomeOptions = {})
   } catch (error) {
     await lock.release()
     throw error
+  }
+}
+
+/** Makes the folder of a home where there is none. @throws KithError `HOME_UNUSABLE`. */
+export function makeHome(root: string): void {
+  try {
+    makeFolder(root)
+  } catch (cause) {
+    const { code = 'unknown' } = cause as NodeJS.ErrnoException
+    throw new KithError('HOME_UNUSABLE', `No home can be made at ${root} (${code}).`, {
+      cause,
+      details: { home: root },
+      next: 'name another folder with --home',
+    })
   }
 }
 

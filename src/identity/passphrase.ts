@@ -1,7 +1,8 @@
-import { closeSync, fstatSync, lstatSync, mkdirSync, openSync, readSync } from 'node:fs'
+import { closeSync, fstatSync, lstatSync, openSync, readSync } from 'node:fs'
 import { rename, unlink } from 'node:fs/promises'
 import { isAbsolute, join, relative, sep } from 'node:path'
 import { isKithError, KithError } from '../core/errors.ts'
+import { makeFolder } from '../core/make-folder.ts'
 import type { Random } from '../core/random.ts'
 import { Secret } from '../core/secret.ts'
 import { writeAtomic } from './atomic-file.ts'
@@ -174,7 +175,7 @@ export async function stageStatePassphrase(
       next: 'set XDG_STATE_HOME to a directory elsewhere',
     })
   }
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  makeFolder(directory)
   const info = lstatSync(directory)
   if (process.platform !== 'win32' && (!info.isDirectory() || info.uid !== process.getuid?.() || (info.mode & 0o077) !== 0)) {
     throw new KithError('HOME_UNSAFE', `${directory} is open to other users`, { details: { path: directory }, next: `chmod 700 ${directory}` })

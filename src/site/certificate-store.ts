@@ -1,8 +1,8 @@
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { utf8 } from '../core/bytes.ts'
 import { isKithError } from '../core/errors.ts'
+import { makeFolder } from '../core/make-folder.ts'
 import { writeAtomic } from '../identity/atomic-file.ts'
 import { readPrivateFile } from '../identity/private-file.ts'
 import type { TlsCertificate } from '../transport/front/types.ts'
@@ -66,7 +66,7 @@ export function createCertificateStore(root: string): CertificateStore {
   const directory = join(root, 'certificates')
   const read = (name: string): Promise<Uint8Array | undefined> => readPrivateFile(join(directory, name), MAX_FILE_BYTES)
   const write = async (name: string, bytes: Uint8Array): Promise<void> => {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
+    makeFolder(directory)
     await writeAtomic(join(directory, name), bytes)
   }
   return {

@@ -1,9 +1,10 @@
-import { lstat, mkdir, open, readdir, rm } from 'node:fs/promises'
+import { lstat, open, readdir, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { Identity } from 'age-encryption'
 import { toHex } from '../../core/bytes.ts'
 import type { Clock } from '../../core/clock.ts'
 import { isKithError, KithError } from '../../core/errors.ts'
+import { makeFolder } from '../../core/make-folder.ts'
 import { createAudit } from '../../core/observe/audit.ts'
 import type { Random } from '../../core/random.ts'
 import { openSqliteStore } from '../../core/store/sqlite.ts'
@@ -154,7 +155,7 @@ async function newestKnown(root: string, series: string, environment: NodeJS.Pro
 /** The archive's names are plain relative paths without links on the way: the folder is ours and empty. */
 async function writeFile(stage: string, file: ReadingFile): Promise<void> {
   const path = join(stage, file.name)
-  if (file.name.includes('/')) await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  if (file.name.includes('/')) makeFolder(dirname(path))
   const target = await open(path, 'wx', 0o600)
   try {
     for await (const piece of file.content()) {

@@ -1,7 +1,7 @@
-import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { toHex } from '../../core/bytes.ts'
 import { hmacSha256 } from '../../core/crypto/hash.ts'
+import { makeFolder } from '../../core/make-folder.ts'
 import type { Random } from '../../core/random.ts'
 import { writeAtomic } from '../../identity/atomic-file.ts'
 import { readPrivateFile } from '../../identity/home.ts'
@@ -62,7 +62,7 @@ export async function knownCounter(series: string, environment: NodeJS.ProcessEn
 export async function noteCounter(series: string, counter: number, environment: NodeJS.ProcessEnv): Promise<void> {
   if (counter <= (await knownCounter(series, environment))) return
   const path = counterPath(series, environment)
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  makeFolder(dirname(path))
   await writeAtomic(path, Buffer.from(`${counter}\n`))
 }
 

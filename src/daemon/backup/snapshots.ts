@@ -1,6 +1,7 @@
-import { lstat, mkdir, readdir, unlink } from 'node:fs/promises'
+import { lstat, readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KithError } from '../../core/errors.ts'
+import { makeFolder } from '../../core/make-folder.ts'
 import { syncDirectory } from '../../identity/atomic-file.ts'
 
 /**
@@ -21,7 +22,7 @@ export interface Snapshot {
 /** The folder, made when it is missing. */
 export async function snapshotFolder(root: string): Promise<string> {
   const folder = join(root, FOLDER)
-  await mkdir(folder, { recursive: true, mode: 0o700 })
+  makeFolder(folder)
   return folder
 }
 

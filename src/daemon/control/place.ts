@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { chmod, lstat, mkdir } from 'node:fs/promises'
+import { chmod, lstat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { KithError } from '../../core/errors.ts'
+import { makeFolder } from '../../core/make-folder.ts'
 
 /** Where the control socket of a home is, and the token that opens it. */
 export interface ControlPlace {
@@ -41,7 +42,7 @@ export function endpointOf(place: ControlPlace, token: string, platform: NodeJS.
  * @throws KithError `HOME_UNSAFE` when another user could have put it there.
  */
 export async function privateDirectory(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 })
+  makeFolder(path)
   if (process.platform === 'win32') return
   const stat = await lstat(path)
   if (!stat.isDirectory() || stat.uid !== process.getuid?.()) {

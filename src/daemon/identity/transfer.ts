@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
-import { mkdir, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Clock } from '../../core/clock.ts'
 import { isKithError, KithError } from '../../core/errors.ts'
+import { makeFolder } from '../../core/make-folder.ts'
 import type { Random } from '../../core/random.ts'
 import type { Secret } from '../../core/secret.ts'
 import { MAX_AGE_FILE_BYTES } from '../../identity/age-file.ts'
@@ -174,7 +175,7 @@ async function copyAside({ paths }: Home, clock: Clock): Promise<string | undefi
   if (present.length === 0) return undefined
   const stamp = new Date(clock.now()).toISOString().replaceAll(/[:.]/g, '-')
   const directory = join(paths.root, 'safety', `before-import-${stamp}`)
-  await mkdir(directory, { recursive: true, mode: 0o700 })
+  makeFolder(directory)
   for (const file of present) {
     for (const path of [file, sumPath(file)]) {
       const content = await readPrivateFile(path, MAX_AGE_FILE_BYTES)

@@ -1,5 +1,6 @@
-import { closeSync, constants, fstatSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { makeFolder } from '../../core/make-folder.ts'
 
 export interface LogFile {
   write(line: string): void
@@ -26,7 +27,7 @@ const MAX_WAITING = 256
  */
 export function openLogFile(options: LogFileOptions): LogFile {
   const { path, maxBytes, keep } = options
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  makeFolder(dirname(path))
   let fd: number | undefined
   let size = 0
   let waiting: string[] = []

@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs'
-import { mkdir, readdir } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { utf8 } from '../../core/bytes.ts'
 import { encode, uint53 } from '../../core/codec.ts'
 import { isKithError, KithError } from '../../core/errors.ts'
+import { makeFolder } from '../../core/make-folder.ts'
 import type { Random } from '../../core/random.ts'
 import { Secret } from '../../core/secret.ts'
 import type { KeyFileContent } from '../../identity/key-change.ts'
@@ -64,7 +65,7 @@ export async function createVaultFile(
   if (name === DEFAULT_VAULT || existsSync(path))
     throw new KithError('VAULT_EXISTS', undefined, { details: { vault: name }, next: `kith vault unlock ${name}` })
   if ((await listVaultFiles(root)).length >= MAX_VAULTS) throw new KithError('USAGE', `A home has at most ${MAX_VAULTS} vaults.`, { next: 'kith vault status' })
-  await mkdir(join(root, DIRECTORY), { recursive: true, mode: 0o700 })
+  makeFolder(join(root, DIRECTORY))
   const plaintext = pack(phrase, options.nowMs)
   try {
     await saveKeyFile(path, plaintext, passphrase, {

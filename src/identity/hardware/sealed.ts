@@ -1,10 +1,11 @@
 import { lstatSync } from 'node:fs'
-import { mkdir, unlink } from 'node:fs/promises'
+import { unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { utf8 } from '../../core/bytes.ts'
 import { openOnce, sealOnce, TAG_BYTES } from '../../core/crypto/aead.ts'
 import { labeled } from '../../core/crypto/labels.ts'
 import { KithError } from '../../core/errors.ts'
+import { makeFolder } from '../../core/make-folder.ts'
 import type { Random } from '../../core/random.ts'
 import { Secret } from '../../core/secret.ts'
 import { writeAtomic } from '../atomic-file.ts'
@@ -89,7 +90,7 @@ export async function seal(home: HomeName, passphrase: Secret, where: { readonly
   back.wipe()
   if (!same) throw damaged('what comes back is not what was sealed')
   const path = statePath(home.id, 'sealed.json', environment)
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  makeFolder(dirname(path))
   await writeAtomic(path, Buffer.from(formatSealed(sealed)))
   return sealed
 }

@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { KithError } from '../../../core/errors.ts'
-import { checkHome, homePaths } from '../../../identity/home.ts'
+import { makeFolder } from '../../../core/make-folder.ts'
+import { checkHome, homePaths, makeHome } from '../../../identity/home.ts'
 import type { CommandContext } from '../../context.ts'
 import type { Options } from '../../options.ts'
 import { findPassphrase } from '../../passphrase.ts'
@@ -20,9 +21,9 @@ const READY_MS = 60_000
 export async function detach(context: CommandContext, options: Options): Promise<number | undefined> {
   const { root, log } = homePaths(context.home)
   // Before anything is written there: in a home of somebody else the log could be a link.
-  mkdirSync(root, { recursive: true, mode: 0o700 })
+  makeHome(root)
   await checkHome(root)
-  mkdirSync(log, { recursive: true, mode: 0o700 })
+  makeFolder(log)
   const file = openSync(join(log, 'up.log'), 'a', 0o600)
   const args = ['up', '--home', root, '--json', ...options.list('listen').flatMap((url) => ['--listen', url])]
   if (options.flag('no-gateway')) args.push('--no-gateway')
