@@ -125,7 +125,11 @@ test('sftp and scp, move files in both directions and do not get out', { skip: n
     directory,
     authorized: await readFile(join(directory, 'key.pub'), 'utf8'),
     sftp: (channel, caller, signal) =>
-      serveSftp(channel, caller, signal, { folders: () => [{ name: 'shared', path: shared, writable: true }], handles: new OpenHandles(), logger: silentLogger }),
+      serveSftp(channel, caller, signal, {
+        folders: () => [{ name: 'shared', path: shared, writable: true }],
+        handles: new OpenHandles(),
+        logger: silentLogger,
+      }),
   })
   const batch = [
     `put ${join(near, 'big')} big`,
