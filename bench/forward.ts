@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { BenchRow } from './harness.ts'
-import { download, requests, upload, type Way } from './support/load.ts'
+import { download, requests, upload, type Way, wrk } from './support/load.ts'
 import { freePort, reachable, startJson, stop } from './support/processes.ts'
 import { processTree } from './support/stopwatch.ts'
 
@@ -243,6 +243,22 @@ export const rows: readonly BenchRow[] = [
     undefined,
     ({ ssh }) => ssh,
     ({ http, pids }, quick) => requests(http, quick ? 1_000 : 6_000, false, 200, 'in groups', ...pids()),
+  ),
+  row(
+    'kith forward, 200 HTTP clients that keep their connections',
+    'req/s',
+    1.2,
+    undefined,
+    ({ ssh }) => ssh,
+    ({ http, pids }, quick) => wrk(http, 200, true, quick ? 1 : 4, pids()),
+  ),
+  row(
+    'kith forward, 200 HTTP clients, a connection for each request',
+    'req/s',
+    1.2,
+    undefined,
+    ({ ssh }) => ssh,
+    ({ http, pids }, quick) => wrk(http, 200, false, quick ? 1 : 4, pids()),
   ),
   row(
     'kith socks, bulk down',
