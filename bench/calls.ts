@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { type CallClient, createCallClient } from '../src/call/link.ts'
 import { systemClock } from '../src/core/clock.ts'
 import type { BenchRow, BenchSample } from './harness.ts'
+import { type BareClient, bareClient } from './support/bare-echo.ts'
 import { callNode, ITEM, QUESTION } from './support/call-ends.ts'
 import { selfSigned } from './support/certificate.ts'
 import { freePort, reachable, startJson, stop } from './support/processes.ts'
@@ -25,6 +26,7 @@ interface World {
   readonly peer: string
   readonly grpc: GrpcClient
   readonly nats: NatsClient
+  readonly bare: BareClient
   readonly ours: readonly Far[]
   readonly grpcFar: readonly Far[]
   readonly natsFar: readonly Far[]
@@ -34,7 +36,7 @@ interface World {
 let world: Promise<World> | undefined
 
 async function open(): Promise<World> {
-  const { child: far, ready } = await startJson<{ did: string; url: string }>([...process.execArgv, join(SUPPORT, 'call-server.ts')])
+  const { child: far, ready } = await startJson<{ did: string; url: string; bare: number }>([...process.execArgv, join(SUPPORT, 'call-server.ts')])
   const { mesh } = await callNode()
   await mesh.book.add(ready.did, { name: 'far', urls: [ready.url], class: 'partner' })
   const known = once(far, 'message')
@@ -54,8 +56,10 @@ async function open(): Promise<World> {
   const { child: others, ready: rpc } = await startJson<{ port: number }>(args)
   const grpc = grpcClient(rpc.port, Buffer.from(cert))
   const nats = await natsClient(natsPort)
+  const bare = await bareClient(ready.bare)
   return {
     client,
+    bare,
     peer: ready.did,
     grpc,
     nats,
@@ -64,6 +68,7 @@ async function open(): Promise<World> {
     natsFar: [others, natsServer],
     async close() {
       client.close()
+      bare.close()
       await mesh.close()
       grpc.close()
       await nats.close()
@@ -99,6 +104,9 @@ type Side = (world: World) => { readonly far: readonly Far[]; readonly call: () 
 const ours: Side = ({ ours: far, client, peer }) => ({ far, call: () => client.call(peer, '/bench/echo', QUESTION) })
 const overGrpc: Side = ({ grpcFar: far, grpc }) => ({ far, call: () => grpc.call(QUESTION) })
 const overNats: Side = ({ natsFar: far, nats }) => ({ far, call: () => nats.call(QUESTION) })
+
+/** What the machine takes for two messages of that size, whatever is in them. */
+const overNothing: Side = ({ ours: far, bare }) => ({ far, call: () => bare.call() })
 
 const warm: Set<Side> = new Set()
 
@@ -151,6 +159,13 @@ export const rows: readonly BenchRow[] = [
     better: 'higher',
     goal: 3,
     measure: ({ quick }) => unary(1, quick, overGrpc),
+  },
+  {
+    name: 'calls: unary, 100 bytes of JSON, 1 in flight',
+    unit: '/s',
+    peer: 'node:net, 200 bytes there and back, no more',
+    better: 'higher',
+    measure: ({ quick }) => unary(1, quick, overNothing),
   },
   {
     name: 'calls: unary, 100 bytes of JSON, 64 in flight',

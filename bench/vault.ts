@@ -34,12 +34,12 @@ export async function close(): Promise<void> {
   ;(await held)?.vault.lock()
 }
 
-/** Per second; the two sides take turns in short bursts, so that a busy machine disturbs both alike. */
+/** Per second, of the middle burst of each side; the two take turns in short bursts, so that a busy machine, or the clearing away of memory, disturbs both alike. */
 function together(count: number, ours: () => unknown, peer: () => unknown): Required<BenchSample> {
-  const bursts = 20
+  const bursts = 40
   const burst = Math.ceil(count / bursts)
-  const spent = { ours: 0, peer: 0 }
-  for (let round = -2; round < bursts; round++) {
+  const spent: { readonly ours: number[]; readonly peer: number[] } = { ours: [], peer: [] }
+  for (let round = -10; round < bursts; round++) {
     for (const [side, run] of [
       ['ours', ours],
       ['peer', peer],
@@ -47,10 +47,14 @@ function together(count: number, ours: () => unknown, peer: () => unknown): Requ
       const seconds = timed(() => {
         for (let i = 0; i < burst; i++) run()
       })
-      if (round >= 0) spent[side] += seconds
+      if (round >= 0) spent[side].push(seconds)
     }
   }
-  return { ours: (bursts * burst) / spent.ours, peer: (bursts * burst) / spent.peer }
+  return { ours: burst / middle(spent.ours), peer: burst / middle(spent.peer) }
+}
+
+function middle(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] as number
 }
 
 /** A nonce for each encryption, as the vault draws one. */
