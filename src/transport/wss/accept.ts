@@ -5,11 +5,11 @@ import { WebSocketServer } from 'ws'
 import type { Clock } from '../../core/clock.ts'
 import type { UpgradeHandler, UpgradeRequest } from '../front/types.ts'
 import { isKeyedPath } from './address.ts'
-import { MAX_MESSAGE_BYTES, WebSocketDuplex } from './duplex.ts'
+import { INCOMING_LIMITS, WebSocketDuplex } from './duplex.ts'
 
 /** Accepts WebSockets at one path and leaves every other request to the site, also those at the path that are no WebSocket's. */
 export function keyedUpgrade(path: string, clock: Clock, onStream: (stream: Duplex, source: Parameters<UpgradeHandler>[3]) => void): UpgradeHandler {
-  const server = new WebSocketServer({ noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: MAX_MESSAGE_BYTES })
+  const server = new WebSocketServer({ noServer: true, clientTracking: false, perMessageDeflate: false, ...INCOMING_LIMITS })
   return (request, stream, head, source) => {
     const right = isKeyedPath(request.target, path)
     if (!right || !isHandshake(request)) return false

@@ -6,7 +6,7 @@ import { WebSocket } from 'ws'
 import type { Clock } from '../../core/clock.ts'
 import { KithError } from '../../core/errors.ts'
 import { formatWssAddress, type KeyedPurpose, keyedPath, type WssAddress } from './address.ts'
-import { MAX_MESSAGE_BYTES, WebSocketDuplex } from './duplex.ts'
+import { INCOMING_LIMITS, WebSocketDuplex } from './duplex.ts'
 
 const HANDSHAKE_MS = 10_000
 
@@ -77,7 +77,7 @@ function upgrade(tls: TLSSocket, target: WssAddress, { purpose, clock }: WssConn
     const socket = new WebSocket(url, {
       createConnection: () => tls,
       perMessageDeflate: false,
-      maxPayload: MAX_MESSAGE_BYTES,
+      ...INCOMING_LIMITS,
       followRedirects: false,
       // Masks keep a page's script from choosing the bytes on a wire without TLS (RFC 6455, 10.3). Here they are ciphertext already, and masking costs half the rate.
       generateMask: (mask) => void mask.fill(0),

@@ -1,10 +1,17 @@
 import { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import type { Clock, Timer } from '../../core/clock.ts'
+import { JoinedBytes } from '../../core/joined-bytes.ts'
 
-/** Largest message sent; and received, with room for other implementations. */
+/** Largest message sent. */
 const MESSAGE_BYTES = 65_536
-export const MAX_MESSAGE_BYTES = 1_048_576
+/**
+ * What is taken, with room for other implementations. The other side chooses the sizes: a piece of one byte that waits for the rest of its message costs four
+ * hundred, so that pieces are counted too.
+ */
+export const INCOMING_LIMITS = { maxPayload: 1_048_576, maxBufferedChunks: 4_096, maxFragments: 1_024 } as const
+/** What waits for a slow reader before the other side is stopped. */
+const WAITING_BYTES = 262_144
 /** Middle-boxes forget connections that are silent for a minute. */
 const PING_MS = 30_000
 /** How long the other side's answer to our end is waited for. */
@@ -14,18 +21,23 @@ const LINGER_MS = 1_000
 export class WebSocketDuplex extends Duplex {
   readonly #socket: WebSocket
   readonly #clock: Clock
+  /** Arrived and not given to the reader yet. */
+  readonly #waiting: JoinedBytes = new JoinedBytes()
+  /** The reader asked for more and has got nothing yet: it does not ask again before that. */
+  #asked = false
   #ping: Timer
   #linger: Timer | undefined
 
   constructor(socket: WebSocket, clock: Clock) {
-    super({ allowHalfOpen: true, readableHighWaterMark: 262_144, writableHighWaterMark: 262_144 })
+    // The readable side keeps one message; what waits behind it is joined here, not kept one by one.
+    super({ allowHalfOpen: true, readableHighWaterMark: 1, writableHighWaterMark: 262_144 })
     this.#socket = socket
     this.#clock = clock
     socket.binaryType = 'nodebuffer'
     socket.on('error', (error) => this.destroy(error))
     socket.on('message', (data, isBinary) => {
       if (!isBinary || !Buffer.isBuffer(data)) this.destroy(new Error('a text message among the bytes'))
-      else if (!this.push(data)) socket.pause()
+      else this.#arrived(data)
     })
     socket.on('close', (code) => this.#closed(code))
     this.on('end', () => this.#settle())
@@ -33,7 +45,10 @@ export class WebSocketDuplex extends Duplex {
   }
 
   override _read(): void {
-    if (this.#socket.isPaused) this.#socket.resume()
+    const bytes = this.#waiting.take()
+    if (bytes === undefined) this.#asked = true
+    else this.push(bytes)
+    if (this.#socket.isPaused && this.#waiting.length < WAITING_BYTES) this.#socket.resume()
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
@@ -64,10 +79,22 @@ export class WebSocketDuplex extends Duplex {
     })
   }
 
+  #arrived(data: Buffer): void {
+    if (data.length === 0) return
+    if (this.#waiting.length === 0 && (this.#asked || (this.readableFlowing === true && this.readableLength === 0))) {
+      this.#asked = false
+      this.push(data)
+      return
+    }
+    this.#waiting.append(data, 0, data.length)
+    if (this.#waiting.length >= WAITING_BYTES) this.#socket.pause()
+  }
+
   #closed(code: number): void {
     this.#ping.cancel()
     if (code !== 1000 && code !== 1005) this.destroy(new Error(`the WebSocket ended with ${code}`))
     else {
+      for (let bytes = this.#waiting.take(); bytes !== undefined; bytes = this.#waiting.take()) this.push(bytes)
       this.push(null)
       this.#settle()
     }
