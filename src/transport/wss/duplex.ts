@@ -5,11 +5,13 @@ import { JoinedBytes } from '../../core/joined-bytes.ts'
 
 /** Largest message sent. */
 const MESSAGE_BYTES = 65_536
-/**
- * What is taken, with room for other implementations. The other side chooses the sizes: a piece of one byte that waits for the rest of its message costs four
- * hundred, so that pieces are counted too.
- */
-export const INCOMING_LIMITS = { maxPayload: 1_048_576, maxBufferedChunks: 4_096, maxFragments: 1_024 } as const
+/** Largest message received, with room for other implementations. */
+const MAX_MESSAGE_BYTES = 1_048_576
+/** The other side chooses the sizes: a piece of one byte that waits for the rest of its message costs four hundred, so pieces are counted too. */
+const MAX_PIECES = 4_096
+const MAX_FRAGMENTS = 1_024
+/** What is taken of the other side. */
+export const INCOMING_LIMITS = { maxPayload: MAX_MESSAGE_BYTES, maxBufferedChunks: MAX_PIECES, maxFragments: MAX_FRAGMENTS } as const
 /** What waits for a slow reader before the other side is stopped. */
 const WAITING_BYTES = 262_144
 /** Middle-boxes forget connections that are silent for a minute. */
