@@ -5,7 +5,7 @@ import { asKithError, KithError } from '../core/errors.ts'
 import { type Logger, silentLogger } from '../core/observe/log.ts'
 import { ClientHelloReader, MAX_HELLO_BYTES } from './front/client-hello.ts'
 import { peekFirstBytes, sshOrHttp } from './front/first-bytes.ts'
-import { FrontGuard, type FrontLimits } from './front/guard.ts'
+import { FrontGuard, type FrontLimits, type FrontPlace } from './front/guard.ts'
 import { type CertificateFacts, handshake, SiteTls } from './front/site-tls.ts'
 import type { AlpnHandler, FrontSite, SshHandler, UpgradeHandler } from './front/types.ts'
 import { formatAddress, type HostPort, plainHost } from './tcp/address.ts'
@@ -27,6 +27,8 @@ import type { Source } from './types.ts'
  */
 const BACKLOG = 4096
 const FIRST_BYTES_MS = 60_000
+/** Who asks for a link is quick; where a site shares the port it sets the time. */
+const LINKS_FIRST_BYTES_MS = 10_000
 
 export interface FrontOptions {
   readonly clock: Clock
@@ -34,7 +36,7 @@ export interface FrontOptions {
   /** What everybody else gets; without one, nothing. Used from the first `openSite` on. */
   readonly site?: FrontSite
   readonly limits?: FrontLimits
-  /** How long first bytes and TLS handshakes may take, in ms. Default 60,000, as web servers have it. */
+  /** How long first bytes and TLS handshakes may take, in ms. Default 60,000 where a site answers, as web servers have it, else 10,000. */
   readonly firstBytesMs?: number
 }
 
@@ -49,7 +51,7 @@ export class Front {
   readonly #upgrades: Map<string, UpgradeHandler> = new Map()
   readonly #tls: SiteTls | undefined
   /** Connections not handed on, with their places. */
-  readonly #held: Map<Socket, { release(): void }> = new Map()
+  readonly #held: Map<Socket, FrontPlace> = new Map()
   #ssh: SshHandler | undefined
   #siteUsers = 0
 
@@ -59,7 +61,7 @@ export class Front {
     this.#server = server
     this.#options = options
     this.#logger = options.logger ?? silentLogger
-    this.#guard = new FrontGuard(options.limits)
+    this.#guard = new FrontGuard(options.clock, options.limits)
     this.#tls = options.site === undefined ? undefined : new SiteTls(options.site.certificate)
     server.on('connection', (socket) => this.#accept(socket))
     server.on('error', (error) => this.#logger.warn('front.accept_failed', { reason: systemCode(error) }))
@@ -140,13 +142,13 @@ export class Front {
   }
 
   get #firstBytesMs(): number {
-    return this.#options.firstBytesMs ?? FIRST_BYTES_MS
+    return this.#options.firstBytesMs ?? (this.#siteUsers > 0 ? FIRST_BYTES_MS : LINKS_FIRST_BYTES_MS)
   }
 
   #accept(socket: Socket): void {
     socket.on('error', () => {})
     const { remoteAddress, remotePort } = socket
-    const place = remoteAddress === undefined || !this.#server.listening ? undefined : this.#guard.admit(plainHost(remoteAddress))
+    const place = remoteAddress === undefined || !this.#server.listening ? undefined : this.#guard.admit(plainHost(remoteAddress), () => socket.destroy())
     if (remoteAddress === undefined || remotePort === undefined || place === undefined) {
       socket.destroy()
       return
@@ -219,6 +221,7 @@ export class Front {
       stream.destroy()
       return
     }
+    this.#held.get(socket)?.serve()
     const source: Source = { scheme: 'wss', host, port }
     site.handle(stream, {
       remoteAddress: host,

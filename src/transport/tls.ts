@@ -12,9 +12,6 @@ import { dialLink } from './tls/handshake.ts'
 import { TlsListener } from './tls/listener.ts'
 import type { Channel, DialOptions, Listener, ListenOptions, Transport } from './types.ts'
 
-/** Who asks for a link is quick; where a site shares the port it sets the time. */
-const FIRST_BYTES_MS = 10_000
-
 export interface TlsTransportOptions {
   /** Seed of the link key (32 bytes). Stays the caller's, and has to last as long as the transport: certificates are renewed. */
   readonly seed: Secret
@@ -36,7 +33,7 @@ export interface TlsTransportOptions {
 export function createTlsTransport(options: TlsTransportOptions): Transport {
   const { clock, logger = silentLogger } = options
   const credentials = new LinkCredentials(options.seed, clock, options.random)
-  const fronts = options.fronts ?? new FrontPool({ clock, logger, firstBytesMs: FIRST_BYTES_MS })
+  const fronts = options.fronts ?? new FrontPool({ clock, logger })
 
   async function listen(address: string, onChannel: (channel: Channel) => void, listening: ListenOptions = {}): Promise<Listener> {
     const target = parseAddress(address, 0, 'tls')

@@ -45,6 +45,8 @@ const ROWS: readonly (readonly [file: string, constant: string, value: string, s
   ['transport/wss/duplex.ts', 'MAX_PIECES', '4_096', '| 64 KiB sent, 1 MiB taken; 1,024; 4,096 |'],
   ['transport/wss/duplex.ts', 'PING_MS', '30_000', '| `wss`: sign of life to machines in between | every 30 s |'],
   ['transport/front.ts', 'FIRST_BYTES_MS', '60_000', "a request's head | 60 s each |"],
+  ['transport/front.ts', 'LINKS_FIRST_BYTES_MS', '10_000', 'first bytes where links are alone | 10 s |'],
+  ['transport/front/guard.ts', 'GRACE_MS', '1_000', 'unless others are older than 1 s'],
   ['transport/front/client-hello.ts', 'MAX_HELLO_BYTES', '16_384', '| front door: a ClientHello | 16 KiB |'],
   ['site/http/head.ts', 'LARGE_BYTES', '8_192', '| 8 KiB; 1 KiB and four times 8 KiB |'],
   ['site/http/head.ts', 'LARGE_COUNT', '4', '| 8 KiB; 1 KiB and four times 8 KiB |'],

@@ -91,8 +91,10 @@ test('silence at every stage, ended at its deadline and forgotten', async (t) =>
 })
 
 test('connections beyond what one source may have, closed; others get in', () => {
-  const guard = new FrontGuard({ perSource: 2, connections: 4 })
-  const places = ['192.0.2.1', '192.0.2.1', '192.0.2.1', '2001:db8::1', '2001:db8:0:0:ffff::2', '2001:db8::3', '192.0.2.2'].map((host) => guard.admit(host))
+  const guard = new FrontGuard(systemClock, { perSource: 2, connections: 4 })
+  const places = ['192.0.2.1', '192.0.2.1', '192.0.2.1', '2001:db8::1', '2001:db8:0:0:ffff::2', '2001:db8::3', '192.0.2.2'].map((host) =>
+    guard.admit(host, () => {}),
+  )
   assert.deepEqual(
     places.map((place) => place !== undefined),
     [true, true, false, true, true, false, false],
@@ -100,8 +102,11 @@ test('connections beyond what one source may have, closed; others get in', () =>
   places[0]?.release()
   places[0]?.release()
   assert.equal(guard.held, 3)
-  assert.ok(guard.admit('192.0.2.1') !== undefined)
-  assert.equal(guard.admit('192.0.2.3'), undefined)
+  assert.ok(guard.admit('192.0.2.1', () => {}) !== undefined)
+  assert.equal(
+    guard.admit('192.0.2.3', () => {}),
+    undefined,
+  )
 })
 
 test('a validation of a certificate authority, answered with its certificate and nothing else', async (t) => {
