@@ -152,7 +152,7 @@ export function createServices(parts: ServiceParts): NodeServices {
     logger,
     metrics,
   })
-  mesh.doors = () => [gateway.address, gateway.rawAddress, ssh.address, front.address, ...(tunnels.tunnels?.entries() ?? [])]
+  mesh.doors = () => [gateway.address, gateway.rawAddress, ssh.address, front.address, certificates.challengeAddress, ...(tunnels.tunnels?.entries() ?? [])]
   vaults.onUnlocked = () => {
     if (!ssh.opensVault) void supervisor.retry('ssh')
   }

@@ -7,7 +7,7 @@ import type { Random } from '../../core/random.ts'
 import type { Home } from '../../identity/home.ts'
 import { createAcmeHttp } from '../../site/acme/http.ts'
 import { parseIdentifier } from '../../site/acme/identifiers.ts'
-import { httpResponder, type TlsResponder, tlsResponder } from '../../site/acme/responders.ts'
+import { httpResponder, type Responder, type TlsResponder, tlsResponder } from '../../site/acme/responders.ts'
 import type { CertificateFile } from '../../site/certificate-file.ts'
 import { type CertificateStore, createCertificateStore } from '../../site/certificate-store.ts'
 import { CertificateKeeper } from '../../site/certificates.ts'
@@ -59,6 +59,7 @@ export class CertificatesService implements Service {
   readonly #attempts: Counter<'result'>
   #file: CertificateFile | undefined
   #keeper: CertificateKeeper | undefined
+  #challengePort: () => number | undefined = () => undefined
   /** What the keeper was made of. */
   #plan = ''
   #trouble: KithError | undefined
@@ -87,6 +88,12 @@ export class CertificatesService implements Service {
   /** The certificate by which a challenge of an authority is answered; undefined when nobody should ask for that name. */
   challengeFor(serverName: string | undefined): TlsCertificate | undefined {
     return this.#responder.certificateFor(serverName)
+  }
+
+  /** Where an authority's questions at port 80 are answered, while they are; the system may have chosen the port. */
+  get challengeAddress(): string | null {
+    const port = this.#challengePort()
+    return port === undefined ? null : this.#options.config.current['acme.http_listen'].replace(/\d+$/, String(port))
   }
 
   /** The front door answers now, so that an authority can be asked to come and see. */
@@ -158,14 +165,16 @@ export class CertificatesService implements Service {
     const file = await readCertificateFiles(next, this.#options.clock.now())
     const wanted = next['acme.names'].length > 0 && file === undefined
     const plan = wanted ? JSON.stringify(Object.entries(next).filter(([name]) => name.startsWith('acme.'))) : ''
-    const keeper = wanted && plan !== this.#plan ? await this.#makeKeeper(next) : undefined
+    const http = next['acme.challenge'] === 'http-01' ? httpResponder(splitHostPort(next['acme.http_listen'])) : undefined
+    const keeper = wanted && plan !== this.#plan ? await this.#makeKeeper(next, http ?? this.#responder) : undefined
     return () => {
       this.#trouble = undefined
       this.#file = file
       if (plan === this.#plan) return
       this.#plan = plan
       this.#replaceKeeper(keeper)
-      if (this.#answering || next['acme.challenge'] === 'http-01') keeper?.start()
+      this.#challengePort = () => http?.port
+      if (this.#answering || http !== undefined) keeper?.start()
     }
   }
 
@@ -188,7 +197,7 @@ export class CertificatesService implements Service {
     log.append(event).catch((cause: unknown) => logger.error('audit failed', { message: cause instanceof Error ? cause.message : 'unknown' }))
   }
 
-  async #makeKeeper(config: Config): Promise<CertificateKeeper> {
+  async #makeKeeper(config: Config, responder: Responder): Promise<CertificateKeeper> {
     checkAgreement(config)
     const { clock, random, logger } = this.#options
     const wanted = config['acme.directory']
@@ -197,7 +206,7 @@ export class CertificatesService implements Service {
       directory: DIRECTORIES[wanted] ?? wanted,
       contact: [`mailto:${config['acme.contact']}`],
       profile: config['acme.profile'] || undefined,
-      responder: config['acme.challenge'] === 'http-01' ? httpResponder(splitHostPort(config['acme.http_listen'])) : this.#responder,
+      responder,
       http: createAcmeHttp({ clock, proxies: configuredProxies(this.#options.config), ca: await readRoot(config), userAgent: `kith/${version()}` }),
       store: this.#store,
       accountKey: () => accountKey({ form: config['acme.account_key'], store: this.#store, vault: this.#options.vault() }),

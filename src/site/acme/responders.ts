@@ -56,7 +56,7 @@ const PREFIX = '/.well-known/acme-challenge/'
 const REQUEST_MS = 10_000
 const MAX_CONNECTIONS = 64
 
-/** HTTP-01 (RFC 8555, section 8.3): a server that is there only while a challenge is open, and knows nothing else. */
+/** HTTP-01 (RFC 8555, section 8.3): a server that is there only while a challenge is open, and knows nothing else. `port` is where it listens while it does. */
 export function httpResponder({ host, port }: HttpResponderOptions): Responder & { readonly port: number | undefined } {
   const open = new Map<string, string>()
   let server: Promise<Server> | undefined
@@ -78,6 +78,7 @@ export function httpResponder({ host, port }: HttpResponderOptions): Responder &
         open.delete(PREFIX + token)
         if (open.size > 0) return
         server = undefined
+        bound = undefined
         running.closeAllConnections()
         await new Promise((resolve) => running.close(resolve))
       }
