@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { afterEach, describe, test } from 'node:test'
 import type ssh2 from 'ssh2'
@@ -9,6 +9,7 @@ import { createSite } from '../../src/site/site.ts'
 import type { SshDoorOptions } from '../../src/ssh/door.ts'
 import { encodeListen, LISTEN_PROTOCOL } from '../../src/tunnel/listen-wire.ts'
 import { library, login, pair, testDoor, userKey } from '../ssh/support.ts'
+import { answers, freePort } from '../support/ports.ts'
 import { openNodes, until } from '../tunnel/pair.ts'
 
 /** A scanner, an SSH client with a good key, and a peer with one right ask the doors and tunnels for more. */
@@ -97,23 +98,6 @@ describe('an SSH client that may listen', { timeout: 10_000 }, () => {
     const client = await login(at.dial(), { key })
     ends = [() => client.end(), () => at.door.close()]
     return client
-  }
-
-  async function freePort(): Promise<number> {
-    const server = createServer().listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const { port } = server.address() as AddressInfo
-    server.close()
-    await once(server, 'close')
-    return port
-  }
-
-  /** Resolves with whether anybody takes connections there. */
-  async function answers(port: number): Promise<boolean> {
-    const socket = connect(port, '127.0.0.1')
-    const taken = await new Promise<boolean>((resolve) => socket.once('connect', () => resolve(true)).once('error', () => resolve(false)))
-    socket.destroy()
-    return taken
   }
 
   test('asks, takes back and asks again at once, holds nothing when it has gone', async () => {

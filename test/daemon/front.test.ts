@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import { chmod, mkdir, mkdtemp, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { createNode, type Node } from '../../src/index.ts'
 import { converseRaw, siteCertificate, sitePages } from '../site/support.ts'
+import { freePort } from '../support/ports.ts'
 
 let folder = ''
 const state = process.env.XDG_STATE_HOME
@@ -26,15 +25,6 @@ async function open(name: string, listen: readonly string[], config: Record<stri
   const lines = Object.entries(config).map(([path, value]) => `${path} = ${JSON.stringify(value)}\n`)
   await writeFile(join(home, 'config.toml'), lines.join(''), { mode: 0o600 })
   return await createNode({ home, name, listen })
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 async function talk(a: Node, b: Node): Promise<string> {

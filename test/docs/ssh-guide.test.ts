@@ -3,11 +3,12 @@ import { execFile, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
+import { freePort } from '../support/ports.ts'
 
 const run = promisify(execFile)
 const ROOT = join(import.meta.dirname, '..', '..')
@@ -20,10 +21,7 @@ test('the guide to SSH, typed line by line, works', { timeout: 60_000, skip }, a
   const env: NodeJS.ProcessEnv = { ...process.env, XDG_STATE_HOME: join(folder, 'state'), NO_COLOR: '1' }
   const web = createServer((_request, response) => response.end('from the web\n')).listen(0, '127.0.0.1')
   await once(web, 'listening')
-  const free = createTcpServer().listen(0, '127.0.0.1')
-  await once(free, 'listening')
-  const [webPort, port] = [web, free].map((server) => (server.address() as AddressInfo).port)
-  free.close()
+  const [webPort, port] = [(web.address() as AddressInfo).port, await freePort()]
   mkdirSync(join(folder, 'shared'))
   writeFileSync(join(folder, 'request'), 'GET / HTTP/1.0\r\n\r\n')
   // The guide's node listens for SSH alone: no other port of this machine is taken.

@@ -3,11 +3,12 @@ import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
+import { freePort } from '../support/ports.ts'
 
 const run = promisify(execFile)
 const ROOT = join(import.meta.dirname, '..', '..')
@@ -20,10 +21,7 @@ test('the guide to tunnels, typed line by line, works', { timeout: 120_000, skip
   const env: NodeJS.ProcessEnv = { ...process.env, XDG_STATE_HOME: join(folder, 'state'), NO_COLOR: '1', no_proxy: '', NO_PROXY: '' }
   const web = createServer((_request, response) => response.end('from desk\n')).listen(0, '127.0.0.1')
   await once(web, 'listening')
-  const free = createTcpServer().listen(0, '127.0.0.1')
-  await once(free, 'listening')
-  const [webPort, back] = [web, free].map((server) => (server.address() as AddressInfo).port)
-  free.close()
+  const [webPort, back] = [(web.address() as AddressInfo).port, await freePort()]
   try {
     const node = JSON.stringify(process.execPath)
     const script = `set -e\nkith() { ${node} ${JSON.stringify(LAUNCHER)} "$@"; }\nnode() { ${node} "$@"; }\nWEB=${webPort} BACK=${back}\n${blocks.join('\n')}`

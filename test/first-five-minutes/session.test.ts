@@ -5,8 +5,8 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, before, test } from 'node:test'
 import { createStage, type RunningNode, type Stage } from '../cli/support.ts'
+import { postgresMissing, query, startPostgres } from '../support/postgres.ts'
 import { kill, sendThroughKills } from './interrupted.ts'
-import { postgresMissing, query, startPostgres } from './postgres.ts'
 
 /** The session of docs/guides/first-five-minutes.md: two homes on one machine, the real command, in order. */
 const STEP_MS = 60_000

@@ -1,9 +1,9 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
+import { reachable } from '../support/ports.ts'
 
 export function installed(program: string): boolean {
   return (process.env.PATH ?? '').split(delimiter).some((directory) => existsSync(join(directory, program)))
@@ -26,7 +26,7 @@ export async function softwareTpm(): Promise<SoftwareTpm | string> {
   const server = join(directory, 'server')
   const args = ['socket', '--tpm2', '--tpmstate', `dir=${state}`, '--server', `type=unixio,path=${server}`, '--ctrl', `type=unixio,path=${server}.ctrl`]
   const child = spawn('swtpm', [...args, '--flags', 'not-need-init,startup-clear'], { stdio: 'ignore' })
-  await listening(server, child)
+  await reachable(server, child)
   const environment = { TPM2TOOLS_TCTI: `swtpm:path=${server}`, PATH: process.env.PATH ?? '' }
   return {
     environment,
@@ -38,19 +38,4 @@ export async function softwareTpm(): Promise<SoftwareTpm | string> {
       rmSync(directory, { recursive: true, force: true })
     },
   }
-}
-
-/** Waits for the socket by trying it, until the program has ended. */
-async function listening(path: string, child: ChildProcess): Promise<void> {
-  while (child.exitCode === null) {
-    const socket = connect(path)
-    try {
-      await once(socket, 'connect')
-      socket.destroy()
-      return
-    } catch {
-      await new Promise((resolve) => setImmediate(resolve))
-    }
-  }
-  throw new Error('swtpm has ended')
 }

@@ -8,7 +8,8 @@ import { systemClock } from '../../src/core/clock.ts'
 import { isKithError, type KithError } from '../../src/core/errors.ts'
 import { createNode } from '../../src/index.ts'
 import { connectThrough, parseProxy } from '../../src/transport/proxy.ts'
-import { danted, folderOf, freePort, skip, tinyproxy } from './proxy-support.ts'
+import { freePort } from '../support/ports.ts'
+import { danted, folderOf, skip, tinyproxy } from './proxy-support.ts'
 
 async function echo(t: TestContext): Promise<number> {
   const server = createServer({ allowHalfOpen: true }, (socket) => {

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { converseRaw, type Exchange, openSite, siteCertificate, sitePages, temporaryFolder } from '../site/support.ts'
+import { freePort, reachable } from '../support/ports.ts'
 
 /** Times of both servers, so that silence ends within the test. */
 const [HEAD_MS, IDLE_MS, LINGER_MS] = [2_000, 3_000, 1_000]
@@ -219,15 +219,6 @@ function show(bytes: Buffer, port: number): string {
     .replaceAll(boundary, 'BOUNDARY')
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  return port
-}
-
 async function startNginx(
   root: string,
   folder: string,
@@ -250,12 +241,5 @@ server { listen 127.0.0.1:${port} ssl; ssl_certificate ${files.certFile}; ssl_ce
     child.kill('SIGTERM')
     await exit
   })
-  for (let tries = 0; tries < 200; tries++) {
-    const socket = connect({ port, host: '127.0.0.1' })
-    const up = await new Promise<boolean>((resolve) => socket.once('connect', () => resolve(true)).once('error', () => resolve(false)))
-    socket.destroy()
-    if (up) return
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-  throw new Error('nginx did not start')
+  await reachable(port, child)
 }

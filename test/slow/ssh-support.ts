@@ -19,6 +19,7 @@ import { createMemoryStore } from '../../src/core/store/memory.ts'
 import { createSshDoor, type SshDoor, type SshDoorOptions } from '../../src/ssh/door.ts'
 import { knownHostsLine } from '../../src/ssh/host-key.ts'
 import { dialAnything } from '../ssh/dial.ts'
+import { freePort } from '../support/ports.ts'
 
 const CLIENTS = new URL('../../.openssh-clients/', import.meta.url).pathname
 
@@ -115,10 +116,7 @@ export async function realDoor(context: TestContext, { directory, authorized, re
 
 /** A real sshd with one user key and, where given, a certificate authority of users. @returns its port. */
 export async function realSshd(context: TestContext, directory: string, lines: readonly string[]): Promise<number> {
-  const free = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => free.once('listening', resolve))
-  const { port } = free.address() as AddressInfo
-  await new Promise((resolve) => free.close(resolve))
+  const port = await freePort()
   await chmod(directory, 0o755)
   const config = join(directory, `sshd_config_${port}`)
   await writeFile(

@@ -11,6 +11,7 @@ import { silentLogger } from '../../src/core/observe/log.ts'
 import { connectSsh, KnownHosts, parseUserKey, serveSftp } from '../../src/ssh/index.ts'
 import { OpenHandles } from '../../src/ssh/sftp/open-handles.ts'
 import { login, userKey } from '../ssh/support.ts'
+import { freePort } from '../support/ports.ts'
 import { keygen, type RealDoor, realDoor, realSshd, run, workplace } from './ssh-support.ts'
 
 const has = (command: string, args: readonly string[] = []): boolean => spawnSync(command, args).error === undefined
@@ -25,14 +26,6 @@ async function echoServer(context: TestContext): Promise<number> {
   await once(server, 'listening')
   context.after(() => server.close())
   return (server.address() as AddressInfo).port
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
 }
 
 async function doorWithKey(context: TestContext, options: object = {}): Promise<RealDoor> {

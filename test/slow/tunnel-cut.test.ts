@@ -5,13 +5,14 @@ import { once } from 'node:events'
 import { existsSync, mkdtempSync, realpathSync, rmSync, statSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
+import { freePort } from '../support/ports.ts'
 
 /** A link that breaks in the middle of a gibibyte: what a forward promises then. */
 const run = promisify(execFile)
@@ -89,11 +90,7 @@ test('the link is cut in the middle of a gibibyte, the connection is reset and n
   t.after(() => web.close())
   await once(web, 'listening')
   const { port } = web.address() as AddressInfo
-  const free = createTcpServer().listen(0, '127.0.0.1')
-  await once(free, 'listening')
-  listen = `tcp://127.0.0.1:${(free.address() as AddressInfo).port}`
-  free.close()
-  await once(free, 'close')
+  listen = `tcp://127.0.0.1:${await freePort()}`
   for (const home of ['near', 'far']) await kith(home, 'init', '--name', home, '--no-passphrase')
   await kith('near', 'up', '--detach', '--listen', 'tcp://127.0.0.1:0')
   const { pid } = await kith('far', 'up', '--detach', '--listen', listen)

@@ -2,18 +2,19 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { chmod, chown, mkdir, mkdtemp, realpath, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, realpath, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
-import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { createNode, type Node } from '../../src/index.ts'
+import { freePort, reachable } from '../support/ports.ts'
+import { postgresMissing, startPostgres } from '../support/postgres.ts'
 
 /** Programs that know nothing of Kith, through forwards and proxies between two nodes. */
 const run = promisify(execFile)
-const POSTGRES = '/usr/lib/postgresql'
 const without = (...programs: readonly string[]): string | false => {
   const missing = programs.find((program) => !existsSync(program))
   return missing === undefined ? false : `${missing} is not installed`
@@ -49,31 +50,6 @@ after(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
-async function reachable(place: { port: number; host: string } | { path: string }): Promise<void> {
-  for (let attempt = 0; attempt < 300; attempt++) {
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = connect(place)
-      socket.once('error', () => resolve(false))
-      socket.once('connect', () => {
-        socket.destroy()
-        resolve(true)
-      })
-    })
-    if (open) return
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
-  assert.fail('the program did not listen in time')
-}
-
 const curl = async (...args: string[]): Promise<string> =>
   (await run('curl', ['--silent', '--show-error', '--fail', '--max-time', '20', '--noproxy', '', ...args])).stdout
 const portOf = (address: string): string => address.slice(address.lastIndexOf(':') + 1)
@@ -104,8 +80,9 @@ test('redis-cli through a forward, and through a remote forward to a server on t
   skip: without('/usr/bin/redis-server', '/usr/bin/redis-cli'),
 }, async () => {
   const port = await freePort()
-  children.push(spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', folder], { stdio: 'ignore' }))
-  await reachable({ port, host: '127.0.0.1' })
+  const server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', folder], { stdio: 'ignore' })
+  children.push(server)
+  await reachable(port, server)
   const redis = async (at: string, ...args: string[]): Promise<string> =>
     (await run('redis-cli', ['-p', portOf(at), ...args], { timeout: 20_000 })).stdout.trim()
   await far.policy.allow(near.did, 'forward', `127.0.0.1:${port}`)
@@ -121,22 +98,12 @@ test('redis-cli through a forward, and through a remote forward to a server on t
 })
 
 test('psql through a forward by TCP, and through sockets of the file system on both sides', {
-  skip: without('/usr/bin/psql', POSTGRES) || (process.getuid?.() !== 0 && 'a server account for PostgreSQL needs root'),
+  skip: postgresMissing() ?? false,
   timeout: 60_000,
-}, async () => {
-  const bin = join(POSTGRES, (await run('ls', [POSTGRES])).stdout.trim().split('\n').at(-1) as string, 'bin')
-  const [uid, gid] = await Promise.all(['-u', '-g'].map(async (flag) => Number((await run('id', [flag, 'postgres'])).stdout)))
-  const home = join(folder, 'pg')
-  await chmod(folder, 0o711)
-  await mkdir(home)
-  await chown(home, uid as number, gid as number)
-  const as = { uid: uid as number, gid: gid as number }
-  await run(join(bin, 'initdb'), ['-D', join(home, 'data'), '-A', 'trust', '-N'], as)
-  const port = await freePort()
-  children.push(
-    spawn(join(bin, 'postgres'), ['-D', join(home, 'data'), '-p', String(port), '-k', home, '-c', 'listen_addresses=127.0.0.1'], { ...as, stdio: 'ignore' }),
-  )
-  await reachable({ port, host: '127.0.0.1' })
+}, async (context) => {
+  const database = await startPostgres()
+  context.after(() => database.close())
+  const { port, folder: home } = database
   const psql = async (host: string, at: string): Promise<string> => {
     const query = "select sum(length(repeat(md5(i::text), 100))) from generate_series(1, 20000) i; select repeat('y', 3000000)"
     return (await run('psql', ['-h', host, '-p', at, '-U', 'postgres', '-At', '-c', query, 'postgres'], { maxBuffer: 2 ** 24, timeout: 30_000 })).stdout

@@ -1,13 +1,13 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { systemRandom } from '../../src/core/random.ts'
 import { parseIdentifier } from '../../src/site/acme/identifiers.ts'
 import { keyPem, makeKey, makeSelfSigned } from '../../src/site/acme/x509.ts'
+import { freePort } from './ports.ts'
 
 /** Why pebble cannot be used here; undefined when it can. */
 export function pebbleMissing(): string | undefined {
@@ -28,15 +28,6 @@ export interface Pebble {
   readonly httpPort: number
   /** How many certificates it has issued, by its log. */
   issued(): number
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** Waits for a line of a program. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { systemClock } from '../../src/core/clock.ts'
 import { createSigner, randomSeed } from '../../src/core/crypto/ed25519.ts'
@@ -8,6 +8,7 @@ import { systemRandom } from '../../src/core/random.ts'
 import { formatAddress, parseAddress, plainHost } from '../../src/transport/tcp/address.ts'
 import { createTcpTransport } from '../../src/transport/tcp.ts'
 import type { Channel, Source } from '../../src/transport/types.ts'
+import { freePort } from '../support/ports.ts'
 import { tcpSide } from './setups/tcp.ts'
 import { hasCode, within } from './support.ts'
 
@@ -27,12 +28,7 @@ test('addresses, read and written', () => {
 
 test('a port where nobody listens, ADDRESS_UNREACHABLE with the system’s reason', async () => {
   const { transport, key } = tcpSide()
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  await assert.rejects(transport.dial(`tcp://127.0.0.1:${port}`, { expect: tcpSide().key, signal: soon() }), (error: unknown) => {
+  await assert.rejects(transport.dial(`tcp://127.0.0.1:${await freePort()}`, { expect: tcpSide().key, signal: soon() }), (error: unknown) => {
     hasCode('ADDRESS_UNREACHABLE')(error)
     assert.equal((error as { details: { reason?: string } }).details.reason, 'ECONNREFUSED')
     return true

@@ -1,10 +1,10 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { freePort } from './ports.ts'
 
 const run = promisify(execFile)
 const ROOT = '/usr/lib/postgresql'
@@ -12,6 +12,8 @@ const READY_MS = 30_000
 
 export interface Postgres {
   readonly port: number
+  /** Where its socket file is. */
+  readonly folder: string
   close(): Promise<void>
 }
 
@@ -55,7 +57,7 @@ export async function startPostgres(): Promise<Postgres> {
     const args = ['-D', data, '-h', '127.0.0.1', '-p', String(port), '-k', folder, '-F']
     server = spawn('setpriv', [...asPostgres, join(bin, 'postgres'), ...args], { stdio: ['ignore', 'ignore', 'pipe'], cwd: folder })
     await ready(server)
-    return { port, close }
+    return { port, folder, close }
   } catch (error) {
     await close()
     throw error
@@ -76,15 +78,6 @@ function ready(server: ChildProcess): Promise<void> {
     })
     server.once('close', () => finish(() => reject(new Error(`PostgreSQL ended: ${log}`))))
   })
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** One statement by the real client, and its rows as text. */
