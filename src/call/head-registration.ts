@@ -20,13 +20,19 @@ export interface RegistrationParts {
 /** Registrations on one stream may follow each other this often in one time between beats; more is no worker that restarts. */
 const MAX_REGISTRATIONS_PER_BEAT = 20
 
-/** Head's side of `icn/worker/1` on one stream. What is registered lives as long as the stream; the returned function ends both. */
-export function serveRegistration(stream: LinkStream, identity: WorkerIdentity, parts: RegistrationParts): () => void {
-  const served = new Served(stream, identity, parts)
-  return () => served.end(new KithError('GOING_AWAY'))
+export interface ServedRegistration {
+  /** Ends the stream and what is registered on it. */
+  stop(): void
+  /** The head took this worker out: when it was registered on this stream, its machine is told why, and may ask again. */
+  removed(worker: Worker): void
 }
 
-class Served {
+/** Head's side of `icn/worker/1` on one stream. What is registered lives as long as the stream. */
+export function serveRegistration(stream: LinkStream, identity: WorkerIdentity, parts: RegistrationParts): ServedRegistration {
+  return new Served(stream, identity, parts)
+}
+
+class Served implements ServedRegistration {
   readonly #stream: LinkStream
   readonly #identity: WorkerIdentity
   readonly #parts: RegistrationParts
@@ -41,13 +47,21 @@ class Served {
     this.#identity = identity
     this.#parts = parts
     stream.onData = (data, start, end) => this.#received(data.subarray(start, end))
-    stream.onEnd = () => this.end(undefined)
-    stream.onError = (error) => this.end(error, false)
+    stream.onEnd = () => this.#end(undefined)
+    stream.onError = (error) => this.#end(error, false)
     this.#wait(parts.limits.registerMs)
   }
 
+  stop(): void {
+    this.#end(new KithError('GOING_AWAY'))
+  }
+
+  removed(worker: Worker): void {
+    if (this.#worker === worker) this.#end(new KithError('WORKER_DENIED'))
+  }
+
   /** Ends the registration; with an error, the stream is reset with its number. */
-  end(error: KithError | undefined, tell = true): void {
+  #end(error: KithError | undefined, tell = true): void {
     if (this.#over) return
     this.#over = true
     this.#silence?.cancel()
@@ -74,14 +88,14 @@ class Served {
         else this.#drain()
       }
     } catch (error) {
-      this.end(asKithError(error, 'INTERNAL'))
+      this.#end(asKithError(error, 'INTERNAL'))
     }
   }
 
   #register(sequence: number, registration: Registration): void {
     const { table, limits } = this.#parts
     if (++this.#registrations > MAX_REGISTRATIONS_PER_BEAT) {
-      this.end(new KithError('BUDGET_EXCEEDED'))
+      this.#end(new KithError('BUDGET_EXCEEDED'))
       return
     }
     const before = this.#worker
@@ -117,7 +131,7 @@ class Served {
 
   #wait(ms: number): void {
     this.#silence?.cancel()
-    this.#silence = this.#parts.clock.after(ms, () => this.end(new KithError('TIMEOUT')))
+    this.#silence = this.#parts.clock.after(ms, () => this.#end(new KithError('TIMEOUT')))
   }
 
   #send(frame: HeadFrame): void {

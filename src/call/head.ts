@@ -4,7 +4,7 @@ import { isKithError } from '../core/errors.ts'
 import type { LinkStream } from '../transport/types.ts'
 import { Forwarder, nothingCalled } from './head-forward.ts'
 import { type HeadMetrics, headMetrics } from './head-metrics.ts'
-import { serveRegistration } from './head-registration.ts'
+import { type ServedRegistration, serveRegistration } from './head-registration.ts'
 import { EvenStream, HeadStream } from './head-stream.ts'
 import { attached, WorkerTable } from './head-table.ts'
 import {
@@ -50,7 +50,7 @@ class CallHead implements Head {
   readonly #table: WorkerTable
   readonly #listeners: Set<() => void> = new Set()
   readonly #forwarder: Forwarder
-  readonly #streams: Set<() => void> = new Set()
+  readonly #streams: Set<ServedRegistration> = new Set()
   #lastText: string | undefined
   #lastPath: CallPath | undefined
 
@@ -134,8 +134,8 @@ class CallHead implements Head {
 
   accept(stream: LinkStream, worker: WorkerIdentity, own?: OwnWorker): void {
     const { clock, logger, onWorker } = this.#components
-    const ended = (): void => void this.#streams.delete(stop)
-    const stop = serveRegistration(stream, worker, {
+    const ended = (): void => void this.#streams.delete(served)
+    const served = serveRegistration(stream, worker, {
       table: this.#table,
       limits: this.#limits,
       clock,
@@ -147,7 +147,7 @@ class CallHead implements Head {
       ended,
       ...(own === undefined ? {} : { own }),
     })
-    this.#streams.add(stop)
+    this.#streams.add(served)
   }
 
   attach(registration: Registration, calls: HeadComponents['client'], worker: WorkerIdentity): AttachedWorker {
@@ -163,6 +163,7 @@ class CallHead implements Head {
     for (const worker of [...this.#table.all()]) {
       if (this.#table.stillPermitted(worker) || !this.#table.remove(worker)) continue
       this.#components.onWorker?.({ type: 'removed', alias: worker.alias, operations: worker.operations.size, reason: 'WORKER_DENIED', ...worker.identity })
+      for (const served of [...this.#streams]) served.removed(worker)
     }
   }
 
@@ -184,7 +185,7 @@ class CallHead implements Head {
 
   close(): void {
     this.#forwarder.draining = true
-    for (const stop of [...this.#streams]) stop()
+    for (const served of [...this.#streams]) served.stop()
     for (const worker of [...this.#table.all()]) this.#table.remove(worker)
     this.#listeners.clear()
   }

@@ -257,9 +257,9 @@ test('operations that change, are registered as a whole, and a set that is refus
   )
 })
 
-test('rules that change, a worker may not offer any more, end its registration', async (t) => {
+test('rules that change, a worker may not offer any more, end its registration and tell it, and it comes back when they allow it again', async (t) => {
   let allowed = true
-  const { head, join } = await table(t, { mayOffer: () => allowed })
+  const { head, join, clock, events } = await table(t, { mayOffer: () => allowed })
   const { phases } = join(ALICE, 'dev1')
   await turns()
   head.recheck()
@@ -267,7 +267,20 @@ test('rules that change, a worker may not offer any more, end its registration',
   allowed = false
   head.recheck()
   assert.deepEqual(head.workers(), [])
-  assert.deepEqual(phases(), ['registered'])
+  await turns()
+  assert.deepEqual(phases(), ['registered', 'connecting WORKER_DENIED'])
+  await clock.run(1_000)
+  await turns()
+  assert.deepEqual(phases().slice(2), ['refused WORKER_DENIED'])
+  allowed = true
+  await clock.run(30_000)
+  await turns()
+  assert.deepEqual(phases().slice(3), ['registered'])
+  assert.equal(head.workers().length, 1)
+  assert.deepEqual(
+    events.map(({ type }) => type),
+    ['registered', 'removed', 'refused', 'registered'],
+  )
 })
 
 test('a draining worker, a call runs, ends its session when the call is over', async (t) => {
