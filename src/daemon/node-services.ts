@@ -154,6 +154,7 @@ export function createServices(parts: ServiceParts): NodeServices {
   })
   mesh.doors = () => [gateway.address, gateway.rawAddress, ssh.address, front.address, certificates.challengeAddress, ...(tunnels.tunnels?.entries() ?? [])]
   vaults.onUnlocked = () => {
+    certificates.vaultUnlocked()
     if (!ssh.opensVault) void supervisor.retry('ssh')
   }
   const keys = new RotationSchedule({

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { chmod, readFile, stat, writeFile } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { type ManualClock, manualClock } from '../../src/core/manual-clock.ts'
@@ -59,6 +61,14 @@ async function bench(t: TestContext, text = ''): Promise<Bench> {
   })
   await service.start()
   return { root, clock, vault, service, metrics, configure, reload: () => config.reload(), codes: () => service.health().map(({ code }) => code) }
+}
+
+async function until(met: () => boolean): Promise<void> {
+  const limit = AbortSignal.timeout(15_000)
+  while (!met()) {
+    limit.throwIfAborted()
+    await new Promise(setImmediate)
+  }
 }
 
 async function files(root: string, name: string, days: number): Promise<string> {
@@ -149,6 +159,25 @@ test('names without the owner’s agreement, or without a contact, CONFIG_INVALI
   await assert.rejects(service.renew(), hasCode('VAULT_LOCKED'))
   await service.stop()
   assert.equal(clock.pending, 0)
+})
+
+test('a vault that is unlocked, the authority is asked at once; one that is not reached, said with what to do', async (t) => {
+  const nobody = createServer().listen(0, '127.0.0.1')
+  await once(nobody, 'listening')
+  const { port } = nobody.address() as AddressInfo
+  nobody.close()
+  const asked = `acme.names = ["a.example.org"]\nacme.agree = true\nacme.contact = "owner@example.org"\nacme.directory = "https://127.0.0.1:${port}/dir"\n`
+  const { service, clock, codes, vault } = await bench(t, `${asked}acme.challenge = "http-01"\n`)
+  await clock.run(1_000)
+  await until(() => codes().includes('VAULT_LOCKED'))
+  await vault.unlock({ phrase: parsePhrase(`${'abandon '.repeat(11)}about`) })
+  service.vaultUnlocked()
+  await until(() => !codes().includes('VAULT_LOCKED'))
+  assert.deepEqual(
+    service.health().map(({ code, next }) => [code, next]),
+    [['ADDRESS_UNREACHABLE', 'kith certificate renew']],
+  )
+  await assert.rejects(service.renew(), hasCode('ADDRESS_UNREACHABLE'))
 })
 
 test('the account key, made once, sealed by the vault; as a file only where that was chosen', async (t) => {

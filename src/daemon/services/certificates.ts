@@ -102,6 +102,11 @@ export class CertificatesService implements Service {
     this.#keeper?.start()
   }
 
+  /** The vault was unlocked: what waited for the account key is asked for now. */
+  vaultUnlocked(): void {
+    if (this.#keeper?.view.error?.code === 'VAULT_LOCKED') void this.#keeper.look()
+  }
+
   get status(): CertificateStatus | null {
     const { current } = this
     if (current === undefined) return null
@@ -139,14 +144,27 @@ export class CertificatesService implements Service {
       throw this.#trouble ?? new KithError('NOT_FOUND', 'No authority is configured for certificates.', { next: 'kith config show acme.names' })
     }
     await this.#keeper.look({ force: true })
-    const { error } = this.#keeper.view
+    const error = this.#unanswered()
     if (error !== undefined) throw error
     return this.status as CertificateStatus
   }
 
   health(): readonly Omit<Trouble, 'service'>[] {
-    const troubles = [this.#trouble, this.#file === undefined ? this.#keeper?.view.error : undefined, this.#expiring()]
+    const troubles = [this.#trouble, this.#file === undefined ? this.#unanswered() : undefined, this.#expiring()]
     return troubles.flatMap((error) => (error === undefined ? [] : [{ code: error.code, message: error.message, next: error.next ?? 'kith doctor' }]))
+  }
+
+  /** Why the authority gave no certificate. That something on the way to it failed says by itself neither what for nor what to do. */
+  #unanswered(): KithError | undefined {
+    const error = this.#keeper?.view.error
+    if (error === undefined || error.next !== undefined) return error
+    const { code, message, details, remote } = error
+    return new KithError(code, `No certificate from the authority (acme.directory): ${message}`, {
+      details,
+      remote,
+      next: 'kith certificate renew',
+      cause: error,
+    })
   }
 
   #expiring(): KithError | undefined {

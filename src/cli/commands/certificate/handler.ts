@@ -9,13 +9,15 @@ const SOURCES: Readonly<Record<CertificateStatus['source'], string>> = {
   'self-signed': 'self-signed, until the authority has issued one',
 }
 
-export const show: CommandHandler = async ({ daemon, output }) => {
+export const show: CommandHandler = async ({ daemon, output, command }) => {
   const result = await (await daemon()).call('GET /v1/certificate', {})
   const { certificate } = result
   output.result(
     result,
     (palette, columns) =>
-      certificate === null ? palette.quiet('none: acme.names and certificate.file are not set') : table(rows(certificate, palette), { columns, spare: [1] }),
+      certificate === null
+        ? palette.quiet(`none in use; when acme.names or certificate.file is set, this says why: ${command('kith doctor')}`)
+        : table(rows(certificate, palette), { columns, spare: [1] }),
     certificate?.expires_at,
   )
   return undefined
