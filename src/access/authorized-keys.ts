@@ -78,7 +78,8 @@ function parseLine(line: string, place: string): AuthorizedLine {
 export function badLine(file: string, line: number, reason: string, cause?: unknown): KithError {
   return new KithError('ACCESS_INVALID', `Line ${line} of ${file} is not valid: ${reason}.`, {
     details: { file, line, reason },
-    next: `sed -n ${line}p ${file}`,
+    // What was added by command stands in no file.
+    next: file.startsWith('/') ? `sed -n ${line}p ${file}` : 'kith access ssh list',
     cause,
   })
 }

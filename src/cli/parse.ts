@@ -142,6 +142,8 @@ function usageError(error: CommanderError, root: Command, args: readonly string[
   const quoted = /'([^']*)'/.exec(error.message)?.[1] ?? ''
   if (error.code === 'commander.unknownOption') {
     const flag = quoted.split('=')[0] as string
+    if (quoted !== flag && command.options.some((option) => option.long === flag && !option.required && !option.optional))
+      return usage(`${flag} takes no value`, path)
     const names = command.options.flatMap((option) => [option.long ?? '', option.short ?? '']).filter((name) => name !== '')
     const meant = nearest(flag, names)
     const message = `${flag} is not an option of kith ${path.join(' ')}`

@@ -80,6 +80,10 @@ test('command line, wrong flag, is named with the nearest', () => {
   assert.deepEqual(error.details, { flag: '--expire', nearest: '--expires' })
 })
 
+test('command line, a value where none is taken, is told so', () => {
+  assert.match(usage(['add', 'x', '--no-passphrase=yes']).message, /^--no-passphrase takes no value\.$/)
+})
+
 test('command line, wrong word after a group, is named with the nearest', () => {
   assert.equal(usage(['ad', 'x']).details.nearest, 'add')
 })

@@ -150,7 +150,10 @@ test('SSH keys by command, log in, are somebody’s, and are removed or revoked'
   await grantAccess(desk, { principal: `ssh:${ID}`, scopes: ['x'], did: PEER })
   const caller = await desk.access.resolve(byKey)
   assert.deepEqual([caller?.id, caller?.did], [`ssh:${ID}`, PEER])
-  await assert.rejects(addSshLine(desk, lineOf(ANN, 'no-pty')), (error) => isKithError(error, 'ACCESS_INVALID'), 'the same key twice')
+  const again = `kith access ssh remove ${ID}`
+  await assert.rejects(addSshLine(desk, lineOf(ANN, 'no-pty')), (error) => isKithError(error, 'ACCESS_INVALID') && error.next === again, 'the same key twice')
+  for (const line of ['serial:x', 'ann.pub'])
+    await assert.rejects(revokeSsh(desk, line, false), (error) => isKithError(error, 'ACCESS_INVALID') && error.next === 'kith access ssh --help', line)
   assert.equal(await removeSshLine(desk, `ssh:${ID}`, true), 1)
   assert.equal(caller?.revoked?.aborted, true)
   assert.equal(await idOf(desk, byKey), undefined)

@@ -8,7 +8,7 @@ import { signToken, signTokenFor } from '../../access/token.ts'
 import { auditText } from '../../assembly/audit-text.ts'
 import { equal, utf8 } from '../../core/bytes.ts'
 import type { Clock } from '../../core/clock.ts'
-import { KithError } from '../../core/errors.ts'
+import { isKithError, KithError } from '../../core/errors.ts'
 import type { Random } from '../../core/random.ts'
 import type { Did } from '../../identity/did.ts'
 import { formatRule } from '../../mesh/policy-rules.ts'
@@ -137,11 +137,15 @@ export async function revokeGrant({ access }: AccessDesk, principal: string, sco
 
 /** Adds a line as it would stand in `authorized_keys`: a key, or with `cert-authority` one that signs certificates. @throws KithError `USAGE`, `ACCESS_INVALID`. */
 export async function addSshLine({ access }: AccessDesk, line: string): Promise<{ readonly fingerprint: string; readonly authority: boolean }> {
-  const { lines, refused } = parseAuthorizedKeys(line, 'the line')
+  const { lines, refused } = readLine(() => parseAuthorizedKeys(line, 'the line'))
   const [only] = lines
   if (only === undefined || lines.length + refused.length !== 1)
     throw usage(refused[0] === undefined ? 'Expected one line of a public key file.' : `The line does not count: ${refused[0].reason}.`)
-  await access.book.change((book) => ({ ...book, lines: [...book.lines, line.trim()] }))
+  await access.book.change((book) => {
+    if (linesOf(book).some((other) => other.fingerprint === only.fingerprint && other.options.certAuthority === only.options.certAuthority))
+      throw new KithError('ACCESS_INVALID', `The key ${only.fingerprint} was added already.`, { next: `kith access ssh remove ${only.fingerprint}` })
+    return { ...book, lines: [...book.lines, line.trim()] }
+  })
   const authority = only.options.certAuthority
   await note(access, 'access.ssh.add', `ssh:${only.fingerprint}`, { authority, ...(only.comment === '' ? {} : { comment: auditText(only.comment, 100) }) })
   access.changed()
@@ -164,7 +168,8 @@ export async function removeSshLine({ access }: AccessDesk, id: string, disconne
 /** Adds a line of a revocation list. @throws KithError `USAGE`, `ACCESS_INVALID`, `BUDGET_EXCEEDED`. */
 export async function revokeSsh({ access }: AccessDesk, line: string, disconnect: boolean): Promise<number> {
   const text = line.trim().replace(/^ssh:SHA256:/, 'SHA256:')
-  if (/[\r\n]/.test(text) || parseRevocations(utf8(text), 'the line').size !== 1) throw usage('Expected one public key, SHA256:..., serial: N or id: TEXT.')
+  if (/[\r\n]/.test(text) || readLine(() => parseRevocations(utf8(text), 'the line')).size !== 1)
+    throw usage('Expected one public key, SHA256:..., serial: N or id: TEXT.')
   await access.book.change((book) => ({ ...book, revoked: [...book.revoked.filter((other) => other !== text), text] }))
   await note(access, 'access.ssh.revoke', auditText(text, 512))
   return await taken(access, disconnect)
@@ -201,6 +206,17 @@ export async function issueToken({ access, clock, random }: AccessDesk, vault: V
   }
 }
 
+/** A line that was typed stands in no file. @throws KithError `ACCESS_INVALID`. */
+function readLine<T>(read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    if (!isKithError(error, 'ACCESS_INVALID')) throw error
+    const reason = String(error.details.reason)
+    throw new KithError('ACCESS_INVALID', `This line does not count: ${reason}.`, { details: { reason }, next: 'kith access ssh --help', cause: error })
+  }
+}
+
 function merged(old: Grant | undefined, { scopes, resources, did }: Grant): Grant {
   const all: Record<string, readonly string[]> = { ...old?.resources }
   for (const [name, actions] of Object.entries(resources ?? {})) all[name] = unique([...(all[name] ?? []), ...actions])
@@ -214,7 +230,8 @@ function merged(old: Grant | undefined, { scopes, resources, did }: Grant): Gran
 
 function checkScopes(scopes: readonly string[]): void {
   for (const scope of scopes)
-    if (!isScope(scope)) throw usage(`${auditText(scope, 80)} is no scope: lower-case words with colons between them, like relay:connect.`)
+    if (!isScope(scope))
+      throw usage(`There is no scope ${JSON.stringify(auditText(scope, 80))}: lower-case words with colons between them, like relay:connect.`)
 }
 
 function unique(list: readonly string[]): readonly string[] {

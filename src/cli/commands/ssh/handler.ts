@@ -2,7 +2,7 @@ import { KithError } from '../../../core/errors.ts'
 import type { CommandHandler } from '../../spec.ts'
 import { table } from '../../style.ts'
 
-const CLOSED = 'The SSH door is closed: neither ssh.listen nor front.ssh is set.'
+const CLOSED = 'The SSH door is closed: this node was started with neither ssh.listen nor front.ssh.'
 
 export const status: CommandHandler = async ({ daemon, output }) => {
   const result = await (await daemon()).call('GET /v1/ssh', {})
