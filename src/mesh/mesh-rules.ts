@@ -229,6 +229,7 @@ export class MeshRules {
         return forgotten
       },
       test: (who, action, target, options) => {
+        if (!ACTIONS.has(action)) throw new TypeError(`there is no action ${JSON.stringify(action)}: use ${[...ACTIONS.keys()].join(', ')}`)
         const subject = this.#subject(who)
         return this.decide({ ...subject, action, ...(target === undefined ? {} : { target }), ...options, also: (options?.also ?? []).map(attribute) })
       },

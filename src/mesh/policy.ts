@@ -22,7 +22,7 @@ import {
   replaces,
   ruleText,
 } from './policy-rules.ts'
-import { ACTIONS, awaitsAddress, type Guard, parseTarget, type Target } from './policy-target.ts'
+import { ACTIONS, awaitsAddress, type Guard, parseTarget, type Target, type TargetKind } from './policy-target.ts'
 import type { ConstraintSet, Decision, PeerClass, Policy, PolicyRequest } from './types.ts'
 
 /**
@@ -67,6 +67,7 @@ export const RESERVED_NAMES: readonly string[] = ['alknet-control', 'kith-contro
 
 const NAMESPACE = 'mesh/policy'
 const KEY: Uint8Array = utf8('rules')
+const TARGET_EXAMPLES: Readonly<Record<TargetKind, string>> = { endpoint: 'localhost:5432', text: 'notes/add', topic: 'news', none: '' }
 const OPEN_BY_DEFAULT: ReadonlySet<string> = new Set(['link', 'ping'])
 /** Rules that ended are listed for another day, and then go with the next change. */
 const KEEP_ENDED_MS = 86_400_000
@@ -165,7 +166,7 @@ class OrderedRules implements LocalPolicy {
   ruled(request: PolicyRequest): Decision | undefined {
     const kind = ACTIONS.get(request.action)
     const target = kind === undefined ? undefined : parseTarget(kind, request.target, undefined, this.#guard)
-    if (target === undefined) return this.#unusable(request, kind !== undefined)
+    if (target === undefined) return this.#unusable(request, kind)
     const asked = this.#asked(request, target)
     const rule = this.#first(asked)
     return rule === undefined ? undefined : this.#decided(request, rule, asked)
@@ -178,7 +179,7 @@ class OrderedRules implements LocalPolicy {
     let decision: Decision | undefined
     for (const address of addresses) {
       const target = kind === undefined ? undefined : parseTarget(kind, request.target, address, this.#guard)
-      decision = target === undefined ? this.#unusable(request, kind !== undefined) : this.#decide(request, target, address)
+      decision = target === undefined ? this.#unusable(request, kind) : this.#decide(request, target, address)
       if (!decision.allowed) return decision
     }
     return decision as Decision
@@ -208,8 +209,11 @@ class OrderedRules implements LocalPolicy {
     return this.#config.defaultOf?.(request) ?? { allowed: open, rule: `default: ${action} is ${open ? 'open' : 'denied'}` }
   }
 
-  #unusable({ peer, action }: PolicyRequest, known: boolean): Decision {
-    return { allowed: false, rule: 'the request names no action and target of this version', next: `kith policy test ${peer} ${known ? action : 'forward'}` }
+  #unusable({ peer, action }: PolicyRequest, kind: TargetKind | undefined): Decision {
+    if (kind === undefined) return { allowed: false, rule: 'default: there is no such action in this version', next: 'kith policy test --help' }
+    const example = TARGET_EXAMPLES[kind]
+    const rule = `default: ${action} takes ${example === '' ? 'no target' : `a target, such as ${example}`}`
+    return { allowed: false, rule, next: `kith policy test ${peer} ${action} ${example}`.trimEnd() }
   }
 
   #decide(request: PolicyRequest, target: Target, address: string | undefined): Decision {

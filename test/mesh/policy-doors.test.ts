@@ -438,6 +438,12 @@ test('rules of the configuration, taken in by a reload, are in effect at once, a
   assert.throws(() => ann.mesh.reload({ rules: [{ effect: 'allow', principal: '*', action: 'forward', target: '10.0.0.1/8:80' }] }), TypeError)
   assert.equal(test('scope:web'), true)
   assert.throws(() => ann.mesh.policy.test('scope:web', 'forward', DB), /--also scope:web/)
+  assert.throws(() => ann.mesh.policy.test(KEY, 'frward', DB), /^TypeError: there is no action "frward": use link, ping, /)
+  assert.deepEqual(ann.mesh.policy.test(KEY, 'forward', 'localhost'), {
+    allowed: false,
+    rule: 'default: forward takes a target, such as localhost:5432',
+    next: `kith policy test ${KEY} forward localhost:5432`,
+  })
   assert.throws(() => ann.mesh.policy.test(KEY, 'forward', DB, { also: ['web'] }), TypeError)
   await meshes.close()
 })

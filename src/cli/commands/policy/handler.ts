@@ -26,7 +26,10 @@ export const test: CommandHandler = async ({ daemon, output, command }, { args, 
   const next = command(result.next.replaceAll(result.did, shellWord(peer)))
   output.result(
     { ...result, next },
-    (palette) => [`${result.allowed ? palette.good('allowed') : palette.bad('denied')}  by ${result.rule}`, palette.quiet(`to change it: ${next}`)],
+    (palette) => [
+      `${result.allowed ? palette.good('allowed') : palette.bad('denied')}  by ${result.rule}`,
+      palette.quiet(`${result.next.startsWith('kith policy') ? 'for example' : 'to change it'}: ${next}`),
+    ],
     result.allowed ? 'allowed' : 'denied',
   )
   return result.allowed ? 0 : DENIED_EXIT
