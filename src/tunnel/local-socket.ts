@@ -20,8 +20,18 @@ export function readLocal(socket: Socket, take: (data: Uint8Array, length: numbe
   socket.resume()
 }
 
-/** Ends a connection so that the program behind it takes it for failed. A socket of the file system knows no reset: its program sees an end. */
+/**
+ * Ends a connection so that the program behind it takes it for failed. A socket of the file system knows no reset: its program sees an end.
+ *
+ * While the end of our half is on its way to the system, Node's reset fails and leaves the socket open for ever, with nobody who could close it
+ * (`uv_tcp_close_reset`, EINVAL). All bytes have left by then, so it is waited for: a turn of the event loop.
+ */
 export function abortSocket(socket: Socket): void {
+  if (socket.destroyed || !socket.writableEnded || socket.writableFinished || socket.writableLength > 0) reset(socket)
+  else socket.pause().once('finish', () => reset(socket))
+}
+
+function reset(socket: Socket): void {
   try {
     socket.resetAndDestroy()
   } catch {
