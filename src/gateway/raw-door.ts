@@ -1,8 +1,9 @@
 import { once } from 'node:events'
-import { chmod, lstat, unlink } from 'node:fs/promises'
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { chmod } from 'node:fs/promises'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { Caller } from '../access/types.ts'
 import { asKithError, KithError } from '../core/errors.ts'
+import { removeStaleSocket } from '../core/stale-socket.ts'
 import { encodeFrame, type FirstFrame, FirstFrameReader } from './first-frame.ts'
 import { presentationOf } from './presentation.ts'
 import { isLoopbackHost } from './server.ts'
@@ -52,7 +53,7 @@ class Door implements RawDoor {
   }
 
   async listenUnix(path: string): Promise<void> {
-    await removeStale(path)
+    await makeWay(path)
     const server = this.#server(true)
     // Never open to others, not even for a moment.
     const mask = process.umask(0o177)
@@ -179,20 +180,11 @@ class Door implements RawDoor {
   }
 }
 
-async function removeStale(path: string): Promise<void> {
-  const stat = await lstat(path).catch(() => undefined)
-  if (stat === undefined) return
-  if (!stat.isSocket()) throw new KithError('BIND_REFUSED', `${path} is there and is no socket.`, { details: { path } })
-  const probe = connect(path)
-  try {
-    await once(probe, 'connect')
-  } catch {
-    await unlink(path)
-    return
-  } finally {
-    probe.destroy()
-  }
-  throw new KithError('BIND_REFUSED', `Another process answers on ${path}.`, { details: { path } })
+async function makeWay(path: string): Promise<void> {
+  const found = await removeStaleSocket(path)
+  if (found === undefined) return
+  const sentence = found === 'other' ? `${path} is there and is no socket.` : `Another process answers on ${path}.`
+  throw new KithError('BIND_REFUSED', sentence, { details: { path } })
 }
 
 function ignore(): void {}

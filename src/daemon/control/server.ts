@@ -1,9 +1,9 @@
 import { once } from 'node:events'
-import { lstat, unlink } from 'node:fs/promises'
-import { connect, createServer, type Socket } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import { KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
 import type { Random } from '../../core/random.ts'
+import { removeStaleSocket } from '../../core/stale-socket.ts'
 import type { NodeContext } from '../context.ts'
 import type { ControlHttp } from './http.ts'
 import { type ControlPlace, endpointOf } from './place.ts'
@@ -33,7 +33,7 @@ export interface ControlServer {
  */
 export async function startControlServer(options: ControlServerOptions): Promise<ControlServer> {
   const socket = endpointOf(options.place, options.token)
-  await removeStaleSocket(socket)
+  await makeWay(socket)
   const listener = createServer({ pauseOnConnect: true, allowHalfOpen: true })
   listener.maxConnections = MAX_CONNECTIONS
   let http: Promise<ControlHttp> | undefined
@@ -68,21 +68,12 @@ export async function startControlServer(options: ControlServerOptions): Promise
   return { socket, close }
 }
 
-async function removeStaleSocket(path: string): Promise<void> {
+async function makeWay(path: string): Promise<void> {
   if (process.platform === 'win32') return
-  const stat = await lstat(path).catch(() => undefined)
-  if (stat === undefined) return
-  if (!stat.isSocket()) throw new KithError('HOME_UNSAFE', `${path} is not a socket.`, { details: { path }, next: `rm ${path}` })
-  const probe = connect(path)
-  try {
-    await once(probe, 'connect')
-  } catch {
-    await unlink(path)
-    return
-  } finally {
-    probe.destroy()
-  }
-  throw new KithError('DAEMON_RUNNING', 'Another process answers on the control socket of this home.', { details: { path }, next: 'kith down' })
+  const found = await removeStaleSocket(path)
+  if (found === 'other') throw new KithError('HOME_UNSAFE', `${path} is not a socket.`, { details: { path }, next: `rm ${path}` })
+  if (found === 'live')
+    throw new KithError('DAEMON_RUNNING', 'Another process answers on the control socket of this home.', { details: { path }, next: 'kith down' })
 }
 
 function ignore(): void {}
