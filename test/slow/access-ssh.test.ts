@@ -6,7 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { addSshLine, revokeSsh } from '../../src/daemon/access/acts.ts'
+import { createControlClient } from '../../src/daemon/control/client.ts'
 import { openRuntime, type Runtime } from '../../src/daemon/runtime.ts'
+import { createStage } from '../cli/support.ts'
 
 const PROGRAMS = ['ssh', 'ssh-keygen'] as const
 const [SSH, KEYGEN] = PROGRAMS
@@ -69,8 +71,17 @@ async function until(met: () => boolean): Promise<void> {
   }
 }
 
+interface Client {
+  readonly child: ChildProcess
+  readonly ended: Promise<unknown>
+}
+
 /** A client that stays, until it is told to go or its connection ends. */
-function connect(key: string, ...options: readonly string[]): { readonly child: ChildProcess; readonly ended: Promise<unknown> } {
+function connect(key: string, ...options: readonly string[]): Client {
+  return dial(port, key, ...options)
+}
+
+function dial(to: number, key: string, ...options: readonly string[]): Client {
   const quiet = [
     '-F',
     '/dev/null',
@@ -83,7 +94,7 @@ function connect(key: string, ...options: readonly string[]): { readonly child: 
     '-o',
     'BatchMode=yes',
   ]
-  const child = spawn(SSH, [...quiet, '-N', '-p', String(port), '-i', join(folder, key), ...options, 'deploy@127.0.0.1'], { stdio: 'ignore' })
+  const child = spawn(SSH, [...quiet, '-N', '-p', String(to), '-i', join(folder, key), ...options, 'deploy@127.0.0.1'], { stdio: 'ignore' })
   children.push(child)
   return { child, ended: once(child, 'exit') }
 }
@@ -119,4 +130,48 @@ test('a key added by command, comes in at once', { skip: SKIP, timeout: 30_000 }
   await until(() => sessions() === 1)
   ben.child.kill()
   await ben.ended
+})
+
+test('a key taken back by command, typed on a running node, goes on until kith config reload --disconnect-revoked, and nobody else is disturbed', {
+  skip: SKIP,
+  timeout: 55_000,
+}, async () => {
+  const stage = await createStage()
+  try {
+    const home = stage.home('typed')
+    const kith = async (...args: readonly string[]): Promise<string> => {
+      const { status, stdout, stderr } = await stage.kith([...args, '--home', home])
+      assert.equal(status, 0, `kith ${args.join(' ')}: ${stderr}`)
+      return stdout + stderr
+    }
+    await kith('init', '--no-passphrase')
+    await writeFile(join(home, 'config.toml'), '[discovery]\nmdns = false\n[ssh]\nlisten = "127.0.0.1:0"\n')
+    await stage.up(home)
+    await kith('vault', 'unlock')
+    const to = Number((await kith('ssh', 'status', '--quiet')).trim().split(':').at(-1))
+    const added = new Map<string, string>()
+    for (const name of ['ann', 'ben']) added.set(name, (await kith('access', 'ssh', 'add', join(folder, `${name}.pub`), '--quiet')).trim())
+    const client = createControlClient({ home })
+    const inside = async (count: number): Promise<void> => {
+      const limit = AbortSignal.timeout(15_000)
+      while ((await client.call('GET /v1/ssh/sessions', {})).sessions.length !== count) limit.throwIfAborted()
+    }
+    const [ann, ben] = [dial(to, 'ann'), dial(to, 'ben')]
+    await inside(2)
+    assert.match(await kith('access', 'ssh', 'remove', added.get('ann') as string), /go on\. To end them: .*config reload --disconnect-revoked/)
+    assert.doesNotMatch(await kith('config', 'reload'), /have ended/)
+    await inside(2)
+    assert.match(await kith('config', 'reload', '--disconnect-revoked'), /^connections of those who would not come in any more have ended$/m)
+    await ann.ended
+    await inside(1)
+    assert.equal(ben.child.exitCode, null)
+    await dial(to, 'ann').ended
+    assert.doesNotMatch(await kith('config', 'reload', '--disconnect-revoked'), /would not come in/, 'there is nobody left to tell')
+    await inside(1)
+    assert.match(await kith('access', 'ssh', 'revoke', added.get('ben') as string, '--disconnect-revoked'), /have ended/)
+    await ben.ended
+    await inside(0)
+  } finally {
+    await stage.close()
+  }
 })
