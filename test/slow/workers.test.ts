@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
@@ -59,8 +59,11 @@ after(async () => {
 })
 
 function worker(home: string, alias: string, env: Record<string, string> = {}): WorkerProcess {
-  const args = [BIN, 'worker', '--exec', 'ops.ts', '--as', alias, '--json', '--home', stage.home(home), ...(home === 'hub' ? [] : ['--head', 'hub'])]
-  const child = spawn(process.execPath, args, {
+  return start(['worker', '--exec', 'ops.ts', '--as', alias, ...(home === 'hub' ? [] : ['--head', 'hub'])], home, env)
+}
+
+function start(args: readonly string[], home: string, env: Record<string, string> = {}): WorkerProcess {
+  const child = spawn(process.execPath, [BIN, ...args, '--json', '--home', stage.home(home)], {
     cwd: stage.folder,
     env: { ...process.env, XDG_STATE_HOME: join(stage.folder, 'state'), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -186,4 +189,27 @@ test('kith call and kith ops, everything that can go wrong, say so with the stat
   assert.equal(await own.exited, 1)
   assert.match(own.stderr, /WORKER_MODULE/)
   assert.equal((await stage.json<{ name: string }>(['call', 'node/about', ...home])).name, 'hub')
+})
+
+test('the heads in the guide of calls, each line typed on the machine that it names, work', { timeout: 55_000 }, async () => {
+  const guide = await readFile(new URL('../../docs/guides/calls.md', import.meta.url), 'utf8')
+  const module = /```typescript\n([\s\S]*?)```/.exec(guide)?.[1]
+  const block = /^## Heads$[\s\S]*?```sh\n([\s\S]*?)```/m.exec(guide)?.[1]
+  assert.ok(module !== undefined && block !== undefined)
+  await writeFile(join(stage.folder, 'guide.ts'), module)
+  const did = (await stage.kith(['id', 'show', '--quiet', '--home', stage.home('laptop')])).stdout.trim()
+  const said: string[] = []
+  for (const line of block.trim().split('\n')) {
+    const [, typed = '', machine = ''] = /^kith (.*?) +# on (hub|box|laptop)\b/.exec(line) ?? []
+    assert.notEqual(machine, '', line)
+    const words = typed.replace('DID-OF-LAPTOP', did).replace('ops.ts', 'guide.ts')
+    if (words.startsWith('worker ')) await start(words.split(' '), machine).until(({ event, phase }) => event === 'head' && phase === 'registered')
+    else {
+      const { status, stdout, stderr } = await stage.shell(`kith ${words} --home ${stage.home(machine)}`)
+      assert.equal(status, 0, `${line}: ${stderr}`)
+      said.push(stdout)
+    }
+  }
+  assert.deepEqual(said.slice(-3, -1), Array(2).fill('"the content of a"\n'))
+  assert.match(said.at(-1) as string, /^dev1 +box +serving +0 running, 2 calls, 0 failed +fs$/m)
 })
