@@ -7,6 +7,7 @@ import type { Did } from '../identity/did.ts'
 import { apiKeyHash, isApiKey } from './api-key.ts'
 import { type Granted, powersOf, sum } from './granted.ts'
 import { KnownKeys } from './known-keys.ts'
+import { OWNER } from './owner.ts'
 import { apiKeyProof, type Proof } from './proof.ts'
 import type { ReplayCache } from './replay-cache.ts'
 import { type AuthorizedKey, type Grant, type IdentitySource, isKeyOf } from './sources.ts'
@@ -66,8 +67,6 @@ export function createIdentityProvider(parts: IdentityProviderParts): OpenIdenti
   return new Provider(parts)
 }
 
-const LOCAL: Caller = Object.freeze({ id: 'local', via: 'local', scopes: new Set<string>(), resources: new Map() })
-
 class Provider implements OpenIdentityProvider {
   readonly #parts: IdentityProviderParts
   readonly #tracked: Tracked
@@ -85,7 +84,7 @@ class Provider implements OpenIdentityProvider {
   }
 
   async resolve(presentation: Presentation): Promise<Caller | undefined> {
-    if (presentation.kind === 'local') return LOCAL
+    if (presentation.kind === 'local') return OWNER
     if (presentation.kind === 'link') return await this.#linked(presentation.did)
     try {
       let looked = this.#rechecks

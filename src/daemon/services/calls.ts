@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { OWNER } from '../../access/owner.ts'
 import type { Caller } from '../../access/types.ts'
 import { countedCallee } from '../../call/counted.ts'
 import type { AnyOperation } from '../../call/define.ts'
@@ -68,9 +69,6 @@ export interface ReachableOperation {
   readonly summary: string | null
   readonly node: string | null
 }
-
-/** The owner: who calls through the control socket or the library. */
-export const OWNER: Caller = { id: 'local', via: 'local', scopes: new Set(), resources: new Map() }
 
 interface Running {
   readonly mesh: Mesh

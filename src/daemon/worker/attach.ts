@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { Caller } from '../../access/types.ts'
+import { OWNER } from '../../access/owner.ts'
 import { callsOverLinks } from '../../call/head-calls.ts'
 import type { Head } from '../../call/head-types.ts'
 import { createCallClient, serveCalls } from '../../call/link.ts'
@@ -25,7 +25,6 @@ export interface AttachOptions {
 
 /** How long calls of heads may go on when the process ends. */
 const DRAIN_MS = 10_000
-const OWNER: Caller = { id: 'local', via: 'local', scopes: new Set(), resources: new Map() }
 
 /** Daemon's side of a worker in a process beside it. What the process offers is registered here, and at the heads it names, until the connection ends. */
 export function attachWorker(socket: Socket, early: Buffer, options: AttachOptions): LocalLink {

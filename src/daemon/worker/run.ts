@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { OWNER } from '../../access/owner.ts'
 import type { Caller } from '../../access/types.ts'
 import type { AnyOperation } from '../../call/define.ts'
 import { type CallClient, createCallClient, type PeerCallOptions, serveCalls } from '../../call/link.ts'
@@ -38,8 +39,6 @@ export interface RunningWorker {
   drain(ms: number): Promise<void>
   close(): Promise<void>
 }
-
-const OWNER: Caller = { id: 'local', via: 'local', scopes: new Set(), resources: new Map() }
 
 /** Offers operations of this process through the daemon at the other end. The daemon decides who may call; calls of handlers go back to it. */
 export function runWorker(options: RunWorkerOptions): RunningWorker {
