@@ -16,7 +16,7 @@ import { offeredOperations } from '../../call/worker.ts'
 import { WORKER_PROTOCOL } from '../../call/worker-codec.ts'
 import { toHex } from '../../core/bytes.ts'
 import { type Clock, sleep } from '../../core/clock.ts'
-import { isKithError, KithError } from '../../core/errors.ts'
+import { KithError } from '../../core/errors.ts'
 import type { Logger } from '../../core/observe/log.ts'
 import type { Metrics } from '../../core/observe/metrics.ts'
 import type { Random } from '../../core/random.ts'
@@ -26,6 +26,7 @@ import type { MeshService } from '../mesh-service.ts'
 import type { Service, Trouble } from '../service.ts'
 import { attachWorker } from '../worker/attach.ts'
 import type { LocalLink } from '../worker/local-link.ts'
+import { destinationOf, inOwnersWords, isNameOfOther } from './call-destination.ts'
 import { recheckRunning } from './running-calls.ts'
 import { type HeadStatus, type WorkerPhase, WorkerRegistrations } from './worker-registrations.ts'
 
@@ -80,11 +81,6 @@ interface Running {
   readonly server: CallServer
   readonly close: () => void
 }
-
-/** Where a path leads from here. */
-type Destination =
-  | { readonly kind: 'here'; readonly path: string }
-  | { readonly kind: 'peer'; readonly peer: Did; readonly named: string; readonly path: string }
 
 /**
  * Calls of this node: its operations, those of workers registered here, calls of the owner to peers, and registrations at other heads.
@@ -200,23 +196,23 @@ export class CallsService implements Service {
    * @throws KithError what the operation answered, `PEER_UNKNOWN`, `CALL_UNKNOWN`, and what becomes of links.
    */
   async call(path: string, input: unknown, options: OwnCallOptions = {}): Promise<unknown> {
-    const { callee, client } = this.#get()
-    const to = this.#resolve(path)
+    const { callee, client, head, mesh } = this.#get()
+    const to = destinationOf(path, mesh, head)
     try {
       if (to.kind === 'here') return await callee.call(ownCall(to.path, input, options))
       return await client.call(to.peer, to.path, input, options)
     } catch (error) {
-      throw this.#inWords(error, to)
+      throw inOwnersWords(error, to, mesh.did)
     }
   }
 
   async *stream(path: string, input: unknown, options: OwnCallOptions = {}): AsyncGenerator<StreamItem> {
-    const { callee, client } = this.#get()
-    const to = this.#resolve(path)
+    const { callee, client, head, mesh } = this.#get()
+    const to = destinationOf(path, mesh, head)
     try {
       yield* to.kind === 'here' ? callee.stream(ownCall(to.path, input, options)) : client.stream(to.peer, to.path, input, options)
     } catch (error) {
-      throw this.#inWords(error, to)
+      throw inOwnersWords(error, to, mesh.did)
     }
   }
 
@@ -239,15 +235,15 @@ export class CallsService implements Service {
 
   /** @throws KithError `CALL_UNKNOWN`, and as `call`. */
   async describe(path: string, options: OwnCallOptions = {}): Promise<OperationDescription> {
-    const { head, client } = this.#get()
-    const to = this.#resolve(path)
+    const { client, head, mesh } = this.#get()
+    const to = destinationOf(path, mesh, head)
     try {
       if (to.kind === 'peer') return (await client.call(to.peer, '/services/schema', { name: to.path }, options)) as OperationDescription
       const described = await head.describe(to.path, OWNER)
       if (described === undefined) throw new KithError('CALL_UNKNOWN')
       return described
     } catch (error) {
-      throw this.#inWords(error, to)
+      throw inOwnersWords(error, to, mesh.did)
     }
   }
 
@@ -315,22 +311,6 @@ export class CallsService implements Service {
     return this.#running
   }
 
-  /** The alias of a worker here means that worker, unless the owner has called another peer so since: what is meant for a peer goes to nobody else. */
-  #resolve(path: string): Destination {
-    const { mesh, head } = this.#get()
-    const parts = (path.startsWith('/') ? path.slice(1) : path).split('/')
-    if (parts.length < 2 || parts.length > 4 || parts.includes('')) {
-      throw new KithError('USAGE', `'${path.slice(0, 300)}' is not PEER/service/op.`, { next: 'kith call --help' })
-    }
-    const [node = ''] = parts
-    const rest = `/${parts.slice(1).join('/')}`
-    if (parts.length === 2) return { kind: 'here', path: `/${parts.join('/')}` }
-    if (node === mesh.did) return { kind: 'here', path: rest }
-    if (parts.length === 3 && head.workers().some(({ alias, did }) => alias === node && !isNameOfOther(mesh, alias, did)))
-      return { kind: 'here', path: `/${parts.join('/')}` }
-    return { kind: 'peer', peer: mesh.book.resolve(node), named: node, path: rest }
-  }
-
   /** A head that is believed speaks for its caller; everybody else for themselves. */
   #callerOf(access: CallAccess, peer: Did, statement: Uint8Array | undefined): Caller | undefined | Promise<Caller | undefined> {
     const caller = access.callerOf(peer)
@@ -340,49 +320,6 @@ export class CallsService implements Service {
   #stated(caller: Caller | undefined, peer: Did, statement: Uint8Array | undefined): Caller | undefined {
     if (statement === undefined || caller === undefined) return caller
     return this.registrations.believes(peer) ? this.#readStatement(statement, caller) : undefined
-  }
-
-  #inWords(error: unknown, to: Destination): unknown {
-    const where = to.kind === 'peer' ? ` ${to.named}` : ''
-    if (isKithError(error, 'CALL_UNKNOWN')) {
-      const sentence =
-        to.kind === 'peer'
-          ? `${to.named} has no operation ${to.path.slice(1)}, or none that this node may call.`
-          : `There is no operation ${to.path.slice(1)} here.`
-      return new KithError('CALL_UNKNOWN', sentence, {
-        details: { ...(to.kind === 'peer' ? { peer: to.named } : {}), path: to.path },
-        next: `kith ops${where}`,
-        cause: error,
-        remote: error.remote,
-      })
-    }
-    if (isKithError(error, 'CALL_INPUT') && error.next === undefined) {
-      return new KithError('CALL_INPUT', error.message, {
-        details: error.details,
-        next: `kith ops${where} --schema ${to.path.slice(1)}`,
-        cause: error,
-        remote: error.remote,
-      })
-    }
-    if (isKithError(error, 'CALL_FAILED') && error.next === undefined) {
-      const log = 'kith logs (or the terminal of kith worker)'
-      return new KithError('CALL_FAILED', error.message, {
-        details: error.details,
-        next: to.kind === 'peer' ? `on the other machine: ${log}` : log,
-        cause: error,
-        remote: error.remote,
-      })
-    }
-    if (isKithError(error, 'CALL_DENIED') && to.kind === 'peer') {
-      const sentence = `This node may not call ${to.path.slice(1)} of ${to.named}.`
-      return new KithError('CALL_DENIED', sentence, {
-        details: error.details,
-        next: `kith allow ${this.#get().mesh.did} call ${to.path.slice(1)}`,
-        cause: error,
-        remote: true,
-      })
-    }
-    return error
   }
 
   #noteWorker({ type, alias, peer, operations, reason }: WorkerEvent): void {
@@ -403,11 +340,6 @@ export class CallsService implements Service {
   #nameOf(did: Did): string {
     return this.#options.mesh.mesh?.book.get(did)?.name ?? did
   }
-}
-
-/** Names of peers are told apart without regard to case. */
-function isNameOfOther({ book }: Mesh, alias: string, worker: Did): boolean {
-  return book.list().some(({ did, name }) => name.toLowerCase() === alias && did !== worker)
 }
 
 function ownCall(path: string, input: unknown, options: OwnCallOptions): IncomingCall {
