@@ -166,6 +166,7 @@ test('SSH keys by command, log in, are somebody’s, and are removed or revoked'
 test('what commands said, is there after a restart', async (t) => {
   const desk = await bench(t)
   const text = await addApiKey(desk, { name: 'ci', scopes: ['a'], resources: { bucket: ['read', 'write'] }, expiresMs: NOW + 9 })
+  assert.deepEqual((await desk.audit.list())[0]?.details, { scopes: 'a', resources: 'bucket=read bucket=write' })
   await grantAccess(desk, { principal: `ssh:${ID}`, scopes: ['x'], did: PEER })
   await addSshLine(desk, lineOf(ANN, 'restrict'))
   await addSshLine(desk, lineOf(CA, 'cert-authority'))

@@ -145,7 +145,11 @@ test('a key taken back by command, typed on a running node, goes on until kith c
       return stdout + stderr
     }
     await kith('init', '--no-passphrase')
-    await writeFile(join(home, 'config.toml'), '[discovery]\nmdns = false\n[ssh]\nlisten = "127.0.0.1:0"\n')
+    await writeFile(
+      join(home, 'config.toml'),
+      `[discovery]\nmdns = false\n[ssh]\nlisten = "127.0.0.1:0"\n[access]\nauthorized_keys = ["${join(folder, 'typed')}"]\n`,
+    )
+    await writeFile(join(folder, 'typed'), await readFile(join(folder, 'ben.pub')), { mode: 0o600 })
     await stage.up(home)
     await kith('vault', 'unlock')
     const to = Number((await kith('ssh', 'status', '--quiet')).trim().split(':').at(-1))
@@ -168,7 +172,12 @@ test('a key taken back by command, typed on a running node, goes on until kith c
     await dial(to, 'ann').ended
     assert.doesNotMatch(await kith('config', 'reload', '--disconnect-revoked'), /would not come in/, 'there is nobody left to tell')
     await inside(1)
-    assert.match(await kith('access', 'ssh', 'revoke', added.get('ben') as string, '--disconnect-revoked'), /have ended/)
+    assert.match(
+      await kith('access', 'ssh', 'remove', join(folder, 'ben.pub')),
+      /^It still stands in .*typed:1\. To keep it out: .* access ssh revoke SHA256:/m,
+    )
+    await inside(1)
+    assert.match(await kith('access', 'ssh', 'revoke', join(folder, 'ben.pub'), '--disconnect-revoked'), /have ended/)
     await ben.ended
     await inside(0)
   } finally {

@@ -50,7 +50,7 @@ export async function addApiKey({ access, clock, random }: AccessDesk, { name, s
     if (taken) throw new KithError('USAGE', `There is a key called ${name} already.`, { next: `kith access key revoke ${name}` })
     return { ...book, apiKeys: [...book.apiKeys, record] }
   })
-  await note(access, 'access.key.add', `key:${name}`, { scopes: record.grant.scopes.join(' ') })
+  await note(access, 'access.key.add', `key:${name}`, { scopes: record.grant.scopes.join(' '), ...resourceWords(resources) })
   return text
 }
 
@@ -115,7 +115,7 @@ export async function grantAccess({ access }: AccessDesk, { principal, scopes, r
     granted = merged(old, { scopes, ...(resources === undefined ? {} : { resources }), ...(did === undefined ? {} : { did }) })
     return { ...book, grants: [...book.grants.filter((row) => row.principal !== principal), { principal, grant: granted }] }
   })
-  await note(access, 'access.grant', principal, { scopes: scopes.join(' '), ...(did === undefined ? {} : { did }) })
+  await note(access, 'access.grant', principal, { scopes: scopes.join(' '), ...resourceWords(resources), ...(did === undefined ? {} : { did }) })
   access.changed()
   return granted
 }
@@ -226,6 +226,12 @@ function merged(old: Grant | undefined, { scopes, resources, did }: Grant): Gran
     ...(Object.keys(all).length === 0 ? {} : { resources: all }),
     ...(whose === undefined ? {} : { did: whose }),
   }
+}
+
+/** For the audit log, as they are typed. */
+function resourceWords(resources: Grant['resources']): { readonly resources?: string } {
+  const words = Object.entries(resources ?? {}).flatMap(([name, actions]) => actions.map((action) => `${name}=${action}`))
+  return words.length === 0 ? {} : { resources: words.join(' ') }
 }
 
 function checkScopes(scopes: readonly string[]): void {

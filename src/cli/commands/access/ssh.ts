@@ -1,6 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { KithError } from '../../../core/errors.ts'
+import { fingerprint, parsePublicKeyLine } from '../../../access/ssh-wire.ts'
+import { isKithError, KithError } from '../../../core/errors.ts'
 import { parseMoment } from '../../../mesh/policy-conditions.ts'
 import type { Options } from '../../options.ts'
 import type { CommandHandler } from '../../spec.ts'
@@ -36,21 +37,34 @@ export const list: CommandHandler = async ({ daemon, output, command }) => {
 }
 
 export const remove: CommandHandler = async (context, { args, options }) => {
-  const result = await (await context.daemon()).call('POST /v1/access/ssh/remove', {
-    fingerprint: args[0] ?? '',
+  const daemon = await context.daemon()
+  const wanted = (await named(args[0] ?? '', context.cwd)).replace(/^ssh:/, '')
+  const result = await daemon.call('POST /v1/access/ssh/remove', { fingerprint: wanted, disconnect_revoked: options.flag('disconnect-revoked') })
+  tellTaken(context, result)
+  const left = (await daemon.call('GET /v1/access', {})).ssh_keys.find(({ fingerprint: other }) => other === wanted)
+  if (left !== undefined) context.output.note(`It still stands in ${left.place}. To keep it out: ${context.command(`kith access ssh revoke ${wanted}`)}`)
+  return undefined
+}
+
+export const revoke: CommandHandler = async (context, { args, options }) => {
+  const result = await (await context.daemon()).call('POST /v1/access/ssh/revoke', {
+    line: await named(args[0] ?? '', context.cwd),
     disconnect_revoked: options.flag('disconnect-revoked'),
   })
   tellTaken(context, result)
   return undefined
 }
 
-export const revoke: CommandHandler = async (context, { args, options }) => {
-  const result = await (await context.daemon()).call('POST /v1/access/ssh/revoke', {
-    line: args[0] ?? '',
-    disconnect_revoked: options.flag('disconnect-revoked'),
-  })
-  tellTaken(context, result)
-  return undefined
+/** The fingerprint of the key in a file, when one is named; anything else as it is. */
+async function named(text: string, cwd: string): Promise<string> {
+  if (!text.endsWith('.pub')) return text
+  const file = resolve(cwd, text)
+  try {
+    return fingerprint(parsePublicKeyLine(await readLine(file)))
+  } catch (cause) {
+    if (isKithError(cause, 'SSH_FORMAT')) throw new KithError('USAGE', `There is no Ed25519 key in ${file}.`, { next: 'kith access ssh list', cause })
+    throw cause
+  }
 }
 
 /** Options of a line as `authorized_keys` has them. */
