@@ -4,7 +4,8 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
+import { openSite, siteCertificate } from '../site/support.ts'
 import { tlsSide } from '../transport/setups/tls.ts'
 import { within } from '../transport/support.ts'
 import { linkPem, listenTls } from '../transport/tls-support.ts'
@@ -61,4 +62,30 @@ test('OpenSSL as a dialer that changes its keys in mid-connection, read on; with
   await until('the answer', () => said.includes('answer'))
   child.stdin.write('Q\n')
   await once(child, 'exit')
+})
+
+/** Runs `openssl s_client` to its end and gives back everything it said. */
+async function client(t: TestContext, args: readonly string[], input: string, seen: RegExp): Promise<string> {
+  const child = spawn('openssl', ['s_client', ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
+  t.after(() => child.kill())
+  child.stdin.on('error', () => {})
+  let said = ''
+  const over = once(child, 'close')
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk) => {
+      said += chunk
+      if (seen.test(said)) child.stdin.end()
+    })
+  child.stdin.write(input)
+  await within(`the end of s_client: ${args.join(' ')}`, over)
+  return said
+}
+
+test('TLS 1.2 at the site, no renegotiation; older ones, refused', { skip: missing, timeout: 50_000 }, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'kith-openssl-'))
+  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  const { port } = await openSite(t, await siteCertificate(folder))
+  const at = ['-connect', `127.0.0.1:${port}`]
+  assert.match(await client(t, [...at, '-tls1_2'], 'R\n', /no renegotiation/), /RENEGOTIATING[\s\S]*no renegotiation/)
+  assert.match(await client(t, [...at, '-tls1_1', '-cipher', 'ALL:@SECLEVEL=0'], '', /alert/), /alert protocol version/)
 })
