@@ -10,8 +10,8 @@ import { createMesh } from '../../src/mesh/mesh.ts'
 import type { Mesh } from '../../src/mesh/mesh-types.ts'
 import { makeDevice, tcpOf } from './link-ends.ts'
 
-/** A node without files, on loopback TCP, encrypted as always. */
-export async function callNode(): Promise<{ mesh: Mesh; url: string }> {
+/** A node without files, on loopback TCP, encrypted as always. `pollUs` as `link.poll_us`. */
+export async function callNode(pollUs = 0): Promise<{ mesh: Mesh; url: string }> {
   const device = makeDevice(true)
   const mesh = await createMesh({
     device,
@@ -21,6 +21,7 @@ export async function callNode(): Promise<{ mesh: Mesh; url: string }> {
     random: systemRandom,
     logger: silentLogger,
     interfaces: () => [],
+    config: { pollUs },
   })
   const [url] = await mesh.listen('tcp://127.0.0.1:0')
   await mesh.start()

@@ -105,12 +105,14 @@ export class Reader {
   }
   varint(): number {
     let value = 0
+    let weight = 1
     for (let group = 0; group < 5; group++) {
       const byte = this.u8()
       if (byte === 0 && group > 0) throw malformed('overlong varint')
       if (group === 4 && byte > 0x0f) throw malformed('varint beyond 32 bits')
-      value += (byte & 0x7f) * 2 ** (7 * group)
+      value += (byte & 0x7f) * weight
       if (byte < 0x80) return value
+      weight *= 0x80
     }
     throw malformed('varint beyond 32 bits')
   }

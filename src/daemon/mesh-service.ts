@@ -286,6 +286,7 @@ function assemblyConfig(config: Config, ownPorts: () => readonly number[] = () =
     mesh: {
       prefer: ['memory', ...config['link.prefer']],
       requirePq: config['link.require_pq'],
+      pollUs: config['link.poll_us'],
       drainMs: config['shutdown.drain'],
       ownPorts,
       rules: config['policy.rules'],

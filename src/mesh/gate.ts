@@ -35,6 +35,7 @@ export interface GateComponents {
   /** Who is banned, and where breaches of the multiplexer's rules are reported. */
   readonly conduct: Conduct | undefined
   readonly requirePq: () => boolean
+  readonly pollUs: () => number
   /** A connection was taken into the table. */
   readonly onMember: (member: Member, link: AuthenticatedLink) => void
   readonly onWarning: (did: Did | null, error: KithError) => void
@@ -205,8 +206,8 @@ export class Gate {
       // Windows of strangers stay at the protocol's initial size; a peer that was paired over this very link is a stranger no more.
       const mayGrow = (): boolean => this.#components.classOf(link.did) !== 'isolated'
       if (mayGrow() && link.role === 'listener') this.#components.admission.welcome(channel)
-      const { metrics } = this.#components
-      const options = { mayGrow, maxInboundStreams: LINK_STREAMS, maxOutboundStreams: LINK_STREAMS, onRefused: metrics.refused }
+      const { metrics, pollUs } = this.#components
+      const options = { mayGrow, pollUs, maxInboundStreams: LINK_STREAMS, maxOutboundStreams: LINK_STREAMS, onRefused: metrics.refused }
       const connection = channel.multiplex(budget === undefined ? options : { ...options, memory: budget })
       const member = this.#components.table().add(factsOf(link), connection)
       this.#members.set(channel, member)

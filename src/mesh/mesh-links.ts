@@ -127,6 +127,7 @@ export class MeshLinks {
       mayLink: (peer) => review().mayLink(peer),
       conduct: components.conduct,
       requirePq: () => settings().requirePq,
+      pollUs: () => settings().pollUs,
       onMember: hooks.onMember,
       onWarning: hooks.onWarning,
       onContradicted: hooks.onContradicted,

@@ -39,6 +39,11 @@ export interface MeshConfig {
   readonly prefer?: readonly string[]
   /** Refuse links whose key exchange is not post-quantum. Default false. */
   readonly requirePq?: boolean
+  /**
+   * For how many us a link whose answers have been coming within that time keeps looking for the next one before the process sleeps. Calls one after the other
+   * take a fraction of the time then, and a processor while they do. Default 0: never; at most 1,000. Not on `quic`.
+   */
+  readonly pollUs?: number
   /** Rules of the configuration, tried in this order behind those of the owner's commands. */
   readonly rules?: readonly RuleText[]
   /** Changes to the table of limits per class. */

@@ -1,3 +1,4 @@
+import { MAX_POLL_US } from '../transport/mux/poller.ts'
 import { constraintTable } from './constraints.ts'
 import { DEFAULT_PREFER, type MeshConfig } from './mesh-types.ts'
 import { RESERVED_NAMES } from './policy.ts'
@@ -9,6 +10,7 @@ import type { ConstraintSet, PeerClass } from './types.ts'
 export interface Settings {
   readonly prefer: readonly string[]
   readonly requirePq: boolean
+  readonly pollUs: number
   readonly constraints: Readonly<Record<PeerClass, ConstraintSet>>
   readonly ownPorts: () => readonly number[]
   readonly rules: readonly RuleText[]
@@ -26,9 +28,11 @@ export function meshSettings(config: MeshConfig): Settings {
   const ownPorts = listed(config.ownPorts ?? [])
   const drainMs = config.drainMs ?? 2_000
   if (!(Number.isInteger(drainMs) && drainMs >= 0 && drainMs <= 60_000)) throw new TypeError('drainMs must be a whole number from 0 to 60000')
+  const pollUs = config.pollUs ?? 0
+  if (!(Number.isInteger(pollUs) && pollUs >= 0 && pollUs <= MAX_POLL_US)) throw new TypeError(`pollUs must be a whole number from 0 to ${MAX_POLL_US}`)
   const rules = (config.rules ?? []).map((rule) => ruleText(parseRule(rule, GUARD)))
   const constraints = constraintTable(config.limits)
-  return { prefer: [...new Set(prefer)], requirePq: config.requirePq ?? false, constraints, ownPorts, rules, drainMs }
+  return { prefer: [...new Set(prefer)], requirePq: config.requirePq ?? false, pollUs, constraints, ownPorts, rules, drainMs }
 }
 
 function listed(ports: NonNullable<MeshConfig['ownPorts']>): () => readonly number[] {

@@ -48,13 +48,16 @@ export function frame(payload: Uint8Array): Buffer {
 /** The length at `at`, or why there is none: `INCOMPLETE`, `INVALID`. Its size is `varintSize` of it, since it is canonical. */
 function readPrefix(buffer: Uint8Array, at: number, end: number): number {
   let value = 0
+  // Multiplied on: a power would be computed in floating point, twice for each record.
+  let weight = 1
   for (let group = 0; group < 5; group++) {
     if (at + group >= end) return INCOMPLETE
     const byte = buffer[at + group] as number
     if (byte === 0 && group > 0) return INVALID
     if (group === 4 && byte > 0x0f) return INVALID
-    value += (byte & 0x7f) * 2 ** (7 * group)
+    value += (byte & 0x7f) * weight
     if (byte < 0x80) return value
+    weight *= 0x80
   }
   return INVALID
 }

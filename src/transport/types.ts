@@ -107,6 +107,11 @@ export interface MultiplexOptions {
   readonly mayGrow?: () => boolean
   /** After this long without a byte from the peer a ping asks; after twice as long the connection is lost. Default 15 s; 0 asks never. */
   readonly keepAliveMs?: number
+  /**
+   * For how many us (up to 1,000) the process keeps looking for an answer before it sleeps, where answers have been coming as fast; asked at each flush.
+   * Without it, or 0: it sleeps at once. Not for `quic`.
+   */
+  readonly pollUs?: () => number
   /** What received bytes may occupy here until they are consumed. Without it only the windows bound them. */
   readonly memory?: LinkMemory
   /** Told of each stream of the peer that is reset on this side, with the number that the peer is told: for counters. Must not throw. */

@@ -111,3 +111,47 @@ test('a peer that vanishes without a word, ends its streams in an error that can
   assert.ok(isKithError(error) && error.retryable, String(error))
   await ben.close()
 })
+
+test('two nodes over tcp, with polling set, poll while words go to and fro, and not after it is unset', { timeout: 60_000 }, async (t) => {
+  const [ann, ben] = [await node('ann', ['tcp']), await node('ben', ['tcp'])]
+  const { ticket } = await ann.invites.create({})
+  await ben.join(ticket)
+  for (const mesh of [ann, ben]) {
+    mesh.handleLean('test/pong/1', (stream) => {
+      stream.onData = (data, start, end) => {
+        stream.write(Buffer.from(data.subarray(start, end)))
+        stream.consume(end - start)
+      }
+    })
+  }
+  const stream = await ben.openLean(ann.did, 'test/pong/1')
+  let answered: () => void = () => undefined
+  stream.onData = (_data, start, end) => {
+    stream.consume(end - start)
+    answered()
+  }
+  const polls = async (): Promise<number> => {
+    let count = 0
+    const { setImmediate: real } = globalThis
+    const counting = t.mock.method(globalThis, 'setImmediate', (run: () => void) => {
+      if (run.name === '#turn') count++
+      return real(run)
+    })
+    for (let i = 0; i < 300; i++) {
+      await new Promise<void>((resolve) => {
+        answered = resolve
+        stream.write(Buffer.from('ping'))
+      })
+    }
+    counting.mock.restore()
+    return count
+  }
+  assert.equal(await polls(), 0)
+  for (const mesh of [ann, ben]) mesh.reload({ pollUs: 1_000 })
+  assert.ok((await polls()) > 0)
+  for (const mesh of [ann, ben]) mesh.reload({ pollUs: 0 })
+  assert.equal(await polls(), 0)
+  assert.throws(() => ann.reload({ pollUs: 1_001 }), TypeError)
+  await ann.close()
+  await ben.close()
+})

@@ -12,6 +12,7 @@ import { CLOSE_MS, INITIAL_WINDOW_BYTES } from './limits.ts'
 import { Liveness, type LivenessPort } from './liveness.ts'
 import { Outbox } from './outbox.ts'
 import { PeerBudget } from './peer-budget.ts'
+import { Poller } from './poller.ts'
 import { type Settings, settings } from './settings.ts'
 import { MuxStream } from './stream.ts'
 import { StreamTable } from './stream-table.ts'
@@ -59,6 +60,7 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
   readonly #inbox: Inbox
   readonly #reader: FrameReader
   readonly #liveness: Liveness
+  readonly #poller: Poller | undefined
   readonly #streams = new StreamTable()
   #nextId: number
   #lastInbound = 0
@@ -97,10 +99,14 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
     const budget = new PeerBudget(config.clock)
     this.outbox = new Outbox(pipe, config.clock, budget, (stream) => this.forget(stream))
     this.#liveness = new Liveness(this, config.keepAliveMs)
+    this.#poller = config.pollUs === undefined ? undefined : new Poller(config.clock, config.pollUs)
     this.#inbox = new Inbox(this, this.outbox, budget, this.#liveness)
     this.#reader = new FrameReader(this.#inbox)
     pipe.onData = (data, start, end) => this.#received(data, start, end)
-    pipe.onFlush = () => this.outbox.sendUpdates()
+    pipe.onFlush = () => {
+      this.outbox.sendUpdates()
+      this.#poller?.sent()
+    }
     pipe.onDrain = () => this.#drained()
     pipe.onClose = (error) => this.#pipeClosed(error)
     process.nextTick(() => pipe.start())
@@ -251,6 +257,7 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
   #received(data: Buffer, start: number, end: number): void {
     if (this.#state === 'closed') return
     this.#liveness.heard()
+    this.#poller?.received()
     this.guard(() => {
       this.#reader.push(data, start, end)
       this.outbox.pump()
@@ -380,6 +387,7 @@ export class MuxConnection implements Connection, InboxPort, LivenessPort {
     const told = error.code === 'LINK_LOST' || error.code === 'LINK_CLOSED'
     this.#over = told ? error : new KithError('LINK_CLOSED', undefined, { cause: error, remote: this.#info.remote })
     this.outbox.end()
+    this.#poller?.end()
     this.#liveness.end(this.#over)
     this.#refuseWaiters(this.#over)
     this.#early.clear()

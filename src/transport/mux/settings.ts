@@ -11,6 +11,7 @@ export interface Settings {
   readonly linkWindowBytes: number
   readonly mayGrow: (() => boolean) | undefined
   readonly keepAliveMs: number
+  readonly pollUs: (() => number) | undefined
   readonly memory: LinkMemory | undefined
   readonly onRefused: ((number: number) => void) | undefined
 }
@@ -25,6 +26,7 @@ export function settings(clock: Clock, options: MultiplexOptions): Settings {
     linkWindowBytes: within('linkWindowBytes', options.linkWindowBytes, limits.DEFAULT_LINK_WINDOW_BYTES, 0, Number.MAX_SAFE_INTEGER),
     mayGrow: options.mayGrow,
     keepAliveMs: within('keepAliveMs', options.keepAliveMs, limits.KEEP_ALIVE_MS, 0, 0x7fff_ffff),
+    pollUs: options.pollUs,
     memory: options.memory,
     onRefused: options.onRefused,
   }

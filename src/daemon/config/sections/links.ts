@@ -1,7 +1,8 @@
 import { z } from 'zod'
+import { MAX_POLL_US } from '../../../transport/mux/poller.ts'
 import { PRIVATE_NETWORKS, proxiesSchema, withoutCredentials } from '../proxies.ts'
 import { type Section, setting } from '../setting.ts'
-import { flag, network, wholePathOrNone } from '../values.ts'
+import { flag, network, whole, wholePathOrNone } from '../values.ts'
 
 const SCHEMES = ['tcp', 'quic', 'udx', 'tls', 'wss', 'relay', 'memory'] as const
 
@@ -20,6 +21,7 @@ export interface LinkSettings {
   readonly listen: readonly string[]
   readonly 'link.prefer': readonly string[]
   readonly 'link.require_pq': boolean
+  readonly 'link.poll_us': number
   readonly 'link.proxy': readonly string[]
   readonly 'link.proxy_direct': readonly string[]
   readonly 'link.site_ca_file': string
@@ -45,6 +47,13 @@ export const LINKS: Section<LinkSettings> = {
     fallback: false,
     dynamic: true,
     about: 'Refuse links whose key exchange is not post-quantum (excludes quic).',
+  }),
+  'link.poll_us': setting({
+    schema: whole(0, MAX_POLL_US),
+    fallback: 0,
+    dynamic: true,
+    about:
+      'For how many microseconds a link that is answered within that time keeps looking for the next answer before the process sleeps; 0: it sleeps at once. Calls become faster, for a processor that is busy meanwhile; 200 is a good value, and both machines want it.',
   }),
   'link.proxy': setting({
     schema: proxiesSchema,

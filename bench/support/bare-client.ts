@@ -1,19 +1,8 @@
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 
 /** As many bytes as a small call has on the wire, each way. */
 const BYTES = 200
-
-/** Sends back whatever comes, with nothing else: what a round trip costs before anything is done with it. */
-export async function serveBare(): Promise<number> {
-  const server = createServer({ noDelay: true }, (socket) => {
-    socket.on('error', () => socket.destroy())
-    socket.on('data', (chunk) => socket.write(chunk))
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  return (server.address() as AddressInfo).port
-}
 
 export interface BareClient {
   /** One round trip; one at a time. */
