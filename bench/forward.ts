@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { BenchRow } from './harness.ts'
-import { download, requests, upload, type Way, wrk } from './support/load.ts'
+import { bursts, download, requests, upload, type Way, wrk } from './support/load.ts'
 import { freePort, reachable, startJson, stop } from './support/processes.ts'
 import { processTree } from './support/stopwatch.ts'
 
@@ -227,6 +227,22 @@ export const rows: readonly BenchRow[] = [
     ({ http, pids }, quick) => requests(http, quick ? 5_000 : 30_000, true, 100, 'together', ...pids()),
   ),
   row(
+    'kith forward, 200 short HTTP requests of curl in one instant, all of them answered',
+    'req/s',
+    1.2,
+    undefined,
+    ({ ssh }) => ssh,
+    ({ http, pids }, quick) => bursts(http, 200, quick ? 5 : 40, 'all', pids()),
+  ),
+  row(
+    'kith forward, 200 short HTTP requests of curl in one instant, the middle burst',
+    'req/s',
+    1.2,
+    undefined,
+    ({ ssh }) => ssh,
+    ({ http, pids }, quick) => bursts(http, 200, quick ? 5 : 40, 'middle', pids()),
+  ),
+  row(
     'kith forward, 200 short HTTP requests at once, come in one instant',
     'req/s',
     1.2,
@@ -234,8 +250,8 @@ export const rows: readonly BenchRow[] = [
     ({ ssh }) => ssh,
     ({ http, pids }, quick) => requests(http, quick ? 1_000 : 6_000, false, 200, 'together', ...pids()),
   ),
-  // sshd and ssh keep 128 connections waiting: of 200 in one instant some are not heard, and come again a second later. That is what their users see, and says
-  // nothing about their speed; the same clients in groups all find room.
+  // ssh keeps 128 connections waiting: of 200 in one instant some are not heard now and then, and come again a second later. Its users see that, and it says nothing
+  // about its speed; the same clients in groups all find room.
   row(
     'kith forward, 200 short HTTP requests at once, come in groups of 50',
     'req/s',

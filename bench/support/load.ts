@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { Agent, request } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { promisify } from 'node:util'
+import { median } from '../harness.ts'
 import { cpuSeconds, type Far, stopwatch } from './stopwatch.ts'
 
 const run = promisify(execFile)
@@ -143,4 +144,34 @@ export async function wrk(port: number, clients: number, kept: boolean, seconds:
   if (count === undefined || /Non-2xx/.test(stdout)) throw new Error(`not every request was answered: ${stdout}`)
   const [, rate] = /Requests\/sec: *([\d.]+)/.exec(stdout) ?? []
   return CPU ? Number(count) / (used() - before) : Number(rate)
+}
+
+/**
+ * So many requests of `curl --parallel` in one instant, a connection each, again and again: requests/s from the start of curl until it has every answer. `all` counts
+ * every time of waiting, `middle` is the middle burst; with `--cpu` both count what `pids` used.
+ */
+export async function bursts(port: number, parallel: number, times: number, counted: 'all' | 'middle', pids: readonly number[]): Promise<number> {
+  const args = [
+    '-sSZ',
+    '--parallel-immediate',
+    '--parallel-max',
+    String(parallel),
+    '-o',
+    '/dev/null',
+    '-w',
+    '%{http_code}\n',
+    `http://127.0.0.1:${port}/[1-${parallel}]`,
+  ]
+  const used = (): number => pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0)
+  const before = used()
+  const seconds: number[] = []
+  for (let time = 0; time < times; time++) {
+    const started = performance.now()
+    const { stdout } = await run('curl', args)
+    seconds.push((performance.now() - started) / 1e3)
+    const answers = stdout.split('\n').filter((line) => line === '200').length
+    if (answers !== parallel) throw new Error(`${answers} of ${parallel} requests were answered`)
+  }
+  if (CPU) return (parallel * times) / (used() - before)
+  return counted === 'middle' ? parallel / median(seconds) : (parallel * times) / seconds.reduce((sum, each) => sum + each, 0)
 }
