@@ -66,6 +66,7 @@ const LEAST_LIFE_MS = MINUTE_MS
 /** Clocks are put right by small steps all the time. */
 const SET_BACK_MS = HOUR_MS
 const RATE_LIMITED_MS = HOUR_MS
+const NOT_KEPT = 'not kept'
 const SELF_SIGNED_LIFE_MS = 30 * DAY_MS
 
 /** Keeps one certificate from one authority. */
@@ -76,6 +77,8 @@ export class CertificateKeeper {
   readonly #stop: AbortController = new AbortController()
   #selfSigned: CertificateFile
   #issued: CertificateFile | undefined
+  /** What was got and is not on disk: tried again with every look. */
+  #unkept: CertificateFile | undefined
   #state: AcmeState
   #error: KithError | undefined
   #timer: Timer | undefined
@@ -122,8 +125,9 @@ export class CertificateKeeper {
 
   /** Asks the authority now if it is time, or whenever `force`; calls at the same time share one attempt. Never rejects: what failed is in `view`. */
   async look({ force = false }: { readonly force?: boolean } = {}): Promise<void> {
-    if (this.#flight === undefined && !force && this.#options.clock.now() < this.#dueMs()) return
-    this.#flight ??= this.#issue().finally(() => {
+    const due = force || this.#options.clock.now() >= this.#dueMs()
+    if (this.#flight === undefined && !due && this.#unkept === undefined) return
+    this.#flight ??= (due ? this.#issue() : this.#keep()).finally(() => {
       this.#flight = undefined
     })
     await this.#flight
@@ -165,11 +169,10 @@ export class CertificateKeeper {
       const key = await this.#options.accountKey()
       await this.#begin()
       const issued = await issueCertificate({ http, directory, key, contact, identifiers, profile, responder, clock, signal })
-      // On disk before it counts: a node that dies here must not have used up the authority's patience for nothing.
-      await this.#options.store.writeCertificate({ directory, ...issued })
       this.#issued = issued
+      this.#unkept = issued
       this.#error = undefined
-      await this.#remember({ issuedMs: clock.now(), failures: 0, askedMs: clock.now(), nextMs: 0 })
+      await this.#keep()
       logger.info('certificate issued', { names: issued.names, notAfter: new Date(issued.notAfter).toISOString() })
       onOutcome?.('issued')
     } catch (thrown) {
@@ -177,6 +180,27 @@ export class CertificateKeeper {
       // Ended by the owner, not by the authority: the next start may ask at once.
       else if (this.#state !== before) await this.#remember(before)
     }
+  }
+
+  /**
+   * On disk before it counts: a node that dies here must not have used up the authority's patience for nothing. Where it cannot be written it is used all the
+   * same, since the next one could not be written either.
+   */
+  async #keep(): Promise<void> {
+    const { store, directory, clock, logger } = this.#options
+    const issued = this.#unkept
+    if (issued === undefined) return
+    try {
+      await store.writeCertificate({ directory, ...issued })
+    } catch (cause) {
+      const message = 'The certificate was issued and is in use, but the home cannot be written to: it is lost when the node stops.'
+      if (this.#error?.details.reason !== NOT_KEPT) logger.warn('certificate not kept', { reason: cause instanceof Error ? cause.message : 'unknown' })
+      this.#error = new KithError('CERTIFICATE_FAILED', message, { details: { reason: NOT_KEPT }, cause, next: 'kith doctor' })
+      return
+    }
+    this.#unkept = undefined
+    if (this.#error?.details.reason === NOT_KEPT) this.#error = undefined
+    await this.#remember({ issuedMs: clock.now(), failures: 0, askedMs: clock.now(), nextMs: 0 })
   }
 
   /** As though it had failed already: whoever dies while he asks must not ask again at once. @throws KithError `CERTIFICATE_FAILED` where nothing can be kept. */

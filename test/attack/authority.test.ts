@@ -92,6 +92,31 @@ test('a home that cannot be written to, nobody is asked for what could not be ke
   assert.deepEqual(at.ca.asked, [])
 })
 
+test('a certificate that cannot be kept, used all the same, not ordered anew every few minutes, and kept when it can be', async (t) => {
+  const at = await bench(t)
+  const real = createCertificateStore(at.home)
+  let full = true
+  const writeCertificate: CertificateStore['writeCertificate'] = async (certificate) => {
+    if (full) throw new Error('ENOSPC')
+    await real.writeCertificate(certificate)
+  }
+  const keeper = await at.keeper({ store: { ...real, writeCertificate } })
+  const orders = (): number => at.ca.asked.filter((path) => path === 'order').length
+  for (let hour = 0; hour < 30; hour++) {
+    await looked(at.clock, keeper)
+    assert.deepEqual([keeper.view.source, keeper.view.error?.details.reason, orders()], ['acme', 'not kept', 1])
+    at.clock.advance(60 * MINUTE_MS)
+  }
+  // Whoever starts now has none, and does not order one at once.
+  const early = await at.keeper()
+  assert.equal(early.view.source, 'self-signed')
+  await early.close()
+  full = false
+  await looked(at.clock, keeper)
+  assert.equal(keeper.view.error, undefined)
+  assert.deepEqual([(await at.keeper()).view.source, orders()], ['acme', 1])
+})
+
 test('closed while it asks, asked again at the next start without waiting', async (t) => {
   const at = await bench(t)
   const asked = Promise.withResolvers<void>()
