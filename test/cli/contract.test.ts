@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test'
 import { COMMANDS } from '../../src/cli/commands/index.ts'
 import { parse } from '../../src/cli/parse.ts'
 import type { CommandSpec } from '../../src/cli/spec.ts'
-import { createStage, type Stage } from './support.ts'
+import { createStage, errorOf, type Stage } from './support.ts'
 
 let stage: Stage
 before(async () => {
@@ -25,7 +25,6 @@ const specs = await Promise.all(COMMANDS.map(async (entry) => (await entry.load(
 const all = specs.flatMap((spec) => leaves(spec, [spec.name]))
 /** Something for each argument that must be there. */
 const words = ({ spec }: Leaf): string[] => (spec.arguments ?? []).filter(({ name }) => name.startsWith('<')).map(() => 'x')
-const errorOf = (stderr: string): { code: string; message: string; next: string | null; details: object } => JSON.parse(stderr).error
 
 /** On a terminal only, never as JSON. */
 const SHOWN_TO_PEOPLE: readonly string[] = ['id phrase', 'id shares', 'recovery phrase', 'vault phrase']

@@ -2,15 +2,13 @@ import assert from 'node:assert/strict'
 import { readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { after, before, test } from 'node:test'
-import { createStage, type Stage } from './support.ts'
+import { createStage, errorOf, type Stage } from './support.ts'
 
 let stage: Stage
 before(async () => {
   stage = await createStage()
 })
 after(() => stage.close())
-
-const errorOf = (stderr: string): { code: string; message: string; next: string | null; details: Record<string, unknown> } => JSON.parse(stderr).error
 
 test('up, no identity, runs degraded, answers, and init makes it whole without a restart', async () => {
   const home = stage.home('fresh')

@@ -5,22 +5,16 @@ import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { EntryLine, TopicListed } from '../../src/daemon/control/routes/gossip-api.ts'
-import { createStage, type Stage } from './support.ts'
+import { createStage, errorOf, meet, type Stage } from './support.ts'
 
 const BIN = fileURLToPath(new URL('../../bin/kith.mjs', import.meta.url))
 let stage: Stage
-const dids = { alice: '', bob: '' }
+let dids = { alice: '', bob: '' }
 const on = (name: string, ...args: string[]): string[] => [...args, '--home', stage.home(name)]
-const errorOf = (stderr: string): { code: string; message: string; next: string | null } => JSON.parse(stderr).error
 
 before(async () => {
   stage = await createStage()
-  for (const name of ['alice', 'bob'] as const) {
-    dids[name] = (await stage.json<{ did: string }>(on(name, 'init', '--name', name))).did
-    await stage.up(stage.home(name))
-  }
-  const paired = await stage.shell('kith --home alice invite | kith --home bob join -')
-  assert.equal(paired.status, 0, paired.stderr)
+  dids = await meet(stage)
 })
 after(() => stage.close())
 

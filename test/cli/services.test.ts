@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { untilPartial } from '../first-five-minutes/files.ts'
-import { createStage, type Stage } from './support.ts'
+import { createStage, errorOf, type Stage } from './support.ts'
 
 const BIN = fileURLToPath(new URL('../../bin/kith.mjs', import.meta.url))
 const MIB = 1_048_576
@@ -18,7 +18,6 @@ let web: Server
 let port = 0
 const dids = { alice: '', bob: '' }
 const on = (name: string, ...args: string[]): string[] => [...args, '--home', stage.home(name)]
-const errorOf = (stderr: string): { code: string; message: string; next: string | null } => JSON.parse(stderr).error
 
 before(async () => {
   stage = await createStage()

@@ -119,3 +119,20 @@ export async function createStage(): Promise<Stage> {
   }
   return stage
 }
+
+/** What a command with `--json` that failed has said. */
+export function errorOf(stderr: string): { code: string; message: string; next: string | null; details: Record<string, unknown> } {
+  return JSON.parse(stderr).error
+}
+
+/** Two running nodes, paired: `alice` made the ticket. @returns their DIDs. */
+export async function meet(stage: Stage): Promise<{ alice: string; bob: string }> {
+  const dids = { alice: '', bob: '' }
+  for (const name of ['alice', 'bob'] as const) {
+    dids[name] = (await stage.json<{ did: string }>(['init', '--name', name, '--home', stage.home(name)])).did
+    await stage.up(stage.home(name))
+  }
+  const paired = await stage.shell('kith --home alice invite | kith --home bob join -')
+  if (paired.status !== 0) throw new Error(paired.stderr)
+  return dids
+}

@@ -1,22 +1,16 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { TrustShown } from '../../src/daemon/control/routes/trust-api.ts'
-import { createStage, type Stage } from './support.ts'
+import { createStage, errorOf, meet, type Stage } from './support.ts'
 
 let stage: Stage
-const dids = { alice: '', bob: '' }
+let dids = { alice: '', bob: '' }
 const on = (name: string, ...args: string[]): string[] => [...args, '--home', stage.home(name)]
-const errorOf = (stderr: string): { code: string; message: string; next: string | null } => JSON.parse(stderr).error
 const shown = (...args: string[]): Promise<TrustShown> => stage.json<TrustShown>(on('alice', 'trust', ...args))
 
 before(async () => {
   stage = await createStage()
-  for (const name of ['alice', 'bob'] as const) {
-    dids[name] = (await stage.json<{ did: string }>(on(name, 'init', '--name', name))).did
-    await stage.up(stage.home(name))
-  }
-  const paired = await stage.shell('kith --home alice invite | kith --home bob join -')
-  assert.equal(paired.status, 0, paired.stderr)
+  dids = await meet(stage)
 })
 after(() => stage.close())
 

@@ -261,6 +261,9 @@ function exchange(bytes: Uint8Array): Promise<string> {
   })
 }
 
+/** Fields of requests, whichever. */
+const FIELDS = 'peer action target did urls name id ticket count uses expires_ms class topic data weight labels reason members'.split(' ')
+
 const control: FuzzTarget = {
   name: 'control',
   seeds: REQUESTS.map((text) => utf8(text)),
@@ -292,35 +295,7 @@ const control: FuzzTarget = {
     'kith1',
   ].map((text) => utf8(text)),
   arbitrary: fc
-    .tuple(
-      fc.constantFrom(...Object.keys(controlRoutes)),
-      fc.jsonValue(),
-      fc.array(
-        fc.tuple(
-          fc.constantFrom(
-            'peer',
-            'action',
-            'target',
-            'did',
-            'urls',
-            'name',
-            'id',
-            'ticket',
-            'count',
-            'uses',
-            'expires_ms',
-            'class',
-            'topic',
-            'data',
-            'weight',
-            'labels',
-            'reason',
-            'members',
-          ),
-          fc.jsonValue(),
-        ),
-      ),
-    )
+    .tuple(fc.constantFrom(...Object.keys(controlRoutes)), fc.jsonValue(), fc.array(fc.tuple(fc.constantFrom(...FIELDS), fc.jsonValue())))
     .map(([key, value, fields]) => {
       const [method, path = ''] = key.split(' ')
       return utf8(
@@ -381,32 +356,7 @@ const controlBody: FuzzTarget = {
     bob.did,
   ].map((text) => utf8(text)),
   arbitrary: fc
-    .tuple(
-      fc.nat(BODIES.length - 1),
-      fc.dictionary(
-        fc.constantFrom(
-          'peer',
-          'action',
-          'target',
-          'did',
-          'urls',
-          'name',
-          'id',
-          'ticket',
-          'count',
-          'uses',
-          'expires_ms',
-          'class',
-          'topic',
-          'data',
-          'weight',
-          'labels',
-          'reason',
-          'members',
-        ),
-        fc.jsonValue(),
-      ),
-    )
+    .tuple(fc.nat(BODIES.length - 1), fc.dictionary(fc.constantFrom(...FIELDS), fc.jsonValue()))
     .map(([route, body]) => Buffer.concat([Uint8Array.of(route), utf8(JSON.stringify({ ...BODIES[route]?.[1], ...body }))])),
   run(input) {
     const [path = ''] = BODIES[(input[0] ?? 0) % BODIES.length] ?? []
