@@ -1,31 +1,19 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { startAvahi } from '../support/avahi.ts'
 import { identity } from './mdns-support.ts'
 
 const run = promisify(execFile)
 const TOOLS = ['/usr/sbin/avahi-daemon', '/usr/bin/avahi-browse', '/usr/bin/avahi-publish-service', '/usr/bin/dbus-daemon', '/usr/sbin/ip', '/usr/bin/unshare']
 const PREFIX = `kith${process.pid % 100_000}`
 const [AVAHI, NODE] = [`${PREFIX}a`, `${PREFIX}b`]
-
-const BUS = (socket: string): string => `<busconfig><type>system</type><listen>unix:path=${socket}</listen><auth>EXTERNAL</auth>
-<policy context="default"><allow user="*"/><allow own="*"/><allow send_type="method_call"/><allow send_destination="*"/><allow receive_sender="*"/></policy>
-</busconfig>`
-const CONFIG = `[server]
-host-name=laboratory-avahi
-use-ipv4=yes
-use-ipv6=no
-[wide-area]
-enable-wide-area=no
-[publish]
-publish-workstation=no
-`
 
 async function skipReason(): Promise<string | false> {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'needs root on Linux for network namespaces'
@@ -91,15 +79,7 @@ function line(child: ChildProcess, wanted: (line: string) => boolean): Promise<s
 
 test('mdns: avahi lists the node, the node lists avahi’s service, and both see the other leave', { skip: await skipReason(), timeout: 60_000 }, async (t) => {
   const { directory, within } = await laboratory(t)
-  await writeFile(join(directory, 'bus.conf'), BUS(join(directory, 'bus')))
-  await writeFile(join(directory, 'avahi.conf'), CONFIG)
-  const bus = within(AVAHI, 'dbus-daemon', ['--config-file', join(directory, 'bus.conf'), '--nofork', '--print-address=1'])
-  await line(bus, (text) => text.startsWith('unix:'))
-  // avahi keeps its pid file in /run, which namespaces of the network share: it gets a /run/avahi-daemon of its own.
-  const own = 'mkdir -p /run/avahi-daemon && mount -t tmpfs none /run/avahi-daemon && exec avahi-daemon "$@" 2>&1'
-  const avahi = within(AVAHI, 'unshare', ['-m', 'sh', '-c', own, 'sh', '-f', join(directory, 'avahi.conf'), '--no-drop-root', '--no-chroot', '--no-rlimits'])
-  await line(avahi, (text) => text.includes('Server startup complete'))
-  avahi.stdout?.resume()
+  await startAvahi(directory, (command, args) => within(AVAHI, command, args))
 
   const published = identity('printer', 1)
   const service = within(AVAHI, 'avahi-publish-service', ['Other node', '_icn._udp', '4400', 'version=0.1.0', `did=${published.did}`])

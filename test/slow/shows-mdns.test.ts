@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { base58Encode } from '../../src/core/base58.ts'
 import { publicKeyOfSeed, randomSeed } from '../../src/core/crypto/ed25519.ts'
 import { systemRandom } from '../../src/core/random.ts'
 import { formatDid } from '../../src/identity/did.ts'
 import { createLaboratory, line, type Machine, noLaboratory, until } from '../shows/laboratory.ts'
+import { startAvahi } from '../support/avahi.ts'
 
 /** The real daemon and the real avahi on one network, and two daemons that find each other again. */
 const AVAHI_TOOLS = [
@@ -17,18 +16,6 @@ const AVAHI_TOOLS = [
   '/usr/bin/unshare',
   '/usr/bin/python3',
 ]
-const BUS = (socket: string): string => `<busconfig><type>system</type><listen>unix:path=${socket}</listen><auth>EXTERNAL</auth>
-<policy context="default"><allow user="*"/><allow own="*"/><allow send_type="method_call"/><allow send_destination="*"/><allow receive_sender="*"/></policy>
-</busconfig>`
-const CONFIG = `[server]
-host-name=laboratory-avahi
-use-ipv4=yes
-use-ipv6=no
-[wide-area]
-enable-wide-area=no
-[publish]
-publish-workstation=no
-`
 /** Prints the port of each datagram or connection that comes. */
 const LISTEN = `
 import socket, sys, select
@@ -59,15 +46,9 @@ test('daemon and avahi on one network, each lists the other; only peers of the a
 }, async (t) => {
   const laboratory = await createLaboratory(t)
   const { folder } = laboratory
-  await writeFile(join(folder, 'bus.conf'), BUS(join(folder, 'bus')))
-  await writeFile(join(folder, 'avahi.conf'), CONFIG)
   const printer = await laboratory.machine('printer')
   const desk = await laboratory.machine('desk')
-  await line(printer.spawn('dbus-daemon', ['--config-file', join(folder, 'bus.conf'), '--nofork', '--print-address=1']), (text) => text.startsWith('unix:'))
-  // avahi keeps its pid file in /run, which namespaces of the network share: it gets a /run/avahi-daemon of its own.
-  const own = 'mkdir -p /run/avahi-daemon && mount -t tmpfs none /run/avahi-daemon && exec avahi-daemon "$@" 2>&1'
-  const avahi = printer.spawn('unshare', ['-m', 'sh', '-c', own, 'sh', '-f', join(folder, 'avahi.conf'), '--no-drop-root', '--no-chroot', '--no-rlimits'])
-  await line(avahi, (text) => text.includes('Server startup complete'))
+  await startAvahi(folder, (command, args) => printer.spawn(command, args))
   const knocks: string[] = []
   const ears = printer.spawn('python3', ['-c', LISTEN, '4400', '4401'])
   await line(ears, (text) => text === 'ready')
