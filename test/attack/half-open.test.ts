@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { duplexPair } from 'node:stream'
 import { type TestContext, test } from 'node:test'
+import { connect as connectTls } from 'node:tls'
 import { systemClock } from '../../src/core/clock.ts'
 import { publicKeyOfSeed, randomSeed } from '../../src/core/crypto/ed25519.ts'
 import { manualClock } from '../../src/core/manual-clock.ts'
@@ -10,7 +12,7 @@ import { FrontGuard, type FrontPlace } from '../../src/transport/front/guard.ts'
 import { FrontPool } from '../../src/transport/front/pool.ts'
 import { createTlsTransport } from '../../src/transport/tls.ts'
 import { within } from '../transport/support.ts'
-import { handClock } from '../transport/tls-support.ts'
+import { handClock, listenTls } from '../transport/tls-support.ts'
 import { until } from '../tunnel/pair.ts'
 
 /** Many who come to the port that links and the site share, and then say nothing. */
@@ -94,3 +96,28 @@ async function halfOpen(t: TestContext, port: number, localAddress: string): Pro
   socket.resume()
   return { closed }
 }
+
+test('a client that never ends its handshake, HANDSHAKE_TIMEOUT after ten seconds and no channel', { timeout: 30_000 }, async (t) => {
+  const clock = handClock(Date.now())
+  const seed = randomSeed(systemRandom)
+  const door = await listenTls(t, { transport: createTlsTransport({ seed, clock, random: systemRandom }), key: publicKeyOfSeed(seed) })
+  const failed = door.failed()
+  const socket = connect({ port: door.port, host: '127.0.0.1' })
+  t.after(() => socket.destroy())
+  socket.on('error', () => {})
+  const [hello, theirs] = duplexPair()
+  const client = connectTls({ socket: hello, ALPNProtocols: ['icn/1'], rejectUnauthorized: false })
+  client.on('error', () => {})
+  t.after(() => client.destroy())
+  const [first] = (await once(theirs, 'data')) as [Buffer]
+  socket.write(first)
+  // The other side has said all it has to say.
+  await within('the answer', once(socket, 'data'))
+  const closed = new Promise((resolve) => socket.resume().once('close', resolve))
+  clock.advance(9_999)
+  assert.equal(door.failures.length, 0)
+  clock.advance(1)
+  assert.equal((await failed).code, 'HANDSHAKE_TIMEOUT')
+  await within('the end', closed)
+  assert.equal(door.channels.length, 0)
+})
