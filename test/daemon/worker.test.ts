@@ -96,6 +96,17 @@ test('a module beside the daemon, registered here and at a head, answers the own
   )
 })
 
+test('a module beside the daemon, the owner of its head takes the right back, hears of it at once and how to get it back when it asked again', async () => {
+  const [hub, box] = nodes as [Node, Node, Node]
+  await hub.policy.allow('box', 'offer', 'dev4/echo')
+  const { worker, news } = await beside('box', 'dev4', ['hub'])
+  await until(() => news.includes('registered'))
+  await hub.policy.deny('box', 'offer', 'dev4/echo')
+  await until(() => news.at(-1)?.startsWith('refused') === true)
+  assert.deepEqual(news.slice(-3), ['registered', 'connecting WORKER_DENIED', `refused WORKER_DENIED kith allow ${box.did} offer dev4/echo`])
+  await worker.close()
+})
+
 test('a module beside the daemon that drains, a stream runs, ends when the stream has', async () => {
   const [, box] = nodes as [Node, Node, Node]
   const { worker, phases } = await beside('box', 'dev2')

@@ -90,7 +90,7 @@ class Elsewhere {
 
   #tell(head: Did, alias: string, { phase, error }: WorkerState): void {
     const target = typeof error?.details.target === 'string' ? error.details.target : alias
-    const next = error?.code === 'WORKER_DENIED' ? `kith allow ${this.#options.did} offer ${target}` : null
+    const next = phase === 'refused' && error?.code === 'WORKER_DENIED' ? `kith allow ${this.#options.did} offer ${target}` : null
     this.#news ??= this.#link.openLean('', NEWS_PROTOCOL)
     this.#news.then(
       (stream) => writeNews(stream, { head, name: this.#options.nameOf(head), phase, error: error?.code ?? null, next }),
