@@ -8,6 +8,7 @@ import { systemClock } from '../../src/core/clock.ts'
 import { publicKeyOfSeed, randomSeed } from '../../src/core/crypto/ed25519.ts'
 import { manualClock } from '../../src/core/manual-clock.ts'
 import { systemRandom } from '../../src/core/random.ts'
+import { httpResponder } from '../../src/site/acme/responders.ts'
 import { FrontGuard, type FrontPlace } from '../../src/transport/front/guard.ts'
 import { FrontPool } from '../../src/transport/front/pool.ts'
 import { createTlsTransport } from '../../src/transport/tls.ts'
@@ -85,14 +86,14 @@ for (const [where, host, most] of [
   })
 }
 
-/** The first byte of a handshake, and no more. */
-async function halfOpen(t: TestContext, port: number, localAddress: string): Promise<{ readonly closed: Promise<void> }> {
+/** The first byte of a handshake or a request, and no more. */
+async function halfOpen(t: TestContext, port: number, localAddress: string, first = '\x16'): Promise<{ readonly closed: Promise<void> }> {
   const socket: Socket = connect({ port, host: '127.0.0.1', localAddress })
   t.after(() => socket.destroy())
   socket.on('error', () => {})
   const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
   await Promise.race([once(socket, 'connect').catch(() => {}), closed])
-  socket.write(Buffer.of(0x16))
+  socket.write(first)
   socket.resume()
   return { closed }
 }
@@ -120,4 +121,14 @@ test('a client that never ends its handshake, HANDSHAKE_TIMEOUT after ten second
   assert.equal((await failed).code, 'HANDSHAKE_TIMEOUT')
   await within('the end', closed)
   assert.equal(door.channels.length, 0)
+})
+
+test('the port of a challenge full of silent connections, the authority is still answered', { timeout: 30_000 }, async (t) => {
+  const responder = httpResponder({ host: '127.0.0.1', port: 0 })
+  const end = await responder.offer({ identifier: { type: 'dns', value: 'a.example.org' }, token: 'one', authorization: 'one.thumb' })
+  t.after(() => end())
+  const port = responder.port as number
+  await Promise.all(Array.from({ length: 100 }, () => halfOpen(t, port, '127.0.0.1', 'G')))
+  const answer = await within('the answer', fetch(`http://127.0.0.1:${port}/.well-known/acme-challenge/one`))
+  assert.equal(await answer.text(), 'one.thumb')
 })

@@ -1,4 +1,5 @@
 import { createServer, type Server } from 'node:http'
+import type { Socket } from 'node:net'
 import { utf8 } from '../../core/bytes.ts'
 import type { Clock } from '../../core/clock.ts'
 import { sha256 } from '../../core/crypto/hash.ts'
@@ -93,7 +94,17 @@ async function listen({ host, port }: HttpResponderOptions, open: ReadonlyMap<st
     if (answer === undefined) response.writeHead(404).end()
     else response.writeHead(200, { 'Content-Type': 'application/octet-stream' }).end(answer)
   })
-  server.maxConnections = MAX_CONNECTIONS
+  // The oldest gives way: an authority asks once and quickly, and nobody else has a question that is worth waiting for.
+  const connections = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    const [oldest] = connections
+    if (oldest !== undefined && connections.size >= MAX_CONNECTIONS) {
+      connections.delete(oldest)
+      oldest.destroy()
+    }
+    connections.add(socket)
+    socket.on('close', () => connections.delete(socket))
+  })
   await new Promise<void>((resolve, reject) => {
     // Stays for good: accepting can fail later, and an error that nobody listens to would end the process.
     server.on('error', (cause: NodeJS.ErrnoException) => {
