@@ -57,11 +57,17 @@ test('a source that has every place it may have, gets one for the oldest that ha
   assert.deepEqual(gone, ['second'])
 })
 
+/** Only Linux has all of 127.0.0.0/8 without being told. */
+const skip = (most: number): string | false => (most > 20 && process.platform !== 'linux' ? 'one loopback address only' : false)
+
 for (const [where, host, most] of [
   ['several addresses', (count: number) => `127.0.${count % 5}.2`, 60],
   ['its own address', () => '127.0.0.1', 20],
 ] as const) {
-  test(`handshakes that stop half-way, as many as the door holds, from ${where}: a peer still gets in, and they end`, { timeout: 30_000 }, async (t) => {
+  test(`handshakes that stop half-way, as many as the door holds, from ${where}: a peer still gets in, and they end`, {
+    timeout: 30_000,
+    skip: skip(most),
+  }, async (t) => {
     const clock = handClock(Date.now())
     const seed = randomSeed(systemRandom)
     const fronts = new FrontPool({ clock, limits: { connections: 60, perSource: 20 } })
