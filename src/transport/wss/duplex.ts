@@ -11,7 +11,11 @@ const MAX_MESSAGE_BYTES = 1_048_576
 const MAX_PIECES = 4_096
 const MAX_FRAGMENTS = 1_024
 /** What is taken of the other side. */
-export const INCOMING_LIMITS = { maxPayload: MAX_MESSAGE_BYTES, maxBufferedChunks: MAX_PIECES, maxFragments: MAX_FRAGMENTS } as const
+export const INCOMING_LIMITS: { readonly maxPayload: number; readonly maxBufferedChunks: number; readonly maxFragments: number } = {
+  maxPayload: MAX_MESSAGE_BYTES,
+  maxBufferedChunks: MAX_PIECES,
+  maxFragments: MAX_FRAGMENTS,
+}
 /** What waits for a slow reader before the other side is stopped. */
 const WAITING_BYTES = 262_144
 /** Middle-boxes forget connections that are silent for a minute. */
