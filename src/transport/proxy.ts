@@ -1,6 +1,6 @@
 import { isIP, type Socket } from 'node:net'
 import type { Clock } from '../core/clock.ts'
-import { KithError } from '../core/errors.ts'
+import { isKithError, KithError } from '../core/errors.ts'
 import { SocketBytes } from './proxy/bytes.ts'
 import { httpConnectHop } from './proxy/http-connect.ts'
 import { type ProxyTarget, socksHop } from './proxy/socks.ts'
@@ -68,7 +68,11 @@ async function throughAll(socket: Socket, proxies: readonly ProxyUrl[], target: 
   signal.addEventListener('abort', abort, { once: true })
   try {
     signal.throwIfAborted()
-    for (const [at, proxy] of proxies.entries()) await hop(bytes, proxy, proxies[at + 1] ?? target)
+    for (const [at, proxy] of proxies.entries()) {
+      const next = proxies[at + 1]
+      if (next === undefined) await hop(bytes, proxy, target)
+      else await hop(bytes, proxy, next).catch((error: unknown) => Promise.reject(beforeNext(error, proxy, next)))
+    }
     await bytes.release()
     return socket
   } catch (error) {
@@ -77,6 +81,14 @@ async function throughAll(socket: Socket, proxies: readonly ProxyUrl[], target: 
   } finally {
     signal.removeEventListener('abort', abort)
   }
+}
+
+/** What a proxy could not reach is another proxy. */
+function beforeNext(error: unknown, proxy: ProxyUrl, next: ProxyUrl): unknown {
+  if (!isKithError(error, 'ADDRESS_UNREACHABLE')) return error
+  const reason = error.details.reason ?? 'unknown'
+  const details = { proxy: next.toString(), reason }
+  return new KithError('PROXY_UNREACHABLE', `The proxy ${next} cannot be reached through ${proxy} (${reason}).`, { details, cause: error })
 }
 
 function hop(bytes: SocketBytes, proxy: ProxyUrl, next: ProxyTarget): Promise<void> {

@@ -282,6 +282,23 @@ test('a proxy that says nothing, or is not there, PROXY_UNREACHABLE; a caller th
   assert.equal(await ends(waiting), 'ABORTED ')
 })
 
+test('a second proxy that is not there, PROXY_UNREACHABLE with its name', async (t) => {
+  const socks = await scripted(t, [Buffer.from([5, 0]), Buffer.from([5, 5, 0, 1, 0, 0, 0, 0, 0, 0])])
+  const http = await scripted(t, [Buffer.from('HTTP/1.1 503 no\r\n\r\n')])
+  for (const [first, reason] of [
+    [`socks5://127.0.0.1:${socks.port}`, 'connection-refused'],
+    [`http://127.0.0.1:${http.port}`, 'status-503'],
+  ] as const) {
+    await assert.rejects(through([first, 'http://second.example:3128']), (error: unknown) => {
+      assert.ok(error instanceof KithError)
+      assert.equal(error.code, 'PROXY_UNREACHABLE')
+      assert.deepEqual(error.details, { proxy: 'http://second.example:3128', reason })
+      assert.equal(error.message, `The proxy http://second.example:3128 cannot be reached through ${first} (${reason}).`)
+      return true
+    })
+  }
+})
+
 test('an onion address without a proxy, refused and never asked of a resolver', async () => {
   assert.equal(await ends(through([], 'expyuzz4wqqyqhjn.onion')), 'ADDRESS_UNREACHABLE onion')
   const { transport, key } = tcpSide()
