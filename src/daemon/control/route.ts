@@ -81,8 +81,11 @@ function parseInput<I>(schema: z.ZodType<I>, value: unknown): I {
   const parsed = schema.safeParse(value)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
-  const path = (issue?.path ?? []).join('.')
-  throw new KithError('USAGE', `${path === '' ? 'The request' : path} is not valid: ${issue?.message ?? 'wrong value'}.`, { details: { path } })
+  const steps = issue?.path ?? []
+  const path = steps.join('.')
+  // Of a list people gave the whole: "via", not "via.0".
+  const name = (typeof steps.at(-1) === 'number' ? steps.slice(0, -1) : steps).join('.')
+  throw new KithError('USAGE', `${name === '' ? 'The request' : name} is not valid: ${issue?.message ?? 'wrong value'}.`, { details: { path } })
 }
 
 /** Runs something that throws a `TypeError` for what its caller got wrong: here the caller is the person behind the command line. */
