@@ -40,8 +40,8 @@ export interface MeshConfig {
   /** Refuse links whose key exchange is not post-quantum. Default false. */
   readonly requirePq?: boolean
   /**
-   * For how many us a link whose answers have been coming within that time keeps looking for the next one before the process sleeps. Calls one after the other
-   * take a fraction of the time then, and a processor while they do. Default 0: never; at most 1,000. Not on `quic`.
+   * For how many us a link looks for an answer before the process sleeps, as long as that brings answers sooner. Calls one after the other take a fraction of the
+   * time then, and a processor while they do. Default 0: never; at most 1,000. Not on `quic`.
    */
   readonly pollUs?: number
   /** Rules of the configuration, tried in this order behind those of the owner's commands. */

@@ -108,7 +108,7 @@ export interface MultiplexOptions {
   /** After this long without a byte from the peer a ping asks; after twice as long the connection is lost. Default 15 s; 0 asks never. */
   readonly keepAliveMs?: number
   /**
-   * For how many us (up to 1,000) the process keeps looking for an answer before it sleeps, where answers have been coming as fast; asked at each flush.
+   * For how many us (up to 1,000) the process keeps looking for an answer before it sleeps, as long as that brings answers sooner; asked at each flush.
    * Without it, or 0: it sleeps at once. Not for `quic`.
    */
   readonly pollUs?: () => number

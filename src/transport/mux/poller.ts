@@ -12,8 +12,8 @@ import type { Clock } from '../../core/clock.ts'
  * ```
  *
  * It does so only where that makes arrivals come sooner. Where both sides share a processor, or others keep it busy, whoever polls stands in the way of the answer.
- * So both ways are tried, eight exchanges of every 256 the other way than the rest, and the shorter mean wait decides. A wait beyond the limit, which is a pause and
- * no answer, is followed by sleep; so is a third flush without an arrival, which is bulk. Linux does the same for virtual processors that would halt (`haltpoll`,
+ * So both ways are tried, eight exchanges of every 256 the other way than the rest, and the shorter mean wait decides. A pause, a wait beyond 10 ms, is followed by
+ * sleep; so is a third flush without an arrival, which is bulk. Linux does the same for virtual processors that would halt (`haltpoll`,
  * by default for 200 us).
  */
 export class Poller {
@@ -30,9 +30,8 @@ export class Poller {
   /** Of every `PERIOD`; the first `TRIAL` are the trial. */
   #exchange = 0
   #lastWait: number = PAUSE_MS
-  /** Mean waits in ms, of either way. */
-  #slept: number = PAUSE_MS
-  #polled: number = PAUSE_MS
+  readonly #slept: Mean = new Mean()
+  readonly #polled: Mean = new Mean()
   /** Until when the loop turns, 0 when it need not. */
   #until = 0
   #turns = 0
@@ -52,7 +51,7 @@ export class Poller {
     if (limitMs === 0) return
     const now = this.#clock.monotonic()
     this.#sentAt = now
-    if (++this.#flushes === 1) this.#polls = this.#lastWait <= limitMs && (this.#exchange < TRIAL ? !this.#usual : this.#usual)
+    if (++this.#flushes === 1) this.#polls = this.#lastWait < PAUSE_MS && (this.#exchange < TRIAL ? !this.#usual : this.#usual)
     if (!this.#polls || this.#flushes > FEW_FLUSHES) return
     this.#until = now + limitMs
     this.#turns = 0
@@ -78,16 +77,16 @@ export class Poller {
   }
 
   #count(wait: number): void {
-    if (this.#polls) this.#polled = mean(this.#polled, wait)
-    else this.#slept = mean(this.#slept, wait)
+    const way = this.#polls ? this.#polled : this.#slept
+    way.add(wait)
     this.#exchange++
-    if (this.#exchange === TRIAL) this.#usual = this.#polled < this.#slept
-    else if (this.#exchange > TRIAL && this.#usual && this.#polled >= this.#slept) this.#usual = false
+    if (this.#exchange === TRIAL) this.#usual = this.#polled.value < this.#slept.value
+    else if (this.#exchange > TRIAL && this.#usual && this.#polled.value >= this.#slept.value) this.#usual = false
     else if (this.#exchange === PERIOD) {
       this.#exchange = 0
       // What the trial is about is found out anew.
-      if (this.#usual) this.#slept = PAUSE_MS
-      else this.#polled = PAUSE_MS
+      const tried = this.#usual ? this.#slept : this.#polled
+      tried.forget()
     }
   }
 
@@ -115,12 +114,27 @@ export const MAX_POLL_US = 1_000
 
 /** Longer waits are those of a connection that has nothing to say. */
 const PAUSE_MS = 10
+const MEAN_OVER = 16
+/** More than that beyond the mean counts as that. */
+const LATE_MS = 0.2
 const TRIAL = 8
 const PERIOD = 256
 const FEW_FLUSHES = 2
 const MAX_TURNS = 10_000
 
-/** Of the last four or so; of none yet, the one. */
-function mean(before: number, wait: number): number {
-  return before === PAUSE_MS ? wait : before + (wait - before) / 4
+/** Of the last 16 or so, in ms; of none yet, beyond all. One that was late by far, since somebody collected garbage, must not decide for the rest. */
+class Mean {
+  value: number = PAUSE_MS
+  #count = 0
+
+  add(wait: number): void {
+    if (this.#count < MEAN_OVER) this.#count++
+    if (this.#count === 1) this.value = wait
+    else this.value += (Math.min(wait, this.value + LATE_MS) - this.value) / this.#count
+  }
+
+  forget(): void {
+    this.value = PAUSE_MS
+    this.#count = 0
+  }
 }

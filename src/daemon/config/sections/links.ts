@@ -53,7 +53,7 @@ export const LINKS: Section<LinkSettings> = {
     fallback: 0,
     dynamic: true,
     about:
-      'For how many microseconds a link that is answered within that time keeps looking for the next answer before the process sleeps; 0: it sleeps at once. Calls become faster, for a processor that is busy meanwhile; 200 is a good value, and both machines want it.',
+      'For how many microseconds a link looks for an answer before the process sleeps, as long as that brings answers sooner; 0: it sleeps at once. A processor is busy meanwhile; 200 is a good value, and both machines want it.',
   }),
   'link.proxy': setting({
     schema: proxiesSchema,
