@@ -208,9 +208,15 @@ const HEX_16 = /^[0-9a-f]{16}$/
 const ASCII = /^[\x21-\x7e]{1,128}$/
 const PATH = /^[\x21-\x7e]{1,255}$/
 
+/** The next call is mostly to the same place. */
+let lastPath: string | undefined
+
 /** @throws TypeError for a field that has no place on the wire. */
 export function checkRequest(fields: RequestFields): void {
-  if (!PATH.test(fields.path)) throw new TypeError('a path is /node/service/op or service/op')
+  if (fields.path !== lastPath) {
+    if (!PATH.test(fields.path)) throw new TypeError('a path is /node/service/op or service/op')
+    lastPath = fields.path
+  }
   if (fields.traceId !== undefined && !HEX_32.test(fields.traceId)) throw new TypeError('a trace id is 16 bytes in hex')
   if (fields.parentId !== undefined && !HEX_16.test(fields.parentId)) throw new TypeError('a parent id is 8 bytes in hex')
   if (fields.deadlineMs !== undefined && !(fields.deadlineMs >= 0)) throw new TypeError('a deadline is a number of ms')

@@ -51,8 +51,6 @@ class CallHead implements Head {
   readonly #listeners: Set<() => void> = new Set()
   readonly #forwarder: Forwarder
   readonly #streams: Set<ServedRegistration> = new Set()
-  #lastText: string | undefined
-  #lastPath: CallPath | undefined
 
   constructor(components: HeadComponents) {
     this.#components = components
@@ -202,12 +200,7 @@ class CallHead implements Head {
 
   /** With the name of this node itself taken off. */
   #pathOf(text: string): CallPath | undefined {
-    // Each call is asked about twice: whether it goes on, and where to.
-    if (text !== this.#lastText) {
-      this.#lastText = text
-      this.#lastPath = parseCallPath(text)
-    }
-    const path = this.#lastPath
+    const path = parseCallPath(text)
     return path !== undefined && path.node !== '' && this.#components.isHere?.(path.node) === true ? { node: '', name: path.name } : path
   }
 

@@ -26,6 +26,18 @@ export function checkOperationName(name: string): void {
 /** `service/op`, `/service/op` or `/node/service/op`; `undefined` for anything else. */
 export function parseCallPath(path: string): CallPath | undefined {
   if (path.length > MAX_PATH_LENGTH) return undefined
+  if (path !== lastText) {
+    lastPath = parsed(path)
+    lastText = path
+  }
+  return lastPath
+}
+
+/** Of a call its head, its callee and its handler ask, and the next call is mostly to the same place. */
+let lastText = ''
+let lastPath: CallPath | undefined
+
+function parsed(path: string): CallPath | undefined {
   if (path.charCodeAt(0) !== 0x2f) return NAME.test(path) ? { node: '', name: path } : undefined
   const rest = path.slice(1)
   if (NAME.test(rest)) return { node: '', name: rest }

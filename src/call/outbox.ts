@@ -1,3 +1,4 @@
+import { nextTick } from 'node:process'
 import type { LinkStream } from '../transport/types.ts'
 import { HEAD_BYTES, writeU32 } from './frames.ts'
 
@@ -100,7 +101,7 @@ export class Outbox {
     if (this.#scheduled || this.full) return
     this.#scheduled = true
     // Behind every promise that is settled in this turn, so that what they have to say goes along.
-    process.nextTick(this.#flush)
+    nextTick(this.#flush)
   }
 
   readonly #flush = (): void => {

@@ -1,3 +1,5 @@
+import { Buffer } from 'node:buffer'
+import { nextTick } from 'node:process'
 import { varintSize } from '../core/codec.ts'
 import { type RecordCipher, TAG_BYTES } from '../core/crypto/aead.ts'
 import { borrowBuffer, POOLED_BYTES, PREFIX_ROOM, RECORD_BYTES, returnBuffer } from './buffers.ts'
@@ -74,7 +76,7 @@ export class RecordSender {
     this.staging.set(bytes, this.#at)
     this.#at += bytes.length
     this.#scheduled = true
-    queueMicrotask(() => process.nextTick(this.#tick))
+    queueMicrotask(() => nextTick(this.#tick))
   }
 
   /** From the next record on. The old cipher is wiped. */
@@ -171,7 +173,7 @@ export class RecordSender {
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    if (!this.#gathering) process.nextTick(this.#tick)
+    if (!this.#gathering) nextTick(this.#tick)
   }
 
   #openRecord(): void {

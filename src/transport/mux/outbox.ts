@@ -1,3 +1,4 @@
+import { nextTick } from 'node:process'
 import type { Clock, Timer } from '../../core/clock.ts'
 import type { BytePipe } from '../../core/pipe.ts'
 import { Fifo } from './fifo.ts'
@@ -117,7 +118,7 @@ export class Outbox {
     queueMicrotask(this.#sendUpdatesLater)
   }
 
-  readonly #sendUpdatesLater = (): void => process.nextTick(this.#sendUpdatesNow)
+  readonly #sendUpdatesLater = (): void => nextTick(this.#sendUpdatesNow)
 
   readonly #sendUpdatesNow = (): void => {
     this.#updatesScheduled = false
