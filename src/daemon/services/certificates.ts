@@ -102,7 +102,7 @@ export class CertificatesService implements Service {
     this.#keeper?.start()
   }
 
-  /** The vault was unlocked: what waited for the account key is asked for now. */
+  /** The vault was unlocked: what waited for the account key is asked for at once. */
   vaultUnlocked(): void {
     if (this.#keeper?.view.error?.code === 'VAULT_LOCKED') void this.#keeper.look()
   }
